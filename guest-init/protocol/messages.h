@@ -1,0 +1,345 @@
+// The protocol between the daemon (host) and guest-init (PID 1 in the guest), over virtio-vsock.
+//
+// Connections (always opened by the host):
+//   kControlPort  frames (wire.h) in both directions. One control stream counts at a time: a newer
+//                 one replaces the older, which guest-init then closes. Losing it stops nothing:
+//                 processes go on, and exits are kept until a new control stream was told of them.
+//   kStreamPort   one connection per stdio stream. The host sends one StreamOpen frame, then
+//                 kStdin: raw bytes host -> guest; half-close is end of file.
+//                 kStdout, kStderr: raw bytes guest -> host, half-closed at the end. In the other
+//                 direction the host acknowledges with cumulative u64 (little endian) byte counts.
+//                 guest-init keeps what is not acknowledged (at most kReplayBytes; then it stops
+//                 reading from the process), so that a host which comes back loses nothing.
+//                 A connection may be opened long before its StreamOpen is sent (templates do
+//                 that).
+//
+// Order for a new clone, all of it sent without waiting, answered one by one:
+//   SetIdentity -> ConfigureNetwork -> PrepareContainer -> StartProcess.
+// Requests are carried out in the order they arrive. If one fails, later ones that need it fail
+// too. Nothing of the tenant runs before SetIdentity was carried out: guest-init refuses it.
+//
+// Trust: guest-init trusts the host. The host trusts nothing that arrives here.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/base/wire.h"
+
+namespace protocol {
+
+/// Raised with every change of a message below. Host and guest must be equal; a template whose
+/// guest-init differs is never used, so there is nothing to negotiate.
+inline constexpr std::uint32_t kVersion = 1;
+
+inline constexpr std::uint32_t kControlPort = 1024;
+inline constexpr std::uint32_t kStreamPort = 1025;
+inline constexpr std::size_t kReplayBytes = 256u << 10;
+
+enum class MessageType : std::uint16_t {
+  // host -> guest
+  kHello = 1,
+  kSetIdentity = 2,
+  kConfigureNetwork = 3,
+  kPrepareContainer = 4,
+  kStartProcess = 5,
+  kSignalProcess = 6,
+  kResizeTerminal = 7,
+  kShutdown = 8,
+  kStreamOpen = 9,
+  kForgetProcess = 10,
+  kRemoveContainer = 11,
+  // guest -> host
+  kHelloReply = 64,
+  kDone = 65,
+  kFailure = 66,
+  kProcessStarted = 67,
+  kProcessExited = 68,
+};
+
+/// Host -> guest, first on a control stream. Answered by HelloReply.
+struct Hello {
+  static constexpr MessageType kType = MessageType::kHello;
+  std::uint32_t version = kVersion;
+  static void fields(auto& self, auto&& visit) { visit(self.version); }
+};
+
+/// Host -> guest: make this clone differ from all others. Answered by Done.
+struct SetIdentity {
+  static constexpr MessageType kType = MessageType::kSetIdentity;
+  std::uint32_t request = 0;
+  std::array<std::uint8_t, 64>
+      entropy{};  // fresh random bytes, mixed in and credited (RNDADDENTROPY + reseed)
+  std::int64_t realtime_ns = 0;  // CLOCK_REALTIME now
+  std::string machine_id;  // 32 lower-case hex digits, bound over /etc/machine-id where the image
+                           // has that file
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.entropy, self.realtime_ns, self.machine_id);
+  }
+};
+
+/// Host -> guest: bring up eth0 (absent: only loopback). Answered by Done.
+struct ConfigureNetwork {
+  static constexpr MessageType kType = MessageType::kConfigureNetwork;
+  struct Interface {
+    std::array<std::uint8_t, 6> mac{};
+    std::string address;  // IPv4 "172.17.0.2"
+    std::uint8_t prefix_length = 0;
+    std::string gateway;  // empty: no default route
+    std::uint32_t mtu = 1500;
+    static void fields(auto& self, auto&& visit) {
+      visit(self.mac, self.address, self.prefix_length, self.gateway, self.mtu);
+    }
+  };
+  std::uint32_t request = 0;
+  std::optional<Interface> interface;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.interface); }
+};
+
+/// Host -> guest: build the root filesystem and namespaces of one container. Answered by Done.
+struct PrepareContainer {
+  static constexpr MessageType kType = MessageType::kPrepareContainer;
+  /// One read-only EROFS layer: bytes [offset, offset + length) of the layers disk.
+  struct Layer {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
+  };
+  struct Tmpfs {
+    std::string path;
+    std::string options;  // as Docker passes them: "rw,size=64m,mode=1777"
+    static void fields(auto& self, auto&& visit) { visit(self.path, self.options); }
+  };
+  /// cgroup v2 limits of the container; 0 = none.
+  struct Limits {
+    std::uint64_t memory_bytes = 0;      // memory.max
+    std::int64_t memory_swap_bytes = 0;  // Docker's meaning: memory + swap; -1 unlimited
+    std::uint64_t memory_low_bytes = 0;  // reservation
+    std::uint64_t cpu_quota_us = 0;      // per cpu_period_us
+    std::uint64_t cpu_period_us = 100000;
+    std::uint64_t cpu_shares = 0;  // Docker's 2..262144, converted to cpu.weight in the guest
+    std::string cpuset;
+    std::uint64_t pids = 0;
+    static void fields(auto& self, auto&& visit) {
+      visit(self.memory_bytes, self.memory_swap_bytes, self.memory_low_bytes, self.cpu_quota_us,
+            self.cpu_period_us, self.cpu_shares, self.cpuset, self.pids);
+    }
+  };
+  struct Sysctl {
+    std::string name;  // "net.ipv4.ip_forward"
+    std::string value;
+    static void fields(auto& self, auto&& visit) { visit(self.name, self.value); }
+  };
+
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;  // host's name for it in later messages
+  std::vector<Layer> layers;    // lowest first; may be empty (an image without layers)
+  std::string hostname;
+  std::string domainname;
+  std::string hostname_file;  // contents of /etc/hostname, /etc/hosts, /etc/resolv.conf
+  std::string hosts_file;
+  std::string resolv_conf_file;
+  bool read_only_root = false;
+  bool privileged = false;
+  std::uint64_t shm_bytes = 64u << 20;
+  std::vector<Tmpfs> tmpfs;
+  Limits limits;
+  std::vector<Sysctl> sysctls;
+  std::vector<std::string> masked_paths;
+  std::vector<std::string> read_only_paths;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.container, self.layers, self.hostname, self.domainname,
+          self.hostname_file, self.hosts_file, self.resolv_conf_file, self.read_only_root,
+          self.privileged, self.shm_bytes, self.tmpfs, self.limits, self.sysctls, self.masked_paths,
+          self.read_only_paths);
+  }
+};
+
+/// Host -> guest: run one process in a prepared container. The first process of a container is PID
+/// 1 of its PID namespace. Answered by ProcessStarted (after a successful execve) or Failure.
+struct StartProcess {
+  static constexpr MessageType kType = MessageType::kStartProcess;
+  struct Rlimit {
+    std::string name;  // "nofile"
+    std::uint64_t soft = 0;
+    std::uint64_t hard = 0;
+    static void fields(auto& self, auto&& visit) { visit(self.name, self.soft, self.hard); }
+  };
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;
+  std::uint32_t process = 0;      // host's name for it in later messages; not used before
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH from `env`
+  std::vector<std::string> env;   // "KEY=value"
+  std::string cwd = "/";          // created when missing
+  std::string user;  // "name|uid[:group|gid]", resolved in the container's passwd/group
+  std::vector<std::string> additional_groups;
+  bool tty = false;        // one pty, or three separate streams
+  std::uint16_t rows = 0;  // the terminal's first size, 0 = leave
+  std::uint16_t columns = 0;
+  bool open_stdin = false;         // false: /dev/null (no kStdin stream will come)
+  std::uint64_t capabilities = 0;  // bit n = CAP_n, for bounding, permitted, effective
+  bool no_new_privileges = false;
+  bool use_init = false;  // a reaping PID 1 of ours between (docker run --init)
+  std::int32_t oom_score_adj = 0;
+  std::vector<Rlimit> rlimits;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.container, self.process, self.argv, self.env, self.cwd, self.user,
+          self.additional_groups, self.tty, self.rows, self.columns, self.open_stdin,
+          self.capabilities, self.no_new_privileges, self.use_init, self.oom_score_adj,
+          self.rlimits);
+  }
+};
+
+/// Host -> guest. Answered by Done; Failure kNoSuchProcess if it has exited.
+struct SignalProcess {
+  static constexpr MessageType kType = MessageType::kSignalProcess;
+  std::uint32_t request = 0;
+  std::uint32_t process = 0;
+  std::int32_t signal = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.process, self.signal); }
+};
+
+/// Host -> guest. Answered by Done.
+struct ResizeTerminal {
+  static constexpr MessageType kType = MessageType::kResizeTerminal;
+  std::uint32_t request = 0;
+  std::uint32_t process = 0;
+  std::uint16_t rows = 0;
+  std::uint16_t columns = 0;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.process, self.rows, self.columns);
+  }
+};
+
+/// Host -> guest: kill everything that still runs, write all filesystems back, unmount, power off.
+/// Answered by Done once the disk is clean (the power-off follows).
+struct Shutdown {
+  static constexpr MessageType kType = MessageType::kShutdown;
+  std::uint32_t request = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request); }
+};
+
+enum class Stream : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2 };
+
+/// Host -> guest, first on a kStreamPort connection. Not answered: a stream that cannot be is
+/// reset. May arrive before its StartProcess. `offset` resumes an output stream at that byte.
+struct StreamOpen {
+  static constexpr MessageType kType = MessageType::kStreamOpen;
+  std::uint32_t process = 0;
+  Stream stream = Stream::kStdin;
+  std::uint64_t offset = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.process, self.stream, self.offset); }
+};
+
+/// Host -> guest: the exit of `process` is recorded; its state and replay buffers can go. Answered
+/// by Done.
+struct ForgetProcess {
+  static constexpr MessageType kType = MessageType::kForgetProcess;
+  std::uint32_t request = 0;
+  std::uint32_t process = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.process); }
+};
+
+/// Host -> guest: kill the container's processes, unmount its filesystems. Answered by Done.
+struct RemoveContainer {
+  static constexpr MessageType kType = MessageType::kRemoveContainer;
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.container); }
+};
+
+/// How a process ended: exactly what wait status said.
+struct ExitStatus {
+  bool signaled = false;
+  std::int32_t code = 0;  // exit code, or the signal's number
+  bool core_dumped = false;
+  bool oom_killed = false;   // its cgroup's memory.events counted an oom_kill
+  std::int64_t time_ns = 0;  // CLOCK_REALTIME in the guest
+  static void fields(auto& self, auto&& visit) {
+    visit(self.signaled, self.code, self.core_dumped, self.oom_killed, self.time_ns);
+  }
+};
+
+/// Guest -> host, the answer to Hello: what guest-init knows, so that a restarted host can go on.
+struct HelloReply {
+  static constexpr MessageType kType = MessageType::kHelloReply;
+  struct Process {
+    std::uint32_t process = 0;
+    std::uint32_t container = 0;
+    std::int32_t pid = 0;            // in the guest
+    std::uint64_t stdout_bytes = 0;  // acknowledged so far
+    std::uint64_t stderr_bytes = 0;
+    std::optional<ExitStatus> exit;
+    static void fields(auto& self, auto&& visit) {
+      visit(self.process, self.container, self.pid, self.stdout_bytes, self.stderr_bytes,
+            self.exit);
+    }
+  };
+  std::uint32_t version = kVersion;
+  std::string kernel_release;  // uname -r
+  bool identified = false;     // SetIdentity was carried out
+  std::vector<Process> processes;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.version, self.kernel_release, self.identified, self.processes);
+  }
+};
+
+/// Guest -> host: the request with this number was carried out.
+struct Done {
+  static constexpr MessageType kType = MessageType::kDone;
+  std::uint32_t request = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request); }
+};
+
+/// What failed, as far as the host must tell cases apart (Docker's 126 and 127 among them).
+enum class FailureKind : std::uint8_t {
+  kInternal = 0,
+  kInvalidRequest = 1,  // out of order, unknown id, bad value
+  kNoSuchProcess = 2,
+  kExecutableNotFound = 3,  // ENOENT on argv[0], or not in PATH
+  kNotExecutable = 4,       // EACCES, ENOEXEC, EISDIR on argv[0]
+  kNoSuchUser = 5,          // user or group not in passwd/group
+  kWorkingDirectory = 6,
+  kRootFilesystem = 7,  // a layer or the disk does not mount
+  kLimit = 8,           // a cgroup or rlimit value was refused
+};
+
+/// Guest -> host: the request could not be carried out.
+struct Failure {
+  static constexpr MessageType kType = MessageType::kFailure;
+  std::uint32_t request = 0;
+  FailureKind kind = FailureKind::kInternal;
+  std::int32_t error_number = 0;  // errno, 0 if none
+  std::string stage;              // "mount layer 2", "execve"
+  std::string message;            // a sentence
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.kind, self.error_number, self.stage, self.message);
+  }
+};
+
+/// Guest -> host, the answer to StartProcess: execve has succeeded.
+struct ProcessStarted {
+  static constexpr MessageType kType = MessageType::kProcessStarted;
+  std::uint32_t request = 0;
+  std::uint32_t process = 0;
+  std::int32_t pid = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.process, self.pid); }
+};
+
+/// Guest -> host, unasked: sent once all of the process's output was read into the replay buffers,
+/// and again after each HelloReply until ForgetProcess.
+struct ProcessExited {
+  static constexpr MessageType kType = MessageType::kProcessExited;
+  std::uint32_t process = 0;
+  ExitStatus status;
+  std::uint64_t stdout_bytes = 0;  // total length of each stream: the host knows when it has all
+  std::uint64_t stderr_bytes = 0;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.process, self.status, self.stdout_bytes, self.stderr_bytes);
+  }
+};
+
+}  // namespace protocol
