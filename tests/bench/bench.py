@@ -1,0 +1,196 @@
+#!/usr/bin/python3
+"""The benchmark: this host and its peers in the same machine, side by side, interleaved.
+
+    bench.py [start|memory|clone]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
+
+The parts and the JSON schema are described in README.md beside this file. `containervm bench` calls
+this with the right sockets inside the machine that holds the host.
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import tarfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from bench import memory  # noqa: E402
+from bench.contenders import (IMAGE, Contender, api_run, api_true, cli_true)  # noqa: E402
+from bench.statistics_table import bar_chart, summary, table  # noqa: E402
+from harness.docker_api import ApiError  # noqa: E402
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PARTS = ("start", "memory", "clone")
+
+
+def image_archive(probe):
+    """A root filesystem with Debian's static busybox and the probe."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for directory in ("bin", "etc", "proc", "sys", "dev", "tmp"):
+            entry = tarfile.TarInfo(directory)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        for source, target in (("/bin/busybox", "bin/busybox"), (probe, "probe")):
+            entry = tar.gettarinfo(source, target)
+            entry.mode, entry.uid, entry.gid, entry.uname, entry.gname = 0o755, 0, 0, "", ""
+            with open(source, "rb") as content:
+                tar.addfile(entry, content)
+        for applet in ("sh", "true", "sleep", "cat", "echo"):
+            entry = tarfile.TarInfo("bin/" + applet)
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(entry)
+    return archive.getvalue()
+
+
+def import_image(contender, archive):
+    repo, tag = IMAGE.split(":")
+    contender.api.call("POST", "/images/create", body=archive,
+                       query={"fromSrc": "-", "repo": repo, "tag": tag,
+                              "changes": "ENV PATH=/bin"},
+                       headers={"Content-Type": "application/x-tar"})
+
+
+def measure_start(contenders, rounds, image):
+    """Interleaved: every round runs each contender once, after one unmeasured round."""
+    totals, cli, phases = {}, {}, {}
+    for current in range(-1, rounds):
+        for contender in contenders:
+            one = api_run(contender)
+            total = api_true(contender, image)
+            client = cli_true(contender, image)
+            if current < 0:
+                continue
+            totals.setdefault(contender.name, []).append(total)
+            cli.setdefault(contender.name, []).append(client)
+            for phase in ("start_to_first", "start_to_exit"):
+                phases.setdefault(phase, {}).setdefault(contender.name, []).append(one[phase])
+        print(f"\r  start: round {current + 1} of {rounds}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return {
+        "api_total": {name: summary(v) for name, v in totals.items()},
+        "cli_total": {name: summary(v) for name, v in cli.items()},
+        "first_instruction": {n: summary(v) for n, v in phases["start_to_first"].items()},
+        "start_to_exit": {n: summary(v) for n, v in phases["start_to_exit"].items()},
+    }
+
+
+def measure_microvm(command, rounds):
+    """`command` boots our kernel once in QEMU's microvm and prints the milliseconds that took."""
+    values = []
+    for _ in range(rounds):
+        done = subprocess.run([command], capture_output=True, timeout=300, check=True, text=True)
+        values.append(float(done.stdout.split()[-1]))
+    return {"qemu-microvm": summary(values)}
+
+
+def measure_clone(command, rounds):
+    """Runs the monitor's own clone benchmark on this machine's /dev/kvm."""
+    target = f"/tmp/containervm-clone-{os.getpid()}.json"
+    try:
+        subprocess.run([command, "--rounds", str(rounds), "--json", target], check=True,
+                       timeout=600, stdout=sys.stderr)
+        with open(target, encoding="utf-8") as result:
+            return json.load(result)
+    finally:
+        if os.path.exists(target):
+            os.unlink(target)
+
+
+TITLES = {
+    "api_total": "docker run --rm busybox true, raw API",
+    "cli_total": "docker run --rm busybox true, docker client",
+    "first_instruction": "POST start to the process's first instruction",
+    "start_to_exit": "POST start to exit",
+    "kernel_boot": "kernel boot to init",
+}
+
+
+def report(results, svg_directory):
+    for key, title in TITLES.items():
+        if key not in results:
+            continue
+        print(table(title, "ms", results[key]))
+        if svg_directory:
+            os.makedirs(svg_directory, exist_ok=True)
+            with open(os.path.join(svg_directory, key + ".svg"), "w", encoding="utf-8") as out:
+                out.write(bar_chart(title, "ms", results[key]))
+    if "idle_memory" in results:
+        print(memory.describe(results["idle_memory"]))
+        if svg_directory:
+            rows = {name: {"p50": row["bytes_each"] / 2**20, "p90": row["bytes_each"] / 2**20,
+                           "min": row["bytes_each"] / 2**20, "max": row["bytes_each"] / 2**20}
+                    for name, row in results["idle_memory"].items()}
+            with open(os.path.join(svg_directory, "idle_memory.svg"), "w",
+                      encoding="utf-8") as out:
+                out.write(bar_chart("memory of an idle container", "MiB", rows))
+    for name, row in results.get("clone", {}).items():
+        print(table(f"clone: {name}", "ms", {"containervm": row}))
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
+    parser.add_argument("--containervm", help="socket of containervmd")
+    parser.add_argument("--dockerd", help="socket of the peer dockerd")
+    parser.add_argument("--probe", help="the bench_probe program")
+    parser.add_argument("--microvm-boot", help="program that boots the kernel in QEMU's microvm")
+    parser.add_argument("--clone-bench", help="the containervm-clone-bench program")
+    parser.add_argument("--image", default=IMAGE, help="image whose `true` is run")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--sleepers", type=int, default=50)
+    parser.add_argument("--json", help="write the numbers to this file")
+    parser.add_argument("--svg", help="write plots into this directory")
+    arguments = parser.parse_args()
+    unknown = set(arguments.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {sorted(unknown)[0]} (parts: {', '.join(PARTS)})")
+    arguments.parts = arguments.parts or list(PARTS)
+    if arguments.rounds < 1 or arguments.sleepers < 1:
+        parser.error("--rounds and --sleepers must be at least 1")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    contenders = [Contender(name, path)
+                  for name, path in (("containervm", arguments.containervm),
+                                     ("dockerd+runc", arguments.dockerd)) if path]
+    results = {"machine": {"kernel": platform.release(), "cpus": os.cpu_count(),
+                           "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}
+    if {"start", "memory"} & set(arguments.parts):
+        archive = image_archive(arguments.probe)
+        for contender in contenders:
+            import_image(contender, archive)
+    try:
+        if "start" in arguments.parts:
+            results |= measure_start(contenders, arguments.rounds, arguments.image)
+            if arguments.microvm_boot:
+                results["kernel_boot"] = measure_microvm(arguments.microvm_boot,
+                                                         min(5, arguments.rounds))
+        if "memory" in arguments.parts:
+            results["idle_memory"] = {c.name: memory.idle_memory(c, arguments.sleepers)
+                                      for c in contenders}
+        if "clone" in arguments.parts and arguments.clone_bench:
+            results["clone"] = measure_clone(arguments.clone_bench, max(100, arguments.rounds))
+    finally:
+        if {"start", "memory"} & set(arguments.parts):
+            for contender in contenders:
+                try:
+                    contender.api.delete("/images/" + IMAGE, force=1)
+                except ApiError as error:
+                    print(f"{contender.name}: removing the image: {error}", file=sys.stderr)
+    report(results, arguments.svg)
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as out:
+            json.dump(results, out, indent=2)
+            out.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the tests and benchmarks share: a raw Docker API client and facts about the host under test."""
