@@ -1,0 +1,54 @@
+"""The container host under test, seen from outside: the docker client, and commands on the host itself.
+
+DOCKER_HOST names the endpoint. CONTAINERVM_ON_HOST is the command prefix that runs a program on the
+host that holds the machines (inside the emulated machine, or here on a native host).
+"""
+
+import os
+import shlex
+import subprocess
+import unittest
+
+from harness.docker_api import Api, socket_path
+
+TIMEOUT = 180
+
+
+def docker(*arguments, stdin=None, check=True, timeout=TIMEOUT):
+    """Runs the stock client; returns the CompletedProcess (bytes)."""
+    done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True,
+                          timeout=timeout, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"docker {' '.join(arguments)}: exit code {done.returncode}: "
+                             f"{done.stderr.decode(errors='replace').strip()}")
+    return done
+
+
+def output(*arguments, **options):
+    """The client's standard output as text, without the last newline."""
+    return docker(*arguments, **options).stdout.decode().rstrip("\n")
+
+
+def on_host(*command, check=True):
+    """Runs a program on the host that holds the machines; its standard output as text."""
+    prefix = shlex.split(os.environ.get("CONTAINERVM_ON_HOST", ""))
+    done = subprocess.run([*prefix, *command], capture_output=True, timeout=TIMEOUT, check=False)
+    if check and done.returncode != 0:
+        raise AssertionError(f"{command}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout.decode()
+
+
+def api(version="v1.41"):
+    return Api(socket_path(), timeout=TIMEOUT, version=version)
+
+
+class HostTest(unittest.TestCase):
+    """Removes, after each test, every container that it left."""
+
+    def setUp(self):
+        self._before = set(output("ps", "-aq", "--no-trunc").split())
+
+    def tearDown(self):
+        left = set(output("ps", "-aq", "--no-trunc").split()) - self._before
+        if left:
+            docker("rm", "-f", *left, check=False)
