@@ -1,0 +1,73 @@
+// NetDevice: virtio net (virtio 1.2, 5.1), one queue pair, on a tap that may be attached later.
+//
+// Checksum and TCP segmentation offloads are passed through to the tap's virtio-net header, receive
+// buffers may be merged. Without a tap, what the guest sends is dropped.
+// Backpressure: a full tap stops the transmit queue, an empty receive queue stops reading the tap.
+// Trust: frames are the guest's. Those whose source is not the attached MAC are dropped and
+// counted; header and addresses are copied before they are checked.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "vmm/base/event_loop.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/virtio/device.h"
+
+namespace devices {
+
+class NetDevice final : public virtio::Device {
+ public:
+  using Mac = std::array<std::uint8_t, 6>;
+
+  /// `config_mac` is what the driver reads; the guest may set another one for itself later.
+  NetDevice(base::EventLoop& loop, const Mac& config_mac);
+
+  /// Once. `tap`: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR. kConflict if there is one.
+  base::Result<void> attach(base::UniqueFd tap, const Mac& source_mac);
+
+  /// Frames dropped because of their source address or a bad header.
+  std::uint64_t rejected_frames() const { return rejected_frames_; }
+
+  virtio::DeviceType type() const override { return virtio::DeviceType::kNet; }
+  std::uint64_t offered_features() const override;
+  std::span<const std::uint16_t> queue_sizes() const override { return kQueueSizes; }
+  void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
+  base::Result<void> activate(const virtio::Activation& activation) override;
+  void reset() override;
+  base::Result<void> on_kick(virtio::QueueIndex queue) override;
+  void pause() override;
+  void resume() override;
+
+ private:
+  static constexpr std::array<std::uint16_t, 2> kQueueSizes = {256, 256};  // receive, transmit
+
+  base::Result<void> start_tap();
+  void on_tap(std::uint32_t events);
+  void pump();
+  base::Result<void> receive();
+  base::Result<bool> receive_frame();
+  base::Result<void> transmit();
+  bool send_frame(virtio::Segments& frame);
+
+  base::EventLoop& loop_;
+  Mac config_mac_;
+  Mac source_mac_{};
+  base::UniqueFd tap_;
+  base::EventLoop::Watch watch_;
+  base::EventLoop::Deferred again_;
+  virtio::Queue* receive_queue_ = nullptr;
+  virtio::Queue* transmit_queue_ = nullptr;
+  virtio::Transport* transport_ = nullptr;
+  std::uint64_t features_ = 0;
+  bool paused_ = false;
+  bool tap_readable_ = false;  // until a read says otherwise
+  bool tap_writable_ = true;
+  virtio::Chain chain_;
+  std::vector<virtio::Chain> receive_chains_;
+  std::vector<iovec> receive_parts_;
+  std::uint64_t rejected_frames_ = 0;
+};
+
+}  // namespace devices

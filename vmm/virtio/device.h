@@ -1,0 +1,91 @@
+// One virtio device model, driven by a transport (mmio_transport.h).
+//
+// Threading: every call comes from the machine's device thread.
+// Trust: queue contents and config offsets are chosen by the guest. An Error (returned, or given to
+// Transport::fail) makes the transport set DEVICE_NEEDS_RESET; a device never aborts.
+// Life:  [restore] -> activate -> on_kick... -> reset -> activate ...
+//        pause and resume may come at any time; between them the device touches no guest memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "vmm/base/result.h"
+#include "vmm/base/wire.h"
+#include "vmm/virtio/queue.h"
+
+namespace virtio {
+
+/// virtio 1.2, section 5.
+enum class DeviceType : std::uint32_t {
+  kNet = 1,
+  kBlock = 2,
+  kConsole = 3,
+  kRng = 4,
+  kBalloon = 5,
+  kVsock = 19,
+};
+
+using QueueIndex = std::uint16_t;
+
+/// What a device may ask of the transport that drives it.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  /// The device changed its config space.
+  virtual void config_changed() = 0;
+
+  /// The device cannot go on (outside of on_kick, which returns its Error). The transport calls
+  /// reset() before this returns: it must be the last thing a handler does.
+  virtual void fail(base::Error error) = 0;
+};
+
+/// What the driver set up. Valid until reset().
+struct Activation {
+  const memory::GuestMemory* memory = nullptr;
+  std::uint64_t features = 0;  // accepted by the driver
+  /// One per queue_sizes() entry; nullptr where the driver did not enable it.
+  std::span<Queue* const> queues;
+  Transport* transport = nullptr;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual DeviceType type() const = 0;
+
+  /// Device features; the transport adds those of rings and VERSION_1.
+  virtual std::uint64_t offered_features() const = 0;
+
+  /// The largest size of each queue.
+  virtual std::span<const std::uint16_t> queue_sizes() const = 0;
+
+  /// Copies config space from `offset`; bytes past its end read as zero.
+  virtual void read_config(std::uint32_t offset, std::span<std::byte> out) const = 0;
+
+  /// The driver wrote config space. What is not writable is ignored, as the specification says.
+  virtual void write_config(std::uint32_t /*offset*/, std::span<const std::byte> /*bytes*/) {}
+
+  /// The driver set DRIVER_OK (or a template is being restored in that state).
+  virtual base::Result<void> activate(const Activation& activation) = 0;
+
+  /// Back to inactive: no queue is touched after it returns. What the host attached stays attached.
+  virtual void reset() = 0;
+
+  /// The driver kicked `queue`: serve chains until it is empty (or ask to be called again).
+  virtual base::Result<void> on_kick(QueueIndex queue) = 0;
+
+  /// Finishes what is in flight, then touches neither queues nor guest memory until resume().
+  virtual void pause() {}
+  virtual void resume() {}
+
+  /// State beyond rings, registers and config; save only when paused, restore only before the first
+  /// activate(). The bytes of a restore are checked as if they were hostile (kDataLoss).
+  virtual void save(wire::Encoder& /*out*/) const {}
+  virtual base::Result<void> restore(wire::Decoder& /*in*/) { return {}; }
+};
+
+}  // namespace virtio

@@ -1,0 +1,115 @@
+// MmioTransport: the virtio-mmio register file of one device (virtio 1.2, 4.2, version 2 only).
+//
+// It runs the status machine, negotiates features, builds the queues and drives the Device.
+//
+// Threading: the device thread, except that any thread may use the registers for which
+// any_thread() says so: InterruptStatus, InterruptACK (two accesses per interrupt) and the
+// constants. QueueNotify should be an ioeventfd per queue whose handler calls notify(); written as
+// a register it is the same.
+// Ownership: device, memory and interrupt line are borrowed and outlive the transport.
+// Trust: every access is the guest's. None fails: what is not allowed reads as zero or is ignored;
+// a device that reports an Error gets DEVICE_NEEDS_RESET and is left alone until the driver resets
+// it.
+//
+// Template: pause vCPUs, pause() all transports, save() them with guest memory.
+// Clone:    restore() right after construction, attach backends to devices, resume().
+// Boot:     needs no resume().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vmm/base/result.h"
+#include "vmm/base/wire.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/virtio/device.h"
+
+namespace virtio {
+
+/// The device's interrupt, edge-triggered. trigger() is called on the device thread.
+class InterruptLine {
+ public:
+  virtual ~InterruptLine() = default;
+  virtual void trigger() = 0;
+};
+
+class MmioTransport final : public Transport {
+ public:
+  /// Bytes of guest-physical space per device.
+  static constexpr std::uint64_t kWindowSize = 4096;
+  static constexpr std::uint64_t kNotifyOffset = 0x50;  // ioeventfd, datamatch = queue
+
+  MmioTransport(const memory::GuestMemory& memory, Device& device, InterruptLine& line);
+  ~MmioTransport() override;
+
+  /// Whether a register may be accessed from any thread (see above).
+  static bool any_thread(std::uint64_t offset);
+
+  /// The guest accesses [offset, offset + size) of the window.
+  void read(std::uint64_t offset, std::span<std::byte> out) const;
+  void write(std::uint64_t offset, std::span<const std::byte> bytes);
+
+  /// The driver kicked `queue` (its ioeventfd fired).
+  void notify(QueueIndex queue);
+
+  /// Serves what the driver has queued up to now, then keeps the device from guest memory.
+  void pause();
+  void resume();
+
+  /// Only while paused. The state holds guest-physical addresses, so needs the same memory shape.
+  void save(wire::Encoder& out) const;
+  /// Once, before any other access; the device is paused afterwards. kDataLoss if the bytes cannot
+  /// be a state of this device.
+  base::Result<void> restore(wire::Decoder& in);
+
+  Device& device() { return device_; }
+  /// How often the guest broke this device, and how the last time.
+  std::uint64_t fault_count() const { return fault_count_; }
+  const std::string& last_fault() const { return last_fault_; }
+
+  // Transport, for the device:
+  void config_changed() override;
+  void fail(base::Error error) override;
+
+ private:
+  struct QueueRegisters {
+    Queue::Layout layout;
+    bool ready = false;
+    std::optional<Queue> queue;  // while the device is active
+  };
+
+  std::uint32_t read_register(std::uint64_t offset) const;
+  void write_register(std::uint64_t offset, std::uint32_t value);
+  void write_queue_register(std::uint64_t offset, std::uint32_t value);
+  void write_status(std::uint32_t value);
+  void raise(std::uint32_t cause);
+  void reset_all();
+  base::Result<void> activate_device();
+  base::Result<void> build_queues();
+  std::uint64_t offered_features() const;
+  bool active() const { return active_; }
+
+  const memory::GuestMemory& memory_;
+  Device& device_;
+  InterruptLine& line_;
+  std::vector<QueueRegisters> queues_;
+  std::vector<Queue*> queue_pointers_;
+  std::uint32_t status_ = 0;
+  std::uint32_t device_features_page_ = 0;
+  std::uint32_t driver_features_page_ = 0;
+  std::uint64_t driver_features_ = 0;
+  std::uint32_t queue_index_ = 0;
+  std::uint32_t config_generation_ = 0;
+  std::atomic<std::uint32_t> interrupt_status_ = 0;
+  bool active_ = false;
+  bool paused_ = false;
+  std::uint64_t fault_count_ = 0;
+  std::string last_fault_;
+};
+
+}  // namespace virtio

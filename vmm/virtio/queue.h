@@ -1,0 +1,118 @@
+// Queue: the device side of a split virtqueue (virtio 1.2, 2.7), with EVENT_IDX and INDIRECT_DESC.
+//
+// Threading: the machine's device thread. Ownership: made and kept by the transport; devices borrow
+// it from activate() to reset(). Guest memory must outlive it.
+// Trust: all ring contents are the guest's. Each value is read once; chains are bounded by the
+// queue's size, so a loop ends; addresses are checked. An Error means that the ring is broken: give
+// it to Transport::fail().
+//
+// Use:   do {
+//          queue.stop_kicks();
+//          while (*queue.pop(chain)) { ...; queue.complete(chain.head, written); }
+//        } while (queue.resume_kicks());
+//        queue.interrupt();
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "vmm/base/result.h"
+#include "vmm/base/wire.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/virtio/chain.h"
+
+namespace virtio {
+
+inline constexpr std::uint64_t kFeatureIndirectDescriptors = std::uint64_t{1} << 28;
+inline constexpr std::uint64_t kFeatureEventIndex = std::uint64_t{1} << 29;
+inline constexpr std::uint64_t kFeatureVersion1 = std::uint64_t{1} << 32;
+
+/// One direct or indirect descriptor never describes more than this with its chain: the used ring
+/// counts in 32 bits.
+inline constexpr std::uint64_t kMaxChainBytes = 0xffff'ffff;
+
+class Queue {
+ public:
+  /// What the driver wrote to the transport.
+  struct Layout {
+    std::uint16_t size = 0;            // power of two
+    memory::GuestAddress descriptors;  // 16-byte aligned
+    memory::GuestAddress available;    // 2-byte aligned ("driver area")
+    memory::GuestAddress used;         // 4-byte aligned ("device area")
+    static void fields(auto& self, auto&& visit) {
+      visit(self.size, self.descriptors.value, self.available.value, self.used.value);
+    }
+  };
+
+  /// Where the device is in the rings; what a template keeps of a queue.
+  struct Position {
+    std::uint16_t next_available = 0;
+    std::uint16_t next_used = 0;
+    std::uint16_t signalled_used = 0;  // next_used when the driver was last considered
+    bool signalled = false;            // signalled_used counts
+    static void fields(auto& self, auto&& visit) {
+      visit(self.next_available, self.next_used, self.signalled_used, self.signalled);
+    }
+  };
+
+  /// `raise` makes the driver look at its used rings. kInvalidArgument if the layout is not allowed
+  /// or not all inside guest memory.
+  static base::Result<Queue> create(const memory::GuestMemory& memory, Layout layout,
+                                    std::uint64_t features, std::function<void()> raise);
+
+  std::uint16_t size() const { return layout_.size; }
+
+  /// Takes the next chain; false if there is none. At most `size()` chains can be taken and not
+  /// completed.
+  base::Result<bool> pop(Chain& chain);
+
+  /// Gives the last `count` popped chains back to the ring, as if never popped. Only while nothing
+  /// popped after the first of them was completed.
+  void undo_pop(std::uint16_t count);
+
+  /// Whether pop() would find a chain (or a broken ring).
+  bool available() const;
+
+  /// Returns a chain to the driver; the device wrote `written` bytes from its writable start.
+  void complete(std::uint16_t head, std::uint32_t written);
+
+  /// Interrupts the driver if it wants that for what was completed since the last call.
+  void interrupt();
+
+  /// While the device polls the ring the driver need not kick.
+  void stop_kicks();
+  /// Asks for kicks again; true if chains arrived meanwhile (call stop_kicks() and pop on).
+  bool resume_kicks();
+
+  const Position& position() const { return position_; }
+  /// Continues at a saved place.
+  void set_position(const Position& position) { position_ = position; }
+
+ private:
+  struct Descriptor {
+    std::uint64_t address = 0;
+    std::uint32_t length = 0;
+    std::uint16_t flags = 0;
+    std::uint16_t next = 0;
+  };
+  class Table;
+
+  Queue(const memory::GuestMemory& memory, Layout layout, std::uint64_t features,
+        std::function<void()> raise);
+
+  base::Result<void> collect(std::uint16_t head, Chain& chain) const;
+  base::Result<void> append(const Descriptor& descriptor, Chain& chain) const;
+  std::uint16_t load_available_index() const;
+
+  const memory::GuestMemory* memory_;
+  Layout layout_;
+  bool indirect_;
+  bool event_index_;
+  std::function<void()> raise_;
+  std::byte* descriptors_ = nullptr;
+  std::byte* available_ = nullptr;
+  std::byte* used_ = nullptr;
+  Position position_;
+};
+
+}  // namespace virtio
