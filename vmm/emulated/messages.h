@@ -1,0 +1,132 @@
+// What is said on a connection to the agent inside the emulated machine.
+//
+// A connection carries, from the host: the 32 bytes of the machine's token, then one request frame
+// (wire.h). The agent answers Ready or Refused. After Ready:
+//   OpenUnix   both directions are the raw bytes of the unix socket; half-close passes through.
+//   StartExec  frames: Data, Close and Credit for each stream, Resize and Signal to the process,
+//              and at the end Exited.
+//   PowerOff   nothing more; the machine goes down.
+//   Ping       nothing more.
+//
+// Flow control of StartExec: a sender may have kWindow bytes of a stream on the way; the receiver
+// returns Credit for what it has passed on. Control frames are therefore never stuck behind data
+// that nobody reads. Close from a stream's sender is its end of file; from its receiver it says
+// that nobody will read any more.
+//
+// Trust: whoever has the token is root in the machine. Both sides still check all they receive; the
+// host side treats the machine as hostile, since it runs guests.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vmm/base/wire.h"
+
+namespace emulated {
+
+inline constexpr std::size_t kTokenSize = 32;
+inline constexpr std::uint16_t kAgentPort = 7001;  // inside the machine; outside it is ephemeral
+inline constexpr std::size_t kWindow = 256u << 10;
+inline constexpr std::size_t kMaxChunk = 32u << 10;
+
+enum class MessageType : std::uint16_t {
+  kOpenUnix = 1,
+  kStartExec = 2,
+  kPowerOff = 3,
+  kPing = 4,
+  kReady = 16,
+  kRefused = 17,
+  kData = 32,
+  kClose = 33,
+  kCredit = 34,
+  kResize = 35,
+  kSignal = 36,
+  kExited = 37,
+};
+
+enum class StreamName : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2 };
+
+struct OpenUnix {
+  static constexpr MessageType kType = MessageType::kOpenUnix;
+  std::string path;
+  static void fields(auto& self, auto&& visit) { visit(self.path); }
+};
+
+struct StartExec {
+  static constexpr MessageType kType = MessageType::kStartExec;
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH from `env`
+  std::vector<std::string> env;   // "KEY=value", the whole environment
+  std::string cwd;                // an absolute path
+  bool tty = false;               // one pty (stdin and stdout), or three separate streams
+  std::uint16_t rows = 24;
+  std::uint16_t columns = 80;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.argv, self.env, self.cwd, self.tty, self.rows, self.columns);
+  }
+};
+
+struct PowerOff {
+  static constexpr MessageType kType = MessageType::kPowerOff;
+  static void fields(auto&, auto&& visit) { visit(); }
+};
+
+struct Ping {
+  static constexpr MessageType kType = MessageType::kPing;
+  static void fields(auto&, auto&& visit) { visit(); }
+};
+
+struct Ready {
+  static constexpr MessageType kType = MessageType::kReady;
+  static void fields(auto&, auto&& visit) { visit(); }
+};
+
+struct Refused {
+  static constexpr MessageType kType = MessageType::kRefused;
+  base::Code code = base::Code::kInternal;
+  std::string reason;
+  static void fields(auto& self, auto&& visit) { visit(self.code, self.reason); }
+};
+
+struct Data {
+  static constexpr MessageType kType = MessageType::kData;
+  StreamName stream = StreamName::kStdin;
+  wire::Bytes bytes;  // at most kMaxChunk
+  static void fields(auto& self, auto&& visit) { visit(self.stream, self.bytes); }
+};
+
+struct Close {
+  static constexpr MessageType kType = MessageType::kClose;
+  StreamName stream = StreamName::kStdin;
+  static void fields(auto& self, auto&& visit) { visit(self.stream); }
+};
+
+struct Credit {
+  static constexpr MessageType kType = MessageType::kCredit;
+  StreamName stream = StreamName::kStdin;
+  std::uint32_t bytes = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.stream, self.bytes); }
+};
+
+struct Resize {
+  static constexpr MessageType kType = MessageType::kResize;
+  std::uint16_t rows = 0;
+  std::uint16_t columns = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.rows, self.columns); }
+};
+
+/// To the process group.
+struct Signal {
+  static constexpr MessageType kType = MessageType::kSignal;
+  std::uint32_t number = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.number); }
+};
+
+struct Exited {
+  static constexpr MessageType kType = MessageType::kExited;
+  bool signaled = false;     // killed by a signal
+  std::uint32_t number = 0;  // the exit status, or the signal
+  static void fields(auto& self, auto&& visit) { visit(self.signaled, self.number); }
+};
+
+}  // namespace emulated

@@ -1,0 +1,90 @@
+#include "vmm/emulated/socket_relay.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+
+#include "vmm/base/scope_exit.h"
+#include "vmm/emulated/byte_relay.h"
+
+namespace emulated {
+namespace {
+
+constexpr auto kOpenTimeout = std::chrono::seconds(30);
+
+/// Connections being served; threads are detached, so this outlives every relay.
+std::atomic<int>& open_connections() {
+  static std::atomic<int> count{0};
+  return count;
+}
+
+void serve(base::UniqueFd client, const Endpoint& endpoint, const std::string& target) {
+  const base::ScopeExit leave([] { --open_connections(); });
+  auto inside = open_connection(endpoint, wire::frame(OpenUnix{.path = target}),
+                                std::chrono::steady_clock::now() + kOpenTimeout);
+  if (!inside) {
+    std::fprintf(stderr, "relay: %s\n", inside.error().message.c_str());
+    return;
+  }
+  relay_bytes(std::move(client), std::move(*inside));
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<SocketRelay>> SocketRelay::start(std::filesystem::path path,
+                                                              Endpoint endpoint,
+                                                              std::string target) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = path.string();
+  if (name.size() >= sizeof address.sun_path)
+    return base::Error{base::Code::kInvalidArgument,
+                       name +
+                           " is longer than a socket path may be (107 bytes); choose a shorter "
+                           "state directory with CONTAINERVM_STATE"};
+  name.copy(address.sun_path, name.size());
+  base::UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!listener) return base::errno_error("socket");
+  ::unlink(name.c_str());
+  ::fchmod(listener.get(), 0600);  // bind() gives the socket file these permissions.
+  if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0)
+    return base::errno_error(name);
+  if (::listen(listener.get(), 128) < 0) return base::errno_error("listen");
+  return std::unique_ptr<SocketRelay>(
+      new SocketRelay(std::move(path), std::move(listener), endpoint, std::move(target)));
+}
+
+SocketRelay::SocketRelay(std::filesystem::path path, base::UniqueFd listener, Endpoint endpoint,
+                         std::string target)
+    : path_(std::move(path)),
+      listener_(std::move(listener)),
+      endpoint_(endpoint),
+      target_(std::move(target)),
+      acceptor_([this](std::stop_token stop) { accept_loop(stop); }) {}
+
+SocketRelay::~SocketRelay() {
+  acceptor_.request_stop();
+  acceptor_.join();
+  ::unlink(path_.c_str());
+}
+
+void SocketRelay::accept_loop(std::stop_token stop) {
+  while (!stop.stop_requested()) {
+    pollfd entry{.fd = listener_.get(), .events = POLLIN, .revents = 0};
+    const bool full = open_connections() >= kMaxConnections;
+    if (::poll(&entry, full ? 0 : 1, 100) <= 0) continue;
+    base::UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!client) continue;
+    ++open_connections();
+    std::thread([client = std::move(client), endpoint = endpoint_, target = target_]() mutable {
+      serve(std::move(client), endpoint, target);
+    }).detach();
+  }
+}
+
+}  // namespace emulated
