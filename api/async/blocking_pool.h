@@ -1,0 +1,46 @@
+// BlockingPool: threads for calls that block (image store, copying, hashing), awaited from the
+// io_context thread.
+//
+// The callable runs on a pool thread and must not touch state of the io_context thread; whatever it
+// refers to must live until it has run, even when the awaiting coroutine is cancelled (take
+// copies). The destructor waits for the calls that run.
+#pragma once
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "api/async/net.h"
+
+namespace async {
+
+class BlockingPool {
+ public:
+  explicit BlockingPool(std::size_t threads) : pool_(threads) {}
+  ~BlockingPool() { pool_.join(); }
+  BlockingPool(const BlockingPool&) = delete;
+  BlockingPool& operator=(const BlockingPool&) = delete;
+
+  /// Runs `call()` on a pool thread and returns its result to the caller's executor.
+  template <typename T>
+  net::awaitable<T> run(std::function<T()> call) {
+    // The awaiting frame is not destroyed before the call ends: no cancellation reaches it.
+    co_return co_await net::co_spawn(
+        pool_, invoke<T>(std::move(call)),
+        net::bind_cancellation_slot(net::cancellation_slot(), net::use_awaitable));
+  }
+
+ private:
+  template <typename T>
+  static net::awaitable<T> invoke(std::function<T()> call) {
+    co_return call();
+  }
+
+  net::thread_pool pool_;
+};
+
+}  // namespace async

@@ -1,0 +1,388 @@
+#include "api/http/connection.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <ctime>
+#include <optional>
+
+#include "api/async/notifier.h"
+
+namespace http {
+
+namespace beast = boost::beast;
+using base::Code;
+using base::Error;
+using base::Result;
+using boost::system::error_code;
+using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
+
+namespace {
+
+/// What is read and thrown away so that a client which is still sending sees our answer.
+constexpr std::size_t kMaxDrain = 8u << 20;
+constexpr std::chrono::seconds kDrainTimeout{2};
+
+std::string date_header() {
+  std::array<char, 64> out{};
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  ::gmtime_r(&now, &parts);
+  const std::size_t size =
+      std::strftime(out.data(), out.size(), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &parts);
+  return std::string(out.data(), size);
+}
+
+/// Whether the comma-separated list in a header has `token`.
+bool has_token(std::string_view list, std::string_view token) {
+  while (!list.empty()) {
+    std::string_view item = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(list.size(), item.size() + 1));
+    while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+    while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+    if (equals_ignoring_case(item, token)) return true;
+  }
+  return false;
+}
+
+class Connection final : public Exchange {
+ public:
+  Connection(StreamSocket socket, const Router& router, std::string fixed_headers)
+      : socket_(std::move(socket)),
+        never_(socket_.get_executor()),
+        router_(router),
+        fixed_headers_(std::move(fixed_headers)),
+        buffer_(kMaxHead + (64u << 10)) {}
+
+  net::awaitable<void> serve();
+
+  Request& request() override { return request_; }
+  net::awaitable<Result<std::size_t>> read_some(std::span<std::byte> out) override;
+  net::awaitable<Result<void>> respond(Response response) override;
+  net::awaitable<Result<void>> begin_stream(Response head) override;
+  net::awaitable<Result<void>> hijack(std::string content_type) override;
+  net::awaitable<Result<void>> write(std::span<const std::byte> bytes) override;
+  net::awaitable<void> peer_gone() override;
+  bool answered() const override { return answered_; }
+  using Exchange::write;
+
+ private:
+  using Parser = beast::http::request_parser<beast::http::buffer_body>;
+
+  net::awaitable<bool> read_head();
+  net::awaitable<error_code> read_head_in_time();
+  Result<void> accept_head();
+  net::awaitable<void> run_handler();
+  net::awaitable<void> call_router();
+  net::awaitable<void> watch_client();
+  net::awaitable<Result<std::size_t>> read_raw(std::span<std::byte> out);
+  net::awaitable<Result<void>> send(std::string head, std::string_view body);
+  net::awaitable<void> finish();
+  net::awaitable<void> drain();
+  std::string head_of(const Response& response, std::string_view framing) const;
+
+  StreamSocket socket_;
+  async::Notifier never_;  // waited for by what is to be cancelled; never notified
+  const Router& router_;
+  const std::string fixed_headers_;
+  beast::flat_buffer buffer_;
+  std::optional<Parser> parser_;
+  Request request_;
+  bool keep_alive_ = false;
+  bool expects_continue_ = false;
+  bool answered_ = false;
+  bool streaming_ = false;
+  bool chunked_ = false;  // the streamed answer is chunked (HTTP/1.1), else it ends with the close
+  bool hijacked_ = false;
+};
+
+net::awaitable<void> Connection::serve() {
+  for (;;) {
+    const bool has_request = co_await read_head();
+    if (!has_request) break;
+    co_await run_handler();
+    co_await finish();
+    if (!keep_alive_) break;
+  }
+  co_await drain();
+}
+
+net::awaitable<error_code> Connection::read_head_in_time() {
+  // An idle connection may stay; one that has begun a request must go on with it.
+  if (buffer_.size() == 0) {
+    const auto [error] = co_await socket_.async_wait(StreamSocket::wait_read, async::kTuple);
+    if (error) co_return error;
+  }
+  net::steady_timer deadline(socket_.get_executor(), kHeadTimeout);
+  const auto first =
+      co_await (beast::http::async_read_header(socket_, buffer_, *parser_, async::kTuple) ||
+                deadline.async_wait(async::kTuple));
+  if (first.index() == 1) co_return net::error::timed_out;
+  co_return std::get<0>(std::get<0>(first));
+}
+
+net::awaitable<bool> Connection::read_head() {
+  keep_alive_ = expects_continue_ = answered_ = streaming_ = chunked_ = hijacked_ = false;
+  request_ = Request();
+  parser_.emplace();
+  parser_->header_limit(kMaxHead);
+  parser_->body_limit(boost::none);
+  parser_->eager(false);
+
+  const error_code error = co_await read_head_in_time();
+  if (error == beast::http::error::header_limit) {
+    co_await respond(error_response(Status::kHeadersTooLarge, "request headers are too large"));
+    co_return false;
+  }
+  if (error.category() == beast::http::make_error_code(beast::http::error::bad_method).category() &&
+      error != beast::http::error::end_of_stream && error != beast::http::error::partial_message) {
+    co_await respond(error_response(Status::kBadRequest, "malformed HTTP request"));
+    co_return false;
+  }
+  if (error) co_return false;
+  if (const Result<void> accepted = accept_head(); !accepted) {
+    keep_alive_ = false;
+    co_await respond(error_response(accepted.error()));
+    co_return false;
+  }
+  co_return true;
+}
+
+Result<void> Connection::accept_head() {
+  const auto& message = parser_->get();
+  request_.method = std::string(message.method_string());
+  for (const auto& field : message)
+    request_.headers.add(std::string(field.name_string()), std::string(field.value()));
+  auto target = parse_target(std::string_view(message.target().data(), message.target().size()));
+  if (!target) return std::move(target).error();
+  request_.version = target->version;
+  request_.path = std::move(target->path);
+  request_.query = std::move(target->query);
+  keep_alive_ = parser_->keep_alive();
+  expects_continue_ =
+      equals_ignoring_case(request_.headers.get("Expect").value_or(""), "100-continue");
+  return {};
+}
+
+net::awaitable<void> Connection::run_handler() {
+  // Whichever ends first cancels the other: a client that left cancels its handler.
+  co_await (call_router() || watch_client());
+}
+
+net::awaitable<void> Connection::call_router() {
+  std::string failure;
+  try {
+    co_await router_.serve(*this);
+    co_return;
+  } catch (const boost::system::system_error& error) {
+    if (error.code() == net::error::operation_aborted) {
+      keep_alive_ = false;
+      co_return;
+    }
+    failure = error.what();
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  spdlog::error("{} {}: {}", request_.method, request_.path, failure);
+  keep_alive_ = false;
+  if (!answered_) co_await respond(error_response(Status::kInternalError, failure));
+}
+
+/// Completes when the client has left while its request is being served. A half-close is not
+/// leaving: simple clients send a request, close their side and read the answer.
+net::awaitable<void> Connection::watch_client() {
+  co_await peer_gone();
+  if (hijacked_) co_await never_.wait();  // the handler's business from here on
+}
+
+net::awaitable<void> Connection::peer_gone() {
+  // epoll reports HUP and ERR to this wait; for a unix socket HUP means closed in both directions.
+  [[maybe_unused]] const auto result =
+      co_await socket_.async_wait(StreamSocket::wait_error, async::kTuple);
+}
+
+net::awaitable<Result<std::size_t>> Connection::read_raw(std::span<std::byte> out) {
+  if (buffer_.size() > 0) {
+    const std::size_t size = net::buffer_copy(net::buffer(out.data(), out.size()), buffer_.data());
+    buffer_.consume(size);
+    co_return size;
+  }
+  const auto [error, size] =
+      co_await socket_.async_read_some(net::buffer(out.data(), out.size()), async::kTuple);
+  if (error == net::error::eof) co_return std::size_t{0};
+  if (error) co_return Error{Code::kUnavailable, "client connection: " + error.message()};
+  co_return size;
+}
+
+net::awaitable<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
+  if (out.empty()) co_return std::size_t{0};
+  if (hijacked_) co_return co_await read_raw(out);
+  if (parser_->is_done()) co_return std::size_t{0};
+  if (std::exchange(expects_continue_, false)) {
+    RETURN_IF_ERROR_ASYNC(co_await send("HTTP/1.1 100 Continue\r\n\r\n", {}));
+  }
+  auto& body = parser_->get().body();
+  for (;;) {
+    body.data = out.data();
+    body.size = out.size();
+    const auto [error, ignored] =
+        co_await beast::http::async_read_some(socket_, buffer_, *parser_, async::kTuple);
+    const std::size_t taken = out.size() - body.size;
+    if (error && error != beast::http::error::need_buffer) {
+      keep_alive_ = false;
+      const bool broken =
+          error == beast::http::error::partial_message ||
+          error.category() !=
+              beast::http::make_error_code(beast::http::error::bad_chunk).category();
+      co_return Error{broken ? Code::kUnavailable : Code::kInvalidArgument,
+                      "request body: " + error.message()};
+    }
+    if (taken > 0 || parser_->is_done()) co_return taken;
+  }
+}
+
+std::string Connection::head_of(const Response& response, std::string_view framing) const {
+  std::string head = "HTTP/1.1 " + std::to_string(static_cast<int>(response.status)) + " ";
+  head += reason_of(response.status);
+  head += "\r\n";
+  head += fixed_headers_;
+  if (!response.content_type.empty()) head += "Content-Type: " + response.content_type + "\r\n";
+  for (const auto& [name, value] : response.headers.all()) head += name + ": " + value + "\r\n";
+  head += date_header();
+  head += framing;
+  head += "\r\n";
+  return head;
+}
+
+net::awaitable<Result<void>> Connection::send(std::string head, std::string_view body) {
+  const std::array<net::const_buffer, 2> parts{net::buffer(head),
+                                               net::buffer(body.data(), body.size())};
+  const auto [error, size] = co_await net::async_write(socket_, parts, async::kTuple);
+  if (error) {
+    keep_alive_ = false;
+    co_return Error{Code::kUnavailable, "client connection: " + error.message()};
+  }
+  co_return Result<void>();
+}
+
+net::awaitable<Result<void>> Connection::respond(Response response) {
+  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
+  answered_ = true;
+  const bool bodiless =
+      response.status == Status::kNoContent || response.status == Status::kNotModified;
+  std::string framing;
+  if (!bodiless) framing = "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
+  if (!keep_alive_) framing += "Connection: close\r\n";
+  const bool send_body = !bodiless && request_.method != "HEAD";
+  co_return co_await send(head_of(response, framing),
+                          send_body ? std::string_view(response.body) : std::string_view());
+}
+
+net::awaitable<Result<void>> Connection::begin_stream(Response head) {
+  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
+  answered_ = streaming_ = true;
+  chunked_ = parser_->get().version() >= 11;
+  if (!chunked_) keep_alive_ = false;
+  std::string framing = chunked_ ? "Transfer-Encoding: chunked\r\n" : "";
+  if (!keep_alive_) framing += "Connection: close\r\n";
+  RETURN_IF_ERROR_ASYNC(co_await send(head_of(head, framing), {}));
+  co_return co_await write(std::string_view(head.body));
+}
+
+net::awaitable<Result<void>> Connection::hijack(std::string content_type) {
+  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
+  answered_ = hijacked_ = true;
+  keep_alive_ = false;
+  const bool upgrade = has_token(request_.headers.get("Connection").value_or(""), "upgrade") &&
+                       request_.headers.get("Upgrade").has_value();
+  Response head{.status = upgrade ? Status::kSwitchingProtocols : Status::kOk,
+                .content_type = std::move(content_type),
+                .body = {},
+                .headers = {}};
+  std::string framing = upgrade ? "Connection: Upgrade\r\nUpgrade: tcp\r\n" : "";
+  co_return co_await send(head_of(head, framing), {});
+}
+
+net::awaitable<Result<void>> Connection::write(std::span<const std::byte> bytes) {
+  if (bytes.empty()) co_return Result<void>();
+  if (!streaming_ && !hijacked_) co_return Error{Code::kInternal, "no answer has begun"};
+  if (streaming_ && request_.method == "HEAD") co_return Result<void>();
+  std::array<char, 24> size_line{};
+  int size_length = 0;
+  if (streaming_ && chunked_)
+    size_length = std::snprintf(size_line.data(), size_line.size(), "%zx\r\n", bytes.size());
+  const std::array<net::const_buffer, 3> parts{
+      net::buffer(size_line.data(), static_cast<std::size_t>(size_length)),
+      net::buffer(bytes.data(), bytes.size()), net::buffer("\r\n", size_length > 0 ? 2 : 0)};
+  const auto [error, written] = co_await net::async_write(socket_, parts, async::kTuple);
+  if (error) {
+    keep_alive_ = false;
+    co_return Error{Code::kUnavailable, "client connection: " + error.message()};
+  }
+  co_return Result<void>();
+}
+
+/// After the handler: ends a streamed answer and makes the connection ready for the next request.
+net::awaitable<void> Connection::finish() {
+  if (streaming_ && chunked_ && request_.method != "HEAD" && socket_.is_open()) {
+    co_await send("0\r\n\r\n", {});
+  }
+  if (!answered_) keep_alive_ = false;
+  if (keep_alive_ && !parser_->is_done()) {
+    // The handler left some of the body unread: a little is skipped, much closes the connection.
+    std::array<std::byte, 4096> rest{};
+    std::size_t total = 0;
+    while (total < 256u << 10) {
+      const auto size = co_await read_some(rest);
+      if (!size || *size == 0) break;
+      total += *size;
+    }
+    if (!parser_->is_done()) keep_alive_ = false;
+  }
+}
+
+/// Closes our side and reads on for a moment: closing a socket with unread input would take the
+/// answer away from a client that is still sending.
+net::awaitable<void> Connection::drain() {
+  error_code ignored;
+  socket_.shutdown(StreamSocket::shutdown_send, ignored);
+  net::steady_timer deadline(socket_.get_executor(), kDrainTimeout);
+  std::array<char, 4096> rest{};
+  std::size_t total = 0;
+  while (total < kMaxDrain) {
+    const auto first = co_await (socket_.async_read_some(net::buffer(rest), async::kTuple) ||
+                                 deadline.async_wait(async::kTuple));
+    if (first.index() == 1) break;
+    const auto& [error, size] = std::get<0>(first);
+    if (error) break;
+    total += size;
+  }
+  socket_.close(ignored);
+}
+
+}  // namespace
+
+net::awaitable<void> serve_connection(StreamSocket socket, const Router& router,
+                                      std::string fixed_headers) {
+  const auto connection =
+      std::make_unique<Connection>(std::move(socket), router, std::move(fixed_headers));
+  try {
+    co_await connection->serve();
+  } catch (const boost::system::system_error& error) {
+    if (error.code() != net::error::operation_aborted)
+      spdlog::error("client connection: {}", error.what());
+  } catch (const std::exception& error) {
+    spdlog::error("client connection: {}", error.what());
+  }
+}
+
+}  // namespace http

@@ -1,0 +1,60 @@
+// Exchange: one request and the way to answer it piece by piece: uploads, progress, hijacked
+// connections.
+//
+// Owned by the connection; valid until the handler's coroutine has ended. Threading: the io_context
+// thread. Order: read the body (in part or whole), then exactly one of respond(), begin_stream() +
+// write()s, or hijack() + read_some()/write().
+//
+// A client that disconnects cancels the handler (its next co_await throws), except after hijack(),
+// where end of input means only that the client will send no more.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "api/async/net.h"
+#include "api/http/message.h"
+#include "vmm/base/result.h"
+
+namespace http {
+
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+
+  /// Without its body. The Router fills in path_args.
+  virtual Request& request() = 0;
+
+  /// Body bytes, as they come; 0 at the body's end. After hijack(): raw bytes; 0 when the client
+  /// has closed its sending side. kUnavailable when the connection broke.
+  virtual net::awaitable<base::Result<std::size_t>> read_some(std::span<std::byte> out) = 0;
+
+  /// The whole answer.
+  virtual net::awaitable<base::Result<void>> respond(Response response) = 0;
+
+  /// Sends status and headers at once; the body follows by write() and ends with the handler.
+  /// `head.body` is sent first.
+  virtual net::awaitable<base::Result<void>> begin_stream(Response head) = 0;
+
+  /// Takes over the connection: 101 with Upgrade headers if the client asked for an upgrade, else
+  /// 200. What is written from here on is raw. The connection closes when the handler ends.
+  virtual net::awaitable<base::Result<void>> hijack(std::string content_type) = 0;
+
+  /// Completes when the kernel took all bytes; that is the backpressure. kUnavailable when the
+  /// client is gone.
+  virtual net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) = 0;
+
+  /// Completes when the client has closed the connection in both directions (for hijacked ones).
+  virtual net::awaitable<void> peer_gone() = 0;
+
+  /// Whether status and headers have been sent: too late for another status.
+  virtual bool answered() const = 0;
+
+  /// The whole body; kResourceExhausted if it is longer than `limit`.
+  net::awaitable<base::Result<std::string>> read_body(std::size_t limit);
+  net::awaitable<base::Result<void>> write(std::string_view text);
+};
+
+}  // namespace http

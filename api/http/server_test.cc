@@ -1,0 +1,365 @@
+// A server in a thread of its own, a client of plain blocking sockets.
+#include "api/http/server.h"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <atomic>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "api/async/notifier.h"
+#include "vmm/base/seqpacket.h"
+
+namespace http {
+namespace {
+
+using base::Result;
+
+net::awaitable<Response> echo(Request request) {
+  co_return text(Status::kOk, request.method + " " + request.path + " " + request.body);
+}
+
+net::awaitable<Response> post_json(Request request) {
+  const auto value = request.json();
+  if (!value) co_return error_response(value.error());
+  co_return json(Status::kCreated, *value);
+}
+
+net::awaitable<Response> fail(Request) { throw std::runtime_error("broken handler"); }
+
+net::awaitable<void> count_bytes(Exchange& exchange) {
+  std::vector<std::byte> piece(4096);
+  std::size_t total = 0;
+  for (;;) {
+    const auto size = co_await exchange.read_some(piece);
+    if (!size) co_return;
+    if (*size == 0) break;
+    total += *size;
+  }
+  Response head{.content_type = "text/plain"};
+  co_await exchange.begin_stream(std::move(head));
+  co_await exchange.write("total ");
+  co_await exchange.write(std::to_string(total));
+}
+
+/// Echoes what comes until the client's half-close, then says "end".
+net::awaitable<void> hijacked_echo(Exchange& exchange) {
+  co_await exchange.hijack("application/vnd.docker.raw-stream");
+  std::vector<std::byte> piece(16);
+  for (;;) {
+    const auto size = co_await exchange.read_some(piece);
+    if (!size || *size == 0) break;
+    co_await exchange.write(std::span<const std::byte>(piece).first(*size));
+  }
+  co_await exchange.write("end");
+}
+
+class ServerTest : public testing::Test {
+ protected:
+  ServerTest() : forever_(io_.get_executor()), never_(io_.get_executor()) {
+    router_.add("GET", "/echo", echo);
+    router_.add("HEAD", "/echo", echo);
+    router_.add("POST", "/echo", echo);
+    router_.add("POST", "/json", post_json);
+    router_.add("GET", "/fail", fail);
+    router_.add_stream("POST", "/count", count_bytes);
+    router_.add_stream("POST", "/hijack", hijacked_echo);
+    router_.add("GET", "/hang", [this](Request request) { return hang(std::move(request)); });
+    server_ = std::make_unique<Server>(
+        io_.get_executor(), router_,
+        Server::Options{.max_connections = 2, .fixed_headers = "Server: test\r\n"});
+    thread_ = std::jthread([this] { io_.run(); });
+  }
+
+  ~ServerTest() override {
+    std::promise<void> stopped;
+    net::co_spawn(io_, server_->stop(), [&](const std::exception_ptr&) { stopped.set_value(); });
+    stopped.get_future().wait();
+    forever_.reset();
+  }
+
+  net::awaitable<Response> hang(Request) {
+    struct OnExit {
+      std::promise<void>& ended;
+      ~OnExit() { ended.set_value(); }
+    } const on_exit{hang_ended_};
+    hanging_.set_value();
+    co_await never_.wait();
+    co_return empty(Status::kOk);
+  }
+
+  base::UniqueFd connect() {
+    auto pair = base::make_socket_pair(SOCK_STREAM);
+    net::post(io_, [this, fd = std::make_shared<base::UniqueFd>(std::move(pair->second))] {
+      server_->adopt(std::move(*fd));
+    });
+    return std::move(pair->first);
+  }
+
+  static void send_text(const base::UniqueFd& socket, std::string_view text) {
+    while (!text.empty()) {
+      const ssize_t sent = ::send(socket.get(), text.data(), text.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return;
+      text.remove_prefix(static_cast<std::size_t>(sent));
+    }
+  }
+
+  /// Reads until `stop` was seen or the server closed.
+  static std::string receive(const base::UniqueFd& socket, std::string_view stop = "\xff never") {
+    std::string all;
+    char piece[4096];
+    while (all.find(stop) == std::string::npos) {
+      const ssize_t size = ::recv(socket.get(), piece, sizeof piece, 0);
+      if (size <= 0) break;
+      all.append(piece, static_cast<std::size_t>(size));
+    }
+    return all;
+  }
+
+  /// One request on a connection of its own, the whole answer.
+  std::string exchange(std::string_view request) {
+    const base::UniqueFd socket = connect();
+    send_text(socket, request);
+    ::shutdown(socket.get(), SHUT_WR);
+    return receive(socket);
+  }
+
+  net::io_context io_;
+  net::executor_work_guard<net::io_context::executor_type> forever_;
+  async::Notifier never_;
+  std::promise<void> hanging_;
+  std::promise<void> hang_ended_;
+  Router router_;
+  std::unique_ptr<Server> server_;
+  std::jthread thread_;
+};
+
+TEST_F(ServerTest, AnswersWithTheFixedHeadersAndTheLength) {
+  const std::string answer = exchange("GET /v1.40/echo HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\nServer: test\r\n")) << answer;
+  EXPECT_NE(answer.find("Content-Length: 10\r\n"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nGET /echo ")) << answer;
+}
+
+TEST_F(ServerTest, KeepsTheConnectionForTheNextRequest) {
+  const auto socket = connect();
+
+  send_text(socket, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  const std::string first = receive(socket, "GET /echo ");
+  send_text(socket, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi");
+  const std::string second = receive(socket, "hi");
+
+  EXPECT_TRUE(first.ends_with("GET /echo ")) << first;
+  EXPECT_TRUE(second.ends_with("POST /echo hi")) << second;
+}
+
+TEST_F(ServerTest, ServesPipelinedRequestsInOrder) {
+  const std::string answer = exchange(
+      "GET /echo HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: x\r\n"
+      "Content-Length: 1\r\nConnection: close\r\n\r\nz");
+
+  EXPECT_NE(answer.find("GET /echo HTTP/1.1 200 OK"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("POST /echo z")) << answer;
+}
+
+TEST_F(ServerTest, SendsNoBodyForHead) {
+  const std::string answer = exchange("HEAD /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_NE(answer.find("Content-Length: 11\r\n"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\n")) << answer;
+}
+
+TEST_F(ServerTest, AnswersAnUnknownRouteAsDockerDoes) {
+  const std::string answer = exchange("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 404 Not Found\r\n")) << answer;
+  EXPECT_TRUE(answer.ends_with("{\"message\":\"page not found\"}\n")) << answer;
+}
+
+TEST_F(ServerTest, RefusesAVersionOutOfRange) {
+  const std::string answer = exchange("GET /v1.60/echo HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 Bad Request\r\n")) << answer;
+  EXPECT_NE(answer.find("client version 1.60 is too new"), std::string::npos) << answer;
+}
+
+TEST_F(ServerTest, ReadsAChunkedBodyAndStreamsTheAnswer) {
+  const std::string answer = exchange(
+      "POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "5\r\nhello\r\n3;ext=1\r\nabc\r\n0\r\n\r\n");
+
+  EXPECT_NE(answer.find("Transfer-Encoding: chunked\r\n"), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("6\r\ntotal \r\n1\r\n8\r\n0\r\n\r\n")) << answer;
+}
+
+TEST_F(ServerTest, StreamsABodyLargerThanAnyBuffer) {
+  constexpr std::size_t kSize = 32u << 20;
+  const auto socket = connect();
+  std::jthread sender([&] {
+    send_text(socket, "POST /count HTTP/1.1\r\nHost: x\r\nContent-Length: " +
+                          std::to_string(kSize) + "\r\n\r\n");
+    const std::string piece(1u << 20, 'x');
+    for (std::size_t sent = 0; sent < kSize; sent += piece.size()) send_text(socket, piece);
+  });
+
+  const std::string answer = receive(socket, "0\r\n\r\n");
+
+  EXPECT_NE(answer.find(std::to_string(kSize)), std::string::npos) << answer;
+}
+
+TEST_F(ServerTest, Sends100ContinueWhenTheBodyIsWanted) {
+  const auto socket = connect();
+
+  send_text(socket,
+            "POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  const std::string interim = receive(socket, "\r\n\r\n");
+  send_text(socket, "ok");
+  const std::string answer = receive(socket, "POST /echo ok");
+
+  EXPECT_EQ(interim, "HTTP/1.1 100 Continue\r\n\r\n");
+  EXPECT_TRUE(answer.ends_with("POST /echo ok")) << answer;
+}
+
+TEST_F(ServerTest, RefusesABodyLargerThanAHandlerTakes) {
+  const auto socket = connect();
+  send_text(socket, "POST /json HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000\r\n\r\n");
+  std::jthread sender([&] { send_text(socket, std::string(Router::kMaxBody + 4096, 'x')); });
+
+  const std::string answer = receive(socket, "too large");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
+}
+
+TEST_F(ServerTest, RefusesAHeadThatIsTooLarge) {
+  const std::string answer =
+      exchange("GET /echo HTTP/1.1\r\nHost: x\r\nX: " + std::string(200u << 10, 'y') + "\r\n\r\n");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 431 ")) << answer;
+}
+
+TEST_F(ServerTest, AnswersMalformedRequestsWith400) {
+  for (const char* request :
+       {"nonsense\r\n\r\n", "GET  HTTP/1.1\r\n\r\n", "GET /echo HTTP/9.9\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nbad\r\n\r\n", "POST /echo HTTP/1.1\r\nContent-Length: zz\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
+    const std::string answer = exchange(request);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << request << answer;
+  }
+}
+
+TEST_F(ServerTest, RefusesJsonOfTheWrongTypeOrForm) {
+  const auto post = [&](std::string_view type, std::string_view body) {
+    return exchange("POST /json HTTP/1.1\r\nHost: x\r\nContent-Type: " + std::string(type) +
+                    "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
+                    std::string(body));
+  };
+
+  EXPECT_TRUE(post("application/json", "{\"a\":1}").starts_with("HTTP/1.1 201 "));
+  EXPECT_TRUE(post("text/plain", "{}").starts_with("HTTP/1.1 400 "));
+  EXPECT_TRUE(post("application/json", "").starts_with("HTTP/1.1 400 "));
+  EXPECT_TRUE(post("application/json", "{\"a\":").starts_with("HTTP/1.1 400 "));
+  EXPECT_TRUE(post("application/json", std::string(100000, '[')).starts_with("HTTP/1.1 400 "));
+}
+
+TEST_F(ServerTest, TurnsAThrowingHandlerInto500) {
+  const std::string answer = exchange("GET /fail HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 500 ")) << answer;
+  EXPECT_NE(answer.find("broken handler"), std::string::npos) << answer;
+}
+
+TEST_F(ServerTest, UpgradesAHijackedConnectionWith101) {
+  const auto socket = connect();
+
+  send_text(socket,
+            "POST /hijack HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly");
+  const std::string head = receive(socket, "early");
+  send_text(socket, " late");
+  ::shutdown(socket.get(), SHUT_WR);
+  const std::string rest = receive(socket);
+
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 101 UPGRADED\r\n")) << head;
+  EXPECT_NE(head.find("Connection: Upgrade\r\nUpgrade: tcp\r\n"), std::string::npos) << head;
+  EXPECT_EQ(rest, " lateend");
+}
+
+TEST_F(ServerTest, HijacksWithoutUpgradeHeadersAsA200) {
+  const std::string answer = exchange("POST /hijack HTTP/1.1\r\nHost: x\r\n\r\nabc");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
+  EXPECT_TRUE(answer.ends_with("\r\n\r\nabcend")) << answer;
+}
+
+TEST_F(ServerTest, CancelsTheHandlerOfAClientThatLeft) {
+  {
+    const auto socket = connect();
+    send_text(socket, "GET /hang HTTP/1.1\r\nHost: x\r\n\r\n");
+    hanging_.get_future().wait();
+  }
+
+  hang_ended_.get_future().wait();
+}
+
+TEST_F(ServerTest, RefusesMoreConnectionsThanItMayHold) {
+  const auto first = connect();
+  const auto second = connect();
+  send_text(second, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  receive(second, "GET /echo ");
+
+  const std::string answer = receive(connect());
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+}
+
+class ListenUnixTest : public testing::Test {
+ protected:
+  ListenUnixTest() {
+    char name[] = "/tmp/containervm-http-XXXXXX";
+    directory_ = ::mkdtemp(name);
+  }
+  ~ListenUnixTest() override { std::filesystem::remove_all(directory_); }
+  std::filesystem::path directory_;
+};
+
+TEST_F(ListenUnixTest, ReplacesASocketFileNobodyListensOn) {
+  ASSERT_TRUE(listen_unix(directory_ / "s"));
+
+  const auto again = listen_unix(directory_ / "s");
+
+  ASSERT_TRUE(again);
+  struct stat status {};
+  ASSERT_EQ(::stat((directory_ / "s").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777u, 0660u);
+}
+
+TEST_F(ListenUnixTest, RefusesASocketInUse) {
+  const auto first = listen_unix(directory_ / "s");
+  ASSERT_TRUE(first);
+
+  const auto second = listen_unix(directory_ / "s");
+
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, base::Code::kAlreadyExists);
+}
+
+TEST_F(ListenUnixTest, SaysWhenThePathIsTooLong) {
+  const auto listener = listen_unix(directory_ / std::string(120, 'x'));
+
+  ASSERT_FALSE(listener);
+  EXPECT_NE(listener.error().message.find("107 bytes"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace http
