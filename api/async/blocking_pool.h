@@ -11,6 +11,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -28,16 +29,21 @@ class BlockingPool {
   /// Runs `call()` on a pool thread and returns its result to the caller's executor.
   template <typename T>
   net::awaitable<T> run(std::function<T()> call) {
+    // Asio wants to default-construct what a coroutine returns, which a Result cannot be.
+    const auto result = std::make_shared<std::optional<T>>();
     // The awaiting frame is not destroyed before the call ends: no cancellation reaches it.
-    co_return co_await net::co_spawn(
-        pool_, invoke<T>(std::move(call)),
+    co_await net::co_spawn(
+        pool_, invoke<T>(std::move(call), result),
         net::bind_cancellation_slot(net::cancellation_slot(), net::use_awaitable));
+    co_return std::move(**result);
   }
 
  private:
   template <typename T>
-  static net::awaitable<T> invoke(std::function<T()> call) {
-    co_return call();
+  static net::awaitable<void> invoke(std::function<T()> call,
+                                     std::shared_ptr<std::optional<T>> result) {
+    result->emplace(call());
+    co_return;
   }
 
   net::thread_pool pool_;
