@@ -26,13 +26,13 @@ net::awaitable<void> store(net::awaitable<T> operation, std::shared_ptr<std::opt
 template <typename T>
 net::awaitable<T> shielded(net::awaitable<T> operation) {
   const net::any_io_executor executor = co_await net::this_coro::executor;
-  const auto token = net::bind_cancellation_slot(net::cancellation_slot(), net::use_awaitable);
+  auto token = net::bind_cancellation_slot(net::cancellation_slot(), net::use_awaitable);
   if constexpr (std::is_void_v<T>) {
-    co_await net::co_spawn(executor, std::move(operation), token);
+    co_await net::co_spawn(executor, std::move(operation), std::move(token));
   } else {
     // Asio wants to default-construct what a coroutine returns, which a Result cannot be.
     const auto result = std::make_shared<std::optional<T>>();
-    co_await net::co_spawn(executor, detail::store(std::move(operation), result), token);
+    co_await net::co_spawn(executor, detail::store(std::move(operation), result), std::move(token));
     co_return std::move(**result);
   }
 }
