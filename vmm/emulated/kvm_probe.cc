@@ -185,6 +185,10 @@ Result<void> run_guest(const UniqueFd& vcpu, const kvm_run& run) {
   for (;;) {
     if (::ioctl(vcpu.get(), KVM_RUN, 0) < 0 && errno != EINTR)
       return failure(std::string("KVM_RUN fails at ") + kSteps[step] + ": " + std::strerror(errno));
+    if (run.exit_reason == KVM_EXIT_INTERNAL_ERROR)
+      return failure(std::string("this KVM cannot execute ") + kSteps[step] +
+                     " in a guest's kernel (internal error " +
+                     std::to_string(run.internal.suberror) + ")");
     if (run.exit_reason != KVM_EXIT_IO || run.io.port != kStepPort)
       return failure(std::string("the guest fails at ") + kSteps[step] + " (exit reason " +
                      std::to_string(run.exit_reason) + ")");
