@@ -29,7 +29,7 @@ class BalloonDevice final : public virtio::Device {
   void write_config(std::uint32_t offset, std::span<const std::byte> bytes) override;
   base::Result<void> activate(const virtio::Activation& activation) override;
   void reset() override;
-  base::Result<void> on_kick(virtio::QueueIndex queue) override;
+  base::Result<virtio::Progress> on_kick(virtio::QueueIndex queue) override;
   void save(wire::Encoder& out) const override;
   base::Result<void> restore(wire::Decoder& in) override;
 

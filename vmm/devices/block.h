@@ -41,7 +41,7 @@ class BlockDevice final : public virtio::Device {
   void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
   base::Result<void> activate(const virtio::Activation& activation) override;
   void reset() override;
-  base::Result<void> on_kick(virtio::QueueIndex queue) override;
+  base::Result<virtio::Progress> on_kick(virtio::QueueIndex queue) override;
   void pause() override;
   void resume() override;
 

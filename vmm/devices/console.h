@@ -18,7 +18,7 @@ class ConsoleDevice final : public virtio::Device {
  public:
   static constexpr std::size_t kTailBytes = 16u << 10;
 
-  /// `log` may be empty.
+  /// `log` may be empty; a pipe or socket should be non-blocking.
   explicit ConsoleDevice(base::UniqueFd log = {}) : log_(std::move(log)) {}
 
   /// The last at most `max_bytes` bytes of output.
@@ -30,10 +30,9 @@ class ConsoleDevice final : public virtio::Device {
   virtio::DeviceType type() const override { return virtio::DeviceType::kConsole; }
   std::uint64_t offered_features() const override { return 0; }
   std::span<const std::uint16_t> queue_sizes() const override { return kQueueSizes; }
-  void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
   base::Result<void> activate(const virtio::Activation& activation) override;
   void reset() override { transmit_ = nullptr; }
-  base::Result<void> on_kick(virtio::QueueIndex queue) override;
+  base::Result<virtio::Progress> on_kick(virtio::QueueIndex queue) override;
 
  private:
   static constexpr std::array<std::uint16_t, 2> kQueueSizes = {16, 64};  // receive, transmit

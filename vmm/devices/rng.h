@@ -12,10 +12,9 @@ class RngDevice final : public virtio::Device {
   virtio::DeviceType type() const override { return virtio::DeviceType::kRng; }
   std::uint64_t offered_features() const override { return 0; }
   std::span<const std::uint16_t> queue_sizes() const override { return kQueueSizes; }
-  void read_config(std::uint32_t offset, std::span<std::byte> out) const override;
   base::Result<void> activate(const virtio::Activation& activation) override;
   void reset() override { queue_ = nullptr; }
-  base::Result<void> on_kick(virtio::QueueIndex queue) override;
+  base::Result<virtio::Progress> on_kick(virtio::QueueIndex queue) override;
 
  private:
   static constexpr std::array<std::uint16_t, 1> kQueueSizes = {64};

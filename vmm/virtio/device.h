@@ -7,8 +7,10 @@
 //        pause and resume may come at any time; between them the device touches no guest memory.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "vmm/base/result.h"
@@ -63,8 +65,8 @@ class Device {
   /// The largest size of each queue.
   virtual std::span<const std::uint16_t> queue_sizes() const = 0;
 
-  /// Copies config space from `offset`; bytes past its end read as zero.
-  virtual void read_config(std::uint32_t offset, std::span<std::byte> out) const = 0;
+  /// Copies config space from `offset` into `out`, which comes zeroed: bytes past its end stay so.
+  virtual void read_config(std::uint32_t /*offset*/, std::span<std::byte> /*out*/) const {}
 
   /// The driver wrote config space. What is not writable is ignored, as the specification says.
   virtual void write_config(std::uint32_t /*offset*/, std::span<const std::byte> /*bytes*/) {}
@@ -75,8 +77,9 @@ class Device {
   /// Back to inactive: no queue is touched after it returns. What the host attached stays attached.
   virtual void reset() = 0;
 
-  /// The driver kicked `queue`: serve chains until it is empty (or ask to be called again).
-  virtual base::Result<void> on_kick(QueueIndex queue) = 0;
+  /// The driver kicked `queue`, which it has enabled: serve chains until it is empty. After
+  /// Progress::kMore the transport calls again, once other descriptors had their turn.
+  virtual base::Result<Progress> on_kick(QueueIndex queue) = 0;
 
   /// Finishes what is in flight, then touches neither queues nor guest memory until resume().
   virtual void pause() {}
@@ -87,5 +90,14 @@ class Device {
   virtual void save(wire::Encoder& /*out*/) const {}
   virtual base::Result<void> restore(wire::Decoder& /*in*/) { return {}; }
 };
+
+/// read_config() for a device whose config space is the bytes of `config`.
+template <typename Config>
+void copy_config(const Config& config, std::uint32_t offset, std::span<std::byte> out) {
+  const auto bytes = std::as_bytes(std::span(&config, 1));
+  if (offset >= bytes.size()) return;
+  const auto part = bytes.subspan(offset);
+  std::memcpy(out.data(), part.data(), std::min(part.size(), out.size()));
+}
 
 }  // namespace virtio

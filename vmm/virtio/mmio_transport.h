@@ -6,7 +6,7 @@
 // any_thread() says so: InterruptStatus, InterruptACK (two accesses per interrupt) and the
 // constants. QueueNotify should be an ioeventfd per queue whose handler calls notify(); written as
 // a register it is the same.
-// Ownership: device, memory and interrupt line are borrowed and outlive the transport.
+// Ownership: device, memory, interrupt line and event loop are borrowed and outlive the transport.
 // Trust: every access is the guest's. None fails: what is not allowed reads as zero or is ignored;
 // a device that reports an Error gets DEVICE_NEEDS_RESET and is left alone until the driver resets
 // it.
@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/base/event_loop.h"
 #include "vmm/base/result.h"
 #include "vmm/base/wire.h"
 #include "vmm/memory/guest_memory.h"
@@ -44,7 +45,8 @@ class MmioTransport final : public Transport {
   static constexpr std::uint64_t kWindowSize = 4096;
   static constexpr std::uint64_t kNotifyOffset = 0x50;  // ioeventfd, datamatch = queue
 
-  MmioTransport(const memory::GuestMemory& memory, Device& device, InterruptLine& line);
+  MmioTransport(const memory::GuestMemory& memory, Device& device, InterruptLine& line,
+                base::EventLoop& loop);
   ~MmioTransport() override;
 
   /// Whether a register may be accessed from any thread (see above).
@@ -87,16 +89,17 @@ class MmioTransport final : public Transport {
   void write_register(std::uint64_t offset, std::uint32_t value);
   void write_queue_register(std::uint64_t offset, std::uint32_t value);
   void write_status(std::uint32_t value);
+  void serve_kicked();
   void raise(std::uint32_t cause);
   void reset_all();
   base::Result<void> activate_device();
   base::Result<void> build_queues();
   std::uint64_t offered_features() const;
-  bool active() const { return active_; }
 
   const memory::GuestMemory& memory_;
   Device& device_;
   InterruptLine& line_;
+  base::EventLoop::Deferred serve_later_;
   std::vector<QueueRegisters> queues_;
   std::vector<Queue*> queue_pointers_;
   std::uint32_t status_ = 0;
@@ -108,6 +111,7 @@ class MmioTransport final : public Transport {
   std::atomic<std::uint32_t> interrupt_status_ = 0;
   bool active_ = false;
   bool paused_ = false;
+  std::uint32_t kicked_ = 0;  // queues to be served later, one bit each
   std::uint64_t fault_count_ = 0;
   std::string last_fault_;
 };

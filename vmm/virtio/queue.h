@@ -6,11 +6,8 @@
 // queue's size, so a loop ends; addresses are checked. An Error means that the ring is broken: give
 // it to Transport::fail().
 //
-// Use:   do {
-//          queue.stop_kicks();
-//          while (*queue.pop(chain)) { ...; queue.complete(chain.head, written); }
-//        } while (queue.resume_kicks());
-//        queue.interrupt();
+// Use: drain() below for request queues; pop(), complete(), interrupt() where a device has bytes to
+// deliver.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +24,7 @@ inline constexpr std::uint64_t kFeatureIndirectDescriptors = std::uint64_t{1} <<
 inline constexpr std::uint64_t kFeatureEventIndex = std::uint64_t{1} << 29;
 inline constexpr std::uint64_t kFeatureVersion1 = std::uint64_t{1} << 32;
 
-/// One direct or indirect descriptor never describes more than this with its chain: the used ring
-/// counts in 32 bits.
+/// No chain describes more bytes than this: the used ring counts in 32 bits.
 inline constexpr std::uint64_t kMaxChainBytes = 0xffff'ffff;
 
 class Queue {
@@ -48,10 +44,9 @@ class Queue {
   struct Position {
     std::uint16_t next_available = 0;
     std::uint16_t next_used = 0;
-    std::uint16_t signalled_used = 0;  // next_used when the driver was last considered
-    bool signalled = false;            // signalled_used counts
+    std::uint16_t signalled_used = 0;  // next_used when interrupt() was last called
     static void fields(auto& self, auto&& visit) {
-      visit(self.next_available, self.next_used, self.signalled_used, self.signalled);
+      visit(self.next_available, self.next_used, self.signalled_used);
     }
   };
 
@@ -95,13 +90,13 @@ class Queue {
     std::uint16_t flags = 0;
     std::uint16_t next = 0;
   };
-  class Table;
 
   Queue(const memory::GuestMemory& memory, Layout layout, std::uint64_t features,
         std::function<void()> raise);
 
-  base::Result<void> collect(std::uint16_t head, Chain& chain) const;
+  base::Result<void> collect(Chain& chain) const;
   base::Result<void> append(const Descriptor& descriptor, Chain& chain) const;
+  base::Result<std::span<const std::byte>> indirect_table(const Descriptor& descriptor) const;
   std::uint16_t load_available_index() const;
 
   const memory::GuestMemory* memory_;
@@ -114,5 +109,29 @@ class Queue {
   std::byte* used_ = nullptr;
   Position position_;
 };
+
+/// Whether a device served all there was, or stopped at its budget and wants to be called again.
+enum class Progress { kDone, kMore };
+
+/// Pops chains, gives each to `serve` (Chain& -> Result<std::uint32_t>: bytes written) and
+/// completes it, until the queue is empty or a fair share was done; then interrupts the driver.
+template <typename Serve>
+base::Result<Progress> drain(Queue& queue, Chain& chain, Serve serve) {
+  queue.stop_kicks();
+  for (unsigned budget = 512; budget > 0; --budget) {
+    const auto popped = queue.pop(chain);
+    if (!popped) return popped.error();
+    if (!*popped) {
+      if (queue.resume_kicks()) continue;
+      queue.interrupt();
+      return Progress::kDone;
+    }
+    base::Result<std::uint32_t> written = serve(chain);
+    if (!written) return std::move(written).error();
+    queue.complete(chain.head, *written);
+  }
+  queue.interrupt();
+  return Progress::kMore;
+}
 
 }  // namespace virtio
