@@ -150,9 +150,7 @@ class ExecSession {
       }
     }
     channel_.send(exited_message());
-    const auto deadline = steady_clock::now() + kSendTimeout;
-    while (channel_.wants_to_write() && steady_clock::now() < deadline)
-      if (!wait_and_handle(false)) return;
+    wait_for_client();
   }
 
  private:
@@ -165,17 +163,27 @@ class ExecSession {
     return ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLIN);
   }
 
-  bool step() { return wait_and_handle(true); }
+  /// Sends what is left and waits until the client hangs up: closing earlier, with its last Credit
+  /// unread, would reset the connection and could take the exit status with it.
+  void wait_for_client() {
+    const auto deadline = steady_clock::now() + kSendTimeout;
+    while (steady_clock::now() < deadline) {
+      if (!channel_.flush()) return;
+      pollfd entry{channel_.fd(),
+                   static_cast<short>(POLLIN | (channel_.wants_to_write() ? POLLOUT : 0)), 0};
+      if (::poll(&entry, 1, 1000) > 0 && entry.revents & ~POLLOUT && !receive()) return;
+    }
+  }
 
-  /// One round of the loop; false when the connection is lost. Without `streams` only the socket.
-  bool wait_and_handle(bool streams) {
+  /// One round of the loop; false when the connection is lost.
+  bool step() {
     std::array<pollfd, 5> entries{
         pollfd{channel_.fd(),
                static_cast<short>(POLLIN | (channel_.wants_to_write() ? POLLOUT : 0)), 0},
         pollfd{child_events_.get(), POLLIN, 0},
-        pollfd{streams && in_.wants_to_write() ? in_.fd() : -1, POLLOUT, 0},
-        pollfd{streams && out_.wants_to_read() ? out_.fd() : -1, POLLIN, 0},
-        pollfd{streams && err_.wants_to_read() ? err_.fd() : -1, POLLIN, 0}};
+        pollfd{in_.wants_to_write() ? in_.fd() : -1, POLLOUT, 0},
+        pollfd{out_.wants_to_read() ? out_.fd() : -1, POLLIN, 0},
+        pollfd{err_.wants_to_read() ? err_.fd() : -1, POLLIN, 0}};
     if (::poll(entries.data(), entries.size(), -1) < 0) return errno == EINTR;
     if (entries[1].revents != 0) reap();
     if (entries[2].revents != 0) in_.on_ready(channel_);
@@ -270,6 +278,7 @@ class ExecSession {
   }
 
   void kill_group() {
+    if (status_) return;  // What the command left running in the background is meant to stay.
     ::kill(-pid_, SIGTERM);
     const auto deadline = steady_clock::now() + kKillGrace;
     while (!status_ && steady_clock::now() < deadline) {
@@ -277,6 +286,7 @@ class ExecSession {
       if (::poll(&entry, 1, 100) > 0) reap();
     }
     ::kill(-pid_, SIGKILL);
+    if (!status_) ::waitpid(pid_, nullptr, 0);
   }
 
   Channel channel_;
