@@ -1,0 +1,21 @@
+// ioctl(2) as a Result.
+#pragma once
+
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <string_view>
+
+#include "vmm/base/result.h"
+
+namespace kvm {
+
+/// Calls ioctl; an error carries `what`. Any thread. EINTR is an error like others.
+template <typename Argument>
+base::Result<int> control(int fd, unsigned long request, Argument argument, std::string_view what) {
+  const int result = ::ioctl(fd, request, argument);
+  if (result < 0) return base::errno_error(what);
+  return result;
+}
+
+}  // namespace kvm

@@ -1,0 +1,65 @@
+// Vcpu: one virtual processor's descriptor and its kvm_run area.
+//
+// Threads: run() only from the vCPU's own thread. get() and set() from that thread, or from another
+// while it is not inside run(). request_exit() from a signal handler or any thread.
+// Trust: after run(), everything in area() was chosen by the guest.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <cstdint>
+#include <span>
+
+#include "vmm/base/mapped_region.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/kvm/control.h"
+
+namespace kvm {
+
+class Vcpu {
+ public:
+  static base::Result<Vcpu> adopt(base::UniqueFd fd, std::size_t run_area_size);
+
+  /// Enters the guest until it needs this process. kUnavailable: a signal or request_exit().
+  base::Result<void> run();
+
+  kvm_run& area() const { return *reinterpret_cast<kvm_run*>(area_.data()); }
+
+  /// The data of a KVM_EXIT_IO, checked to lie inside the run area; empty if it does not.
+  std::span<std::byte> port_data() const;
+
+  /// Makes run() return at once, now or at its next call, until set back.
+  void request_exit(bool wanted) const {
+    __atomic_store_n(&area().immediate_exit, wanted ? 1 : 0, __ATOMIC_RELAXED);
+  }
+
+  /// One KVM_GET_* or KVM_SET_* of a plain structure.
+  template <typename T>
+  base::Result<void> get(unsigned long request, T& value, std::string_view what) const {
+    return call(request, &value, what);
+  }
+  template <typename T>
+  base::Result<void> set(unsigned long request, const T& value, std::string_view what) const {
+    return call(request, const_cast<T*>(&value), what);
+  }
+
+  /// Requests whose structure ends in an array, or that take a number.
+  template <typename Argument>
+  base::Result<int> control(unsigned long request, Argument argument, std::string_view what) const {
+    return kvm::control(fd_.get(), request, argument, what);
+  }
+
+ private:
+  Vcpu(base::UniqueFd fd, base::MappedRegion area) : fd_(std::move(fd)), area_(std::move(area)) {}
+
+  template <typename T>
+  base::Result<void> call(unsigned long request, T* value, std::string_view what) const {
+    if (const auto done = kvm::control(fd_.get(), request, value, what); !done) return done.error();
+    return {};
+  }
+
+  base::UniqueFd fd_;
+  base::MappedRegion area_;
+};
+
+}  // namespace kvm
