@@ -1,0 +1,60 @@
+// Where things are in an x86-64 machine's physical address space and on its port bus.
+//
+//   0x0000_0500   GDT                                     (all below 1 MiB is the boot protocol's)
+//   0x0000_7000   boot_params ("zero page")
+//   0x0000_9000   identity page tables of the boot processor
+//   0x0002_0000   command line
+//   0x0004_0000   setup_data: device tree, RNG seed
+//   0x0010_0000   RAM; the kernel where its ELF says; initramfs at the end, then the vmgenid page
+//   0xc000_0000   end of low RAM at the latest
+//   0xd000_0000   virtio-mmio slots, 4 KiB each
+//   0xfec0_0000   IOAPIC            0xfee0_0000   local APICs
+//   0xfffb_c000   KVM's identity map and task state (Intel)
+//   0x1_0000_0000 the rest of the RAM
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "vmm/base/units.h"
+
+namespace x86_64 {
+
+using namespace base;  // NOLINT: the unit literals
+
+inline constexpr std::uint64_t kPageSize = 4096;
+
+inline constexpr std::uint64_t kGdtAddress = 0x500;
+inline constexpr std::uint64_t kBootParamsAddress = 0x7000;
+inline constexpr std::uint64_t kPageTablesAddress = 0x9000;
+inline constexpr std::uint64_t kCommandLineAddress = 0x20000;
+inline constexpr std::size_t kCommandLineCapacity = 2048;  // COMMAND_LINE_SIZE of x86 Linux
+inline constexpr std::uint64_t kSetupDataAddress = 0x40000;
+inline constexpr std::uint64_t kLowUsableEnd = 0x9fc00;
+inline constexpr std::uint64_t kHighStart = 1_MiB;
+
+inline constexpr std::uint64_t kLowRamLimit = 3_GiB;
+inline constexpr std::uint64_t kHighRamStart = 4_GiB;
+
+inline constexpr std::uint64_t kVirtioStart = 0xd0000000;
+inline constexpr std::uint64_t kVirtioStride = 0x1000;
+inline constexpr std::uint64_t kVirtioRegisters = 0x200;  // the register file; the rest reads as 0
+inline constexpr std::size_t kVirtioSlots = 8;
+inline constexpr std::uint32_t kVirtioFirstPin = 16;
+
+inline constexpr std::uint64_t kIoapicAddress = 0xfec00000;
+inline constexpr std::uint64_t kIoapicSize = 0x100;
+inline constexpr std::uint32_t kIoapicPins = 24;
+inline constexpr std::uint64_t kLapicAddress = 0xfee00000;
+inline constexpr std::uint64_t kIdentityMapAddress = 0xfffbc000;
+inline constexpr std::uint64_t kTssAddress = 0xfffbd000;
+
+inline constexpr std::uint32_t kGenerationPin = 5;
+
+inline constexpr std::uint16_t kSerialPort = 0x3f8;
+inline constexpr std::uint16_t kSerialPorts = 8;
+inline constexpr std::uint16_t kKeyboardPort = 0x64;
+
+inline constexpr std::uint32_t kMaxVcpus = 64;
+
+}  // namespace x86_64

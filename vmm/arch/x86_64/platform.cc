@@ -1,0 +1,241 @@
+#include "vmm/arch/x86_64/platform.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "vmm/arch/x86_64/cpuid.h"
+#include "vmm/arch/x86_64/device_tree.h"
+#include "vmm/arch/x86_64/layout.h"
+#include "vmm/kvm/table.h"
+
+namespace x86_64 {
+namespace {
+
+constexpr std::uint64_t kLeastMemory = 32_MiB;
+constexpr std::uint64_t kMostMemory = 1024_GiB;
+
+// reboot=k: the reset line. panic=-1: reset at once. tsc=reliable: no watchdog, the counter is
+// virtual. The early console shows warnings and panics until hvc0 is there.
+constexpr char kCommandLine[] =
+    "console=hvc0 earlyprintk=serial,0x3f8,115200 quiet reboot=k panic=-1 tsc=reliable "
+    "no_timer_check nomodule";
+
+base::Result<void> fill_random(std::span<std::byte> bytes) {
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+    return base::errno_error("getrandom");
+  return {};
+}
+
+std::vector<memory::GuestMemory::Region> ram_regions(std::span<std::byte> ram,
+                                                     const RamLayout& layout) {
+  std::vector<memory::GuestMemory::Region> regions{{{0}, ram.first(layout.low_bytes)}};
+  if (layout.high_bytes > 0) regions.push_back({{kHighRamStart}, ram.subspan(layout.low_bytes)});
+  return regions;
+}
+
+}  // namespace
+
+Platform::Platform(const kvm::Vm& vm, memory::GuestMemory memory, RamLayout ram,
+                   Callbacks callbacks)
+    : vm_(vm),
+      memory_(std::move(memory)),
+      ram_(ram),
+      ioapic_(*this),
+      serial_(std::move(callbacks.serial_output)),
+      reset_line_(std::move(callbacks.reset)) {}
+
+base::Result<void> Platform::check_shape(std::uint32_t vcpus, std::uint64_t memory_bytes) {
+  if (vcpus == 0 || vcpus > kMaxVcpus)
+    return base::Error{base::Code::kInvalidArgument,
+                       "a machine has 1 to " + std::to_string(kMaxVcpus) + " vCPUs"};
+  if (memory_bytes % 2_MiB != 0 || memory_bytes < kLeastMemory || memory_bytes > kMostMemory)
+    return base::Error{base::Code::kInvalidArgument,
+                       "a machine has a multiple of 2 MiB of memory, at least 32 MiB"};
+  return {};
+}
+
+base::Result<std::unique_ptr<Platform>> Platform::create(const kvm::System& system,
+                                                         const kvm::Vm& vm,
+                                                         std::span<std::byte> ram,
+                                                         std::uint32_t vcpus, Callbacks callbacks) {
+  RETURN_IF_ERROR(check_shape(vcpus, ram.size()));
+  const RamLayout layout = ram_layout(ram.size());
+  auto memory = memory::GuestMemory::create(ram_regions(ram, layout));
+  if (!memory) return memory.error();
+
+  RETURN_IF_ERROR(vm.set_tss_address(kTssAddress));
+  RETURN_IF_ERROR(vm.set_identity_map_address(kIdentityMapAddress));
+  RETURN_IF_ERROR(vm.enable_split_irqchip(kIoapicPins));
+  std::uint32_t slot = 0;
+  for (const auto& region : memory->regions())
+    RETURN_IF_ERROR(vm.set_memory(slot++, region.start.value, region.host));
+
+  std::unique_ptr<Platform> platform(
+      new Platform(vm, *std::move(memory), layout, std::move(callbacks)));
+  RETURN_IF_ERROR(platform->add_processors(system, vcpus));
+  RETURN_IF_ERROR(platform->mmio_.add(kIoapicAddress, kIoapicSize, platform->ioapic_));
+  RETURN_IF_ERROR(platform->ports_.add(kSerialPort, kSerialPorts, platform->serial_));
+  RETURN_IF_ERROR(platform->ports_.add(kKeyboardPort, 1, platform->reset_line_));
+  return platform;
+}
+
+base::Result<void> Platform::add_processors(const kvm::System& system, std::uint32_t count) {
+  vcpus_.reserve(count);
+  for (std::uint32_t id = 0; id < count; ++id) {
+    auto vcpu = vm_.create_vcpu(id, system.run_area_size());
+    if (!vcpu) return vcpu.error();
+    vcpus_.push_back(*std::move(vcpu));
+  }
+  return {};
+}
+
+std::uint64_t Platform::virtio_address(std::uint32_t slot) {
+  return kVirtioStart + slot * kVirtioStride;
+}
+
+void Platform::raise(std::uint32_t slot) { ioapic_.pulse(kVirtioFirstPin + slot); }
+
+base::Result<void> Platform::set_processor_cpuids(const kvm::System& system) {
+  auto supported = system.supported_cpuid();
+  if (!supported) return supported.error();
+  auto leaves = machine_cpuid(*std::move(supported), static_cast<std::uint32_t>(vcpus_.size()));
+  for (std::uint32_t id = 0; id < vcpus_.size(); ++id) {
+    set_processor_id(leaves, id);
+    RETURN_IF_ERROR(set_cpuid(vcpus_[id], leaves));
+  }
+  return {};
+}
+
+base::Result<void> Platform::boot(const kvm::System& system, const Boot& boot) {
+  RETURN_IF_ERROR(set_processor_cpuids(system));
+  const auto msrs = system.saved_msrs();
+  if (!msrs) return msrs.error();
+  auto initial = read_msrs(vcpus_.front(), *msrs);
+  if (!initial) return initial.error();
+  initial_msrs_ = *std::move(initial);
+
+  Hardware hardware;
+  hardware.vcpus = static_cast<std::uint32_t>(vcpus_.size());
+  hardware.virtio_slots = boot.virtio_slots;
+  hardware.generation_address = generation_page(ram_).value;
+  const auto tree = make_device_tree(hardware);
+  if (!tree) return tree.error();
+  std::array<std::byte, 32> seed;
+  RETURN_IF_ERROR(fill_random(seed));
+  RETURN_IF_ERROR(renew_generation());
+
+  LinuxBoot linux_boot;
+  linux_boot.kernel = boot.kernel;
+  linux_boot.initramfs = boot.initramfs;
+  linux_boot.command_line = kCommandLine;
+  if (!boot.command_line.empty()) linux_boot.command_line += " " + boot.command_line;
+  linux_boot.device_tree = *tree;
+  linux_boot.rng_seed = seed;
+  const auto entry = load_linux(memory_, ram_, linux_boot);
+  if (!entry) return entry.error();
+  new_generation_ = false;
+  return start_linux(vcpus_.front(), *entry);
+}
+
+bool Platform::handle_exit(kvm::Vcpu& vcpu) {
+  switch (vcpu.area().exit_reason) {
+    case KVM_EXIT_IO:
+      handle_port_access(vcpu);
+      return true;
+    case KVM_EXIT_IOAPIC_EOI:
+      ioapic_.end_of_interrupt(vcpu.area().eoi.vector);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void Platform::handle_port_access(kvm::Vcpu& vcpu) {
+  const auto& io = vcpu.area().io;
+  const std::size_t size = io.size;
+  std::span<std::byte> data = vcpu.port_data();
+  for (; size > 0 && data.size() >= size; data = data.subspan(size)) {
+    if (io.direction == KVM_EXIT_IO_IN)
+      ports_.read(io.port, data.first(size));
+    else
+      ports_.write(io.port, data.first(size));
+  }
+}
+
+void Platform::deliver(const kvm::Msi& msi) {
+  // Refused only if no local APIC is addressed: the guest's own table says so, as on hardware.
+  [[maybe_unused]] const auto delivered = vm_.signal_msi(msi);
+}
+
+void Platform::set_level_routes(std::span<const kvm::MsiRoute> routes) {
+  // Fails only for want of memory; the guest then loses an end-of-interrupt, the host nothing.
+  [[maybe_unused]] const auto set = vm_.set_msi_routes(routes);
+}
+
+base::Result<std::size_t> Platform::xsave_size() const {
+  const auto size = vm_.capability(KVM_CAP_XSAVE2);
+  if (!size) return size.error();
+  return std::max(static_cast<std::size_t>(*size), sizeof(kvm::XsaveArea));
+}
+
+base::Result<void> Platform::save(const kvm::System& system, wire::Encoder& out) {
+  const auto xsave = xsave_size();
+  const auto msrs = system.saved_msrs();
+  if (!xsave) return xsave.error();
+  if (!msrs) return msrs.error();
+  SavedTime time;
+  for (const kvm::Vcpu& vcpu : vcpus_) {
+    auto state = save_vcpu(vcpu, *msrs, initial_msrs_, *xsave);
+    if (!state) return state.error();
+    time.vcpus.push_back(*std::move(state));
+  }
+  const auto clock = vm_.clock();
+  if (!clock) return clock.error();
+  time.clock = *clock;
+  out.put(time);
+  ioapic_.save(out);
+  return {};
+}
+
+base::Result<void> Platform::restore(wire::Decoder& in) {
+  SavedTime time;
+  in.get(time);
+  if (!in.ok() || time.vcpus.size() != vcpus_.size())
+    return base::Error{base::Code::kDataLoss, "saved processors do not match the machine"};
+  RETURN_IF_ERROR(ioapic_.restore(in));
+  const auto xsave = xsave_size();
+  if (!xsave) return xsave.error();
+  for (std::size_t i = 0; i < vcpus_.size(); ++i)
+    RETURN_IF_ERROR(restore_vcpu(vcpus_[i], time.vcpus[i], *xsave));
+  restored_ = std::move(time);
+  return {};
+}
+
+base::Result<void> Platform::renew_generation() {
+  std::array<std::byte, 16> id;
+  RETURN_IF_ERROR(fill_random(id));
+  RETURN_IF_ERROR(memory_.copy_in(generation_page(ram_), id));
+  new_generation_ = true;
+  return {};
+}
+
+base::Result<void> Platform::resume() {
+  if (restored_) {
+    // One TSC value for all: Linux takes the counters of one machine for synchronous.
+    const std::uint64_t tsc = restored_->vcpus.front().tsc;
+    for (std::size_t i = 0; i < vcpus_.size(); ++i) {
+      RETURN_IF_ERROR(resume_time(vcpus_[i], restored_->vcpus[i], tsc));
+      // The guest's watchdogs forgive the gap. Refused where the guest does not use kvm-clock.
+      [[maybe_unused]] const auto told = vcpus_[i].control(KVM_KVMCLOCK_CTRL, 0, "KVMCLOCK_CTRL");
+    }
+    RETURN_IF_ERROR(vm_.set_clock(restored_->clock));
+    restored_.reset();
+  }
+  if (std::exchange(new_generation_, false)) ioapic_.pulse(kGenerationPin);
+  return {};
+}
+
+}  // namespace x86_64

@@ -1,0 +1,106 @@
+// Platform: what is x86-64 about a machine: processors, interrupt controllers, ports, the physical
+// address layout, how Linux starts, how all of it is saved. The machine above knows none of it.
+//
+// Order: create(); then boot() or restore(); resume() just before the vCPUs run.
+// Threads: set-up, save() and restore() from the device thread while no vCPU runs; raise() and
+// handle_exit() from any.
+// Ownership: the VM, RAM and callbacks' targets outlive it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vmm/arch/x86_64/ioapic.h"
+#include "vmm/arch/x86_64/linux_boot.h"
+#include "vmm/arch/x86_64/ports.h"
+#include "vmm/arch/x86_64/vcpu_state.h"
+#include "vmm/bus/address_bus.h"
+#include "vmm/kvm/system.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace x86_64 {
+
+class Platform final : private InterruptSink {
+ public:
+  struct Callbacks {
+    SerialPort::Emit serial_output;  // both are called on vCPU threads
+    std::function<void()> reset;
+  };
+
+  /// Puts interrupt controllers, `ram` and `vcpus` processors into `vm`.
+  static base::Result<std::unique_ptr<Platform>> create(const kvm::System& system,
+                                                        const kvm::Vm& vm, std::span<std::byte> ram,
+                                                        std::uint32_t vcpus, Callbacks callbacks);
+
+  /// kInvalidArgument with the reason if there is no such machine.
+  static base::Result<void> check_shape(std::uint32_t vcpus, std::uint64_t memory_bytes);
+
+  /// Guest-physical places of the RAM given to create().
+  const memory::GuestMemory& memory() const { return memory_; }
+
+  std::span<kvm::Vcpu> vcpus() { return vcpus_; }
+
+  /// Where virtio-mmio slot `slot` has its registers.
+  static std::uint64_t virtio_address(std::uint32_t slot);
+  /// Interrupts the guest on behalf of that slot.
+  void raise(std::uint32_t slot);
+
+  bus::AddressBus& mmio() { return mmio_; }
+
+  struct Boot {
+    int kernel = -1;
+    int initramfs = -1;
+    std::string command_line;  // appended to the platform's own
+    std::vector<std::uint32_t> virtio_slots;
+  };
+  base::Result<void> boot(const kvm::System& system, const Boot& boot);
+
+  /// Handles an exit that only x86 has; false if it is none of those.
+  bool handle_exit(kvm::Vcpu& vcpu);
+
+  base::Result<void> save(const kvm::System& system, wire::Encoder& out);
+  base::Result<void> restore(wire::Decoder& in);
+
+  /// Gives a restored machine a new generation ID (fresh random bytes), of which resume() tells the
+  /// guest.
+  base::Result<void> renew_generation();
+
+  /// Starts the guest's clocks, from the saved instant if it was restored.
+  base::Result<void> resume();
+
+ private:
+  Platform(const kvm::Vm& vm, memory::GuestMemory memory, RamLayout ram, Callbacks callbacks);
+
+  void deliver(const kvm::Msi& msi) override;
+  void set_level_routes(std::span<const kvm::MsiRoute> routes) override;
+  base::Result<void> add_processors(const kvm::System& system, std::uint32_t count);
+  base::Result<void> set_processor_cpuids(const kvm::System& system);
+  base::Result<std::size_t> xsave_size() const;
+  void handle_port_access(kvm::Vcpu& vcpu);
+
+  struct SavedTime {
+    std::uint64_t clock = 0;  // nanoseconds of kvm-clock
+    std::vector<VcpuState> vcpus;
+    static void fields(auto& self, auto&& visit) { visit(self.clock, self.vcpus); }
+  };
+
+  const kvm::Vm& vm_;
+  memory::GuestMemory memory_;
+  RamLayout ram_;
+  std::vector<kvm::Vcpu> vcpus_;
+  Ioapic ioapic_;
+  SerialPort serial_;
+  ResetLine reset_line_;
+  bus::AddressBus mmio_;
+  bus::AddressBus ports_;
+  std::vector<MsrValue> initial_msrs_;
+  std::optional<SavedTime> restored_;  // until resume()
+  bool new_generation_ = false;
+};
+
+}  // namespace x86_64
