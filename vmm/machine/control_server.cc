@@ -1,0 +1,253 @@
+#include "vmm/machine/control_server.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include "vmm/devices/disk_store.h"
+
+namespace machine {
+namespace {
+
+base::Error wrong_descriptors() {
+  return {base::Code::kInvalidArgument, "the message came with the wrong number of descriptors"};
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<ControlServer>> ControlServer::create(Settings settings) {
+  const int listener = settings.listener.get();
+  if (::fcntl(listener, F_SETFL, O_NONBLOCK) != 0) return base::errno_error("control socket");
+  std::unique_ptr<ControlServer> server(new ControlServer(std::move(settings)));
+  ControlServer* const self = server.get();
+  auto watch = self->settings_.loop.watch(listener, EPOLLIN, [self](auto) { self->on_connect(); });
+  if (!watch) return watch.error();
+  self->listening_ = *std::move(watch);
+  return server;
+}
+
+void ControlServer::on_connect() {
+  base::UniqueFd fd(
+      ::accept4(settings_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!fd) return;
+  drop_connection();
+  auto watch =
+      settings_.loop.watch(fd.get(), EPOLLIN, [this](std::uint32_t events) { on_packet(events); });
+  if (!watch) return;
+  connection_ = std::move(fd);
+  watch_ = *std::move(watch);
+  launch::Status status;
+  status.running = machine_ != nullptr && machine_->running();
+  if (machine_ != nullptr) status.guest_faults = machine_->devices().fault_count();
+  send(status);
+}
+
+void ControlServer::drop_connection() {
+  watch_.reset();
+  connection_.reset();
+}
+
+void ControlServer::on_packet(std::uint32_t /*events*/) {
+  // All that waits: a clone's whole set-up arrives at once.
+  while (connection_ && !finished_ && receive_one()) {
+  }
+}
+
+bool ControlServer::receive_one() {
+  auto packet =
+      base::receive_packet(connection_.get(), launch::kMaxPacket, launch::kMaxDescriptors);
+  if (!packet) {
+    if (packet.error().code != base::Code::kUnavailable) drop_connection();
+    return false;
+  }
+  if (packet->bytes.empty()) {
+    drop_connection();
+    return false;
+  }
+  const auto frame = base::open_packet(packet->bytes);
+  if (!frame || !dispatch(*frame, std::move(packet->fds))) {
+    drop_connection();
+    return false;
+  }
+  return true;
+}
+
+/// An error means that the packet makes no sense; what could not be done is answered with Failed.
+base::Result<void> ControlServer::dispatch(const wire::RawFrame& frame,
+                                           std::vector<base::UniqueFd> fds) {
+  switch (static_cast<launch::MessageType>(frame.type)) {
+    case launch::MessageType::kBootMachine:
+      return answer<launch::BootMachine>(frame, std::move(fds));
+    case launch::MessageType::kRestoreMachine:
+      return answer<launch::RestoreMachine>(frame, std::move(fds));
+    case launch::MessageType::kAttachLayers:
+      return answer<launch::AttachLayers>(frame, std::move(fds));
+    case launch::MessageType::kAttachDisk:
+      return answer<launch::AttachDisk>(frame, std::move(fds));
+    case launch::MessageType::kAttachNetwork:
+      return answer<launch::AttachNetwork>(frame, std::move(fds));
+    case launch::MessageType::kOpenStream:
+      return answer<launch::OpenStream>(frame, std::move(fds));
+    case launch::MessageType::kAdoptStream:
+      return answer<launch::AdoptStream>(frame, std::move(fds));
+    case launch::MessageType::kRun:
+      return answer<launch::Run>(frame, std::move(fds));
+    case launch::MessageType::kSaveTemplate:
+      return save_template(frame, std::move(fds));
+    case launch::MessageType::kStop: {
+      if (const auto stop = wire::decode<launch::Stop>(frame.payload); !stop) return stop.error();
+      launch::Stopped stopped;
+      stopped.message = "stopped by the host";
+      if (machine_ != nullptr) stopped.console_tail = machine_->console_tail();
+      finish(stopped);
+      return {};
+    }
+    default:
+      return base::Error{base::Code::kDataLoss, "unknown control message"};
+  }
+}
+
+template <typename M>
+base::Result<void> ControlServer::answer(const wire::RawFrame& frame,
+                                         std::vector<base::UniqueFd> fds) {
+  const auto message = wire::decode<M>(frame.payload);
+  if (!message) return message.error();
+  if (const auto done = handle(*message, fds); !done)
+    send_failure(message->request, done.error());
+  else
+    send(launch::Done{message->request});
+  return {};
+}
+
+base::Result<Machine*> ControlServer::machine() {
+  if (machine_ == nullptr) return base::Error{base::Code::kConflict, "there is no machine yet"};
+  return machine_.get();
+}
+
+Machine::Settings ControlServer::machine_settings() {
+  return {settings_.system, settings_.loop, settings_.prepare_vcpu_thread,
+          [this](launch::Stopped stopped) { finish(stopped); }, settings_.build};
+}
+
+base::Result<void> ControlServer::handle(const launch::BootMachine& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != 2) return wrong_descriptors();
+  if (machine_) return base::Error{base::Code::kConflict, "there is a machine already"};
+  auto machine = Machine::boot(machine_settings(), message.shape, fds[0].get(), fds[1].get(),
+                               message.command_line);
+  if (!machine) return machine.error();
+  machine_ = *std::move(machine);
+  return {};
+}
+
+base::Result<void> ControlServer::handle(const launch::RestoreMachine& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != 2) return wrong_descriptors();
+  if (machine_) return base::Error{base::Code::kConflict, "there is a machine already"};
+  auto machine = Machine::restore(machine_settings(), message.shape, fds[0].get(), fds[1].get());
+  if (!machine) return machine.error();
+  machine_ = *std::move(machine);
+  return {};
+}
+
+base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != message.extents.size()) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  std::vector<devices::LayersStore::Extent> extents;
+  for (std::size_t i = 0; i < fds.size(); ++i)
+    extents.push_back({message.extents[i].offset, message.extents[i].length, std::move(fds[i])});
+  auto store = devices::LayersStore::create(std::move(extents));
+  if (!store) return store.error();
+  return (*target)->devices().layers().attach(
+      std::make_unique<devices::LayersStore>(*std::move(store)));
+}
+
+base::Result<void> ControlServer::handle(const launch::AttachDisk& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != 1) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  auto store = devices::FileStore::create(std::move(fds[0]), message.size_bytes);
+  if (!store) return store.error();
+  return (*target)->devices().disk().attach(
+      std::make_unique<devices::FileStore>(*std::move(store)));
+}
+
+base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != 1) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  return (*target)->devices().net().attach(std::move(fds[0]), message.mac);
+}
+
+base::Result<void> ControlServer::handle(const launch::OpenStream& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != 1) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  return (*target)->devices().vsock().open_stream(message.guest_port, message.tag,
+                                                  std::move(fds[0]));
+}
+
+base::Result<void> ControlServer::handle(const launch::AdoptStream& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != 1) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  return (*target)->devices().vsock().adopt_stream(message.tag, std::move(fds[0]));
+}
+
+base::Result<void> ControlServer::handle(const launch::Run& /*message*/,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (!fds.empty()) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  return (*target)->run();
+}
+
+base::Result<void> ControlServer::save_template(const wire::RawFrame& frame,
+                                                std::vector<base::UniqueFd> fds) {
+  const auto message = wire::decode<launch::SaveTemplate>(frame.payload);
+  if (!message) return message.error();
+  const std::uint32_t request = message->request;
+  const auto target = machine();
+  if (!target || fds.size() != 2) {
+    send_failure(request, target ? wrong_descriptors() : target.error());
+    return {};
+  }
+  const auto begun = (*target)->save_template(
+      std::move(fds[0]), std::move(fds[1]), [this, request](base::Result<Machine::Saved> saved) {
+        if (!saved) return send_failure(request, saved.error());
+        send(launch::Saved{request, saved->resident_bytes, std::move(saved->streams)});
+      });
+  if (!begun) send_failure(request, begun.error());
+  return {};
+}
+
+template <typename M>
+void ControlServer::send(const M& message) {
+  if (!connection_) return;
+  // A daemon that does not read its answers loses the connection, and may come back.
+  if (const auto sent = base::send_packet(connection_.get(), base::packet_of(message)); !sent)
+    drop_connection();
+}
+
+void ControlServer::send_failure(std::uint32_t request, const base::Error& error) {
+  send(launch::Failed{request, static_cast<std::uint8_t>(error.code), error.message});
+}
+
+void ControlServer::finish(const launch::Stopped& stopped) {
+  if (std::exchange(finished_, true)) return;
+  if (settings_.result) {
+    const wire::Bytes packet = base::packet_of(stopped);
+    // Nobody is left to tell if this fails; the exit itself is seen by whoever started us.
+    [[maybe_unused]] const auto written =
+        ::pwrite(settings_.result.get(), packet.data(), packet.size(), 0);
+  }
+  send(stopped);
+  settings_.loop.stop();
+}
+
+}  // namespace machine

@@ -1,0 +1,69 @@
+// ControlServer: serves the daemon's control protocol (vmm/launch/messages.h) for one machine.
+//
+// Threads: the device thread. Ownership: system and loop outlive it; it owns the machine.
+// Trust: the daemon is trusted, but a malformed packet is answered or the connection dropped, never
+// obeyed in part.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "vmm/base/event_loop.h"
+#include "vmm/base/seqpacket.h"
+#include "vmm/machine/machine.h"
+
+namespace machine {
+
+class ControlServer {
+ public:
+  struct Settings {
+    const kvm::System& system;
+    base::EventLoop& loop;
+    base::UniqueFd listener;  // SOCK_SEQPACKET, listening
+    base::UniqueFd result;    // may be empty: the Stopped packet is also written here
+    std::string build;
+    std::function<base::Result<void>()> prepare_vcpu_thread;
+  };
+
+  static base::Result<std::unique_ptr<ControlServer>> create(Settings settings);
+
+ private:
+  explicit ControlServer(Settings settings) : settings_(std::move(settings)) {}
+
+  void on_connect();
+  void on_packet(std::uint32_t events);
+  bool receive_one();
+  base::Result<void> dispatch(const wire::RawFrame& frame, std::vector<base::UniqueFd> fds);
+
+  base::Result<void> handle(const launch::BootMachine& message, std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::RestoreMachine& message,
+                            std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::AttachLayers& message, std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::AttachDisk& message, std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::AttachNetwork& message, std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::OpenStream& message, std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::AdoptStream& message, std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::Run& message, std::vector<base::UniqueFd>& fds);
+
+  template <typename M>
+  base::Result<void> answer(const wire::RawFrame& frame, std::vector<base::UniqueFd> fds);
+  base::Result<void> save_template(const wire::RawFrame& frame, std::vector<base::UniqueFd> fds);
+  base::Result<Machine*> machine();
+  Machine::Settings machine_settings();
+
+  template <typename M>
+  void send(const M& message);
+  void send_failure(std::uint32_t request, const base::Error& error);
+  void drop_connection();
+  /// Reports the end and leaves the loop.
+  void finish(const launch::Stopped& stopped);
+
+  Settings settings_;
+  base::EventLoop::Watch listening_;
+  base::UniqueFd connection_;
+  base::EventLoop::Watch watch_;
+  std::unique_ptr<Machine> machine_;
+  bool finished_ = false;
+};
+
+}  // namespace machine

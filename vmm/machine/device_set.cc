@@ -1,0 +1,138 @@
+#include "vmm/machine/device_set.h"
+
+#include <algorithm>
+#include <string>
+
+#include "vmm/base/units.h"
+
+namespace machine {
+namespace {
+
+using base::operator""_GiB;
+
+// Constant from boot on: attaching files to a clone changes nothing that the guest has read.
+constexpr std::uint64_t kLayersCapacity = 16 * 1024_GiB;
+constexpr std::uint64_t kDiskCapacity = 4 * 1024_GiB;
+constexpr std::uint64_t kGuestCid = 3;
+// A placeholder: guest-init sets the container's own address.
+constexpr devices::NetDevice::Mac kPlaceholderMac = {0x02, 0x42, 0, 0, 0, 0};
+
+}  // namespace
+
+/// One transport on the bus. What the transport does not allow from any thread is done on the
+/// device thread.
+class DeviceSet::Slot final : public bus::Responder, public virtio::InterruptLine {
+ public:
+  Slot(std::uint32_t number, arch::Platform& platform, base::EventLoop& loop,
+       virtio::Device& device, LoopCalls& calls)
+      : number_(number),
+        platform_(platform),
+        calls_(calls),
+        transport_(platform.memory(), device, *this, loop) {}
+
+  virtio::MmioTransport& transport() { return transport_; }
+
+  void read(std::uint64_t offset, std::span<std::byte> out) override {
+    if (virtio::MmioTransport::any_thread(offset)) return transport_.read(offset, out);
+    // Not `out`: if the machine ends the caller is gone before the work is dropped.
+    const auto copy = std::make_shared<std::vector<std::byte>>(out.size());
+    calls_.call([this, offset, copy] { transport_.read(offset, *copy); });
+    std::copy(copy->begin(), copy->end(), out.begin());
+  }
+
+  void write(std::uint64_t offset, std::span<const std::byte> in) override {
+    if (virtio::MmioTransport::any_thread(offset)) return transport_.write(offset, in);
+    std::vector<std::byte> copy(in.begin(), in.end());
+    auto work = [this, offset, bytes = std::move(copy)] { transport_.write(offset, bytes); };
+    if (offset == virtio::MmioTransport::kNotifyOffset)
+      calls_.post(std::move(work));
+    else
+      calls_.call(std::move(work));
+  }
+
+  void trigger() override { platform_.raise(number_); }
+
+ private:
+  const std::uint32_t number_;
+  arch::Platform& platform_;
+  LoopCalls& calls_;
+  virtio::MmioTransport transport_;
+};
+
+DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker)
+    : worker_(std::move(worker)),
+      layers_({.capacity_bytes = kLayersCapacity, .read_only = true, .id = "layers"}, *worker_),
+      disk_({.capacity_bytes = kDiskCapacity, .read_only = false, .id = "disk"}, *worker_),
+      net_(loop, kPlaceholderMac),
+      vsock_(loop, kGuestCid) {}
+
+DeviceSet::~DeviceSet() = default;
+
+base::Result<std::unique_ptr<DeviceSet>> DeviceSet::create(arch::Platform& platform,
+                                                           base::EventLoop& loop,
+                                                           LoopCalls& calls) {
+  auto worker = devices::IoWorker::create(loop);
+  if (!worker) return worker.error();
+  std::unique_ptr<DeviceSet> set(new DeviceSet(loop, *std::move(worker)));
+  RETURN_IF_ERROR(set->connect(platform, loop, calls));
+  return set;
+}
+
+base::Result<void> DeviceSet::connect(arch::Platform& platform, base::EventLoop& loop,
+                                      LoopCalls& calls) {
+  // The order is the guest's view: vda, vdb, eth0, ...
+  const std::array<virtio::Device*, 7> devices = {&layers_,  &disk_, &net_,    &vsock_,
+                                                  &console_, &rng_,  &balloon_};
+  for (std::uint32_t number = 0; number < devices.size(); ++number) {
+    slots_.push_back(std::make_unique<Slot>(number, platform, loop, *devices[number], calls));
+    RETURN_IF_ERROR(platform.mmio().add(arch::Platform::virtio_address(number),
+                                        virtio::MmioTransport::kWindowSize, *slots_.back()));
+  }
+  return {};
+}
+
+std::vector<std::uint32_t> DeviceSet::slots() const {
+  std::vector<std::uint32_t> numbers;
+  for (std::uint32_t number = 0; number < slots_.size(); ++number) numbers.push_back(number);
+  return numbers;
+}
+
+void DeviceSet::pause() {
+  for (const auto& slot : slots_) slot->transport().pause();
+}
+
+void DeviceSet::resume() {
+  for (const auto& slot : slots_) slot->transport().resume();
+}
+
+std::vector<std::vector<std::byte>> DeviceSet::save() const {
+  std::vector<std::vector<std::byte>> states;
+  for (const auto& slot : slots_) {
+    wire::Encoder state;
+    slot->transport().save(state);
+    states.push_back(std::move(state).take());
+  }
+  return states;
+}
+
+base::Result<void> DeviceSet::restore(const std::vector<std::vector<std::byte>>& states) {
+  if (states.size() != slots_.size())
+    return base::Error{base::Code::kDataLoss, "saved devices do not match the machine"};
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    wire::Decoder state(states[i]);
+    if (auto restored = slots_[i]->transport().restore(state); !restored)
+      return base::annotate(std::move(restored), "device in slot " + std::to_string(i));
+    if (!state.ok() || state.remaining() != 0)
+      return base::Error{base::Code::kDataLoss,
+                         "state of the device in slot " + std::to_string(i) + " is too long"};
+  }
+  return {};
+}
+
+std::uint64_t DeviceSet::fault_count() const {
+  std::uint64_t count = 0;
+  for (const auto& slot : slots_) count += slot->transport().fault_count();
+  return count;
+}
+
+}  // namespace machine

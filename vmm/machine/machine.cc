@@ -1,0 +1,185 @@
+#include "vmm/machine/machine.h"
+
+#include "vmm/base/units.h"
+#include "vmm/machine/guest_ram.h"
+#include "vmm/machine/state_file.h"
+
+namespace machine {
+namespace {
+
+using base::operator""_KiB;
+
+constexpr std::size_t kConsoleTail = 4_KiB;
+// Fewer, larger mappings make a clone's start cheaper; the zeros between cost page cache once.
+constexpr std::uint64_t kExtentGap = 256_KiB;
+
+launch::Stopped describe(End end, std::string console_tail) {
+  launch::Stopped stopped;
+  stopped.reason = end.reason;
+  stopped.message = std::move(end.message);
+  stopped.console_tail = std::move(console_tail);
+  if (stopped.reason == launch::StopReason::kGuestShutdown &&
+      stopped.console_tail.find("Kernel panic") != std::string::npos) {
+    stopped.reason = launch::StopReason::kGuestPanic;
+    stopped.message = "the guest's kernel panicked";
+  }
+  return stopped;
+}
+
+}  // namespace
+
+Machine::Machine(Settings settings, const launch::Shape& shape, base::MappedRegion ram, kvm::Vm vm)
+    : settings_(std::move(settings)),
+      shape_(shape),
+      ram_(std::move(ram)),
+      vm_(std::move(vm)),
+      calls_(settings_.loop),
+      control_(shape.vcpus, [this] { calls_.post([this] { on_parked(); }); }) {}
+
+Machine::~Machine() {
+  control_.set_phase(RunControl::Phase::kEnding);
+  calls_.close();
+  threads_.clear();
+}
+
+base::Result<std::unique_ptr<Machine>> Machine::assemble(Settings settings,
+                                                         const launch::Shape& shape,
+                                                         base::MappedRegion ram) {
+  auto vm = settings.system.create_vm();
+  if (!vm) return vm.error();
+  std::unique_ptr<Machine> machine(
+      new Machine(std::move(settings), shape, std::move(ram), *std::move(vm)));
+  Machine* const self = machine.get();
+  arch::Platform::Callbacks callbacks;
+  callbacks.serial_output = [self](std::string text) {
+    self->calls_.post([self, text = std::move(text)] {
+      self->devices_->console().append(std::as_bytes(std::span(text)));
+    });
+  };
+  callbacks.reset = [self] {
+    self->control_.stop_running();
+    self->report_end({launch::StopReason::kGuestShutdown, "the guest shut down"});
+  };
+  auto platform = arch::Platform::create(self->settings_.system, self->vm_, self->ram_.bytes(),
+                                         shape.vcpus, std::move(callbacks));
+  if (!platform) return platform.error();
+  self->platform_ = *std::move(platform);
+  auto devices = DeviceSet::create(*self->platform_, self->settings_.loop, self->calls_);
+  if (!devices) return devices.error();
+  self->devices_ = *std::move(devices);
+  return machine;
+}
+
+base::Result<std::unique_ptr<Machine>> Machine::boot(Settings settings, const launch::Shape& shape,
+                                                     int kernel, int initramfs,
+                                                     const std::string& command_line) {
+  RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
+  auto ram = map_fresh_ram(shape.memory_bytes);
+  if (!ram) return ram.error();
+  auto machine = assemble(std::move(settings), shape, *std::move(ram));
+  if (!machine) return machine;
+  arch::Platform::Boot boot;
+  boot.kernel = kernel;
+  boot.initramfs = initramfs;
+  boot.command_line = command_line;
+  boot.virtio_slots = (*machine)->devices_->slots();
+  RETURN_IF_ERROR((*machine)->platform_->boot((*machine)->settings_.system, boot));
+  return machine;
+}
+
+base::Result<std::unique_ptr<Machine>> Machine::restore(Settings settings,
+                                                        const launch::Shape& shape, int memory_file,
+                                                        int state_file) {
+  RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
+  auto state = read_state(state_file, settings.build);
+  if (!state) return state.error();
+  if (state->shape.vcpus != shape.vcpus || state->shape.memory_bytes != shape.memory_bytes)
+    return base::Error{base::Code::kInvalidArgument, "the template has another shape"};
+  auto ram = map_cloned_ram(memory_file, shape.memory_bytes, state->extents);
+  if (!ram) return ram.error();
+  auto made = assemble(std::move(settings), shape, *std::move(ram));
+  if (!made) return made;
+  Machine& machine = **made;
+  machine.restored_ = true;
+  wire::Decoder platform(state->platform);
+  RETURN_IF_ERROR(machine.platform_->restore(platform));
+  if (platform.remaining() != 0)
+    return base::Error{base::Code::kDataLoss, "state of the platform is too long"};
+  RETURN_IF_ERROR(machine.platform_->renew_generation());
+  RETURN_IF_ERROR(machine.devices_->restore(state->devices));
+  return made;
+}
+
+base::Result<void> Machine::run() {
+  if (started_) return base::Error{base::Code::kConflict, "the machine has been started already"};
+  started_ = true;
+  if (restored_) devices_->resume();
+  RETURN_IF_ERROR(platform_->resume());
+  control_.set_phase(RunControl::Phase::kRunning);
+  for (kvm::Vcpu& vcpu : platform_->vcpus())
+    threads_.push_back(std::make_unique<VcpuThread>(
+        vcpu, *platform_, control_,
+        VcpuThread::Settings{settings_.prepare_vcpu_thread,
+                             [this](End end) { report_end(std::move(end)); }}));
+  running_ = true;
+  return {};
+}
+
+void Machine::report_end(End end) {
+  calls_.post([this, end = std::move(end)] { finish(end); });
+}
+
+void Machine::finish(End end) {
+  if (std::exchange(ended_, true)) return;
+  park();
+  if (saving_) {
+    auto done = std::move(saving_->done);
+    saving_.reset();
+    done(base::Error{base::Code::kConflict, "the machine ended: " + end.message});
+  }
+  settings_.on_end(describe(std::move(end), console_tail()));
+}
+
+std::string Machine::console_tail() const { return devices_->console().tail(kConsoleTail); }
+
+void Machine::park() {
+  running_ = false;
+  control_.set_phase(RunControl::Phase::kParked);
+  for (const auto& thread : threads_) thread->kick();
+}
+
+base::Result<void> Machine::save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
+                                          std::function<void(base::Result<Saved>)> done) {
+  if (saving_ || ended_) return base::Error{base::Code::kConflict, "the machine cannot be saved"};
+  saving_ = Saving{std::move(memory_file), std::move(state_file), std::move(done)};
+  park();
+  if (threads_.empty()) on_parked();
+  return {};
+}
+
+void Machine::on_parked() {
+  if (!saving_ || ended_) return;
+  const Saving saving = *std::exchange(saving_, std::nullopt);
+  saving.done(write_template(saving));
+}
+
+base::Result<Machine::Saved> Machine::write_template(const Saving& saving) {
+  devices_->pause();
+  StateFile state;
+  state.build = settings_.build;
+  state.shape = shape_;
+  state.extents = find_used(ram_.bytes(), kExtentGap);
+  state.devices = devices_->save();
+  state.streams = devices_->vsock().saveable_tags();
+  wire::Encoder platform;
+  RETURN_IF_ERROR(platform_->save(settings_.system, platform));
+  state.platform = std::move(platform).take();
+  RETURN_IF_ERROR(write_ram(saving.memory_file.get(), ram_.bytes(), state.extents));
+  RETURN_IF_ERROR(write_state(saving.state_file.get(), state));
+  Saved saved;
+  saved.streams = state.streams;
+  for (const Extent& extent : state.extents) saved.resident_bytes += extent.length;
+  return saved;
+}
+
+}  // namespace machine

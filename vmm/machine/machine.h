@@ -1,0 +1,108 @@
+// Machine: one virtual machine from set-up to its end.
+//
+// Made by boot() or restore(); then backends are attached to devices(); then run(), once. It ends
+// by itself (`on_end`, once) or by being destroyed, which pulls the plug.
+//
+// Threads: everything is called on the device thread, which runs the loop; the machine's vCPU
+// threads are its own. Callbacks come on the device thread, from the loop.
+// Ownership: system and loop outlive it. Descriptors are borrowed for the duration of a call.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/arch/platform.h"
+#include "vmm/base/event_loop.h"
+#include "vmm/base/mapped_region.h"
+#include "vmm/kvm/system.h"
+#include "vmm/launch/messages.h"
+#include "vmm/machine/device_set.h"
+#include "vmm/machine/loop_calls.h"
+#include "vmm/machine/run_control.h"
+#include "vmm/machine/vcpu_thread.h"
+
+namespace machine {
+
+class Machine {
+ public:
+  struct Settings {
+    const kvm::System& system;
+    base::EventLoop& loop;
+    /// Runs first on each vCPU thread (its sandbox); may be empty.
+    std::function<base::Result<void>()> prepare_vcpu_thread;
+    std::function<void(launch::Stopped)> on_end;
+    /// The only build whose templates are restored.
+    std::string build;
+  };
+
+  struct Saved {
+    std::uint64_t resident_bytes = 0;
+    std::vector<std::uint32_t> streams;
+  };
+
+  /// A machine about to boot Linux. `initramfs` may be -1.
+  static base::Result<std::unique_ptr<Machine>> boot(Settings settings, const launch::Shape& shape,
+                                                     int kernel, int initramfs,
+                                                     const std::string& command_line);
+
+  /// A clone of a template.
+  static base::Result<std::unique_ptr<Machine>> restore(Settings settings,
+                                                        const launch::Shape& shape, int memory_file,
+                                                        int state_file);
+
+  ~Machine();
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  DeviceSet& devices() { return *devices_; }
+
+  /// kConflict if it has run.
+  base::Result<void> run();
+  bool running() const { return running_; }
+
+  /// Parks the vCPUs, writes a template into two empty files, calls `done`. The machine stays
+  /// parked. kConflict (at once) if one is being saved.
+  base::Result<void> save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
+                                   std::function<void(base::Result<Saved>)> done);
+
+  /// The last console output, at most 4 KiB.
+  std::string console_tail() const;
+
+ private:
+  struct Saving {
+    base::UniqueFd memory_file;
+    base::UniqueFd state_file;
+    std::function<void(base::Result<Saved>)> done;
+  };
+
+  Machine(Settings settings, const launch::Shape& shape, base::MappedRegion ram, kvm::Vm vm);
+
+  static base::Result<std::unique_ptr<Machine>> assemble(Settings settings,
+                                                         const launch::Shape& shape,
+                                                         base::MappedRegion ram);
+  void report_end(End end);
+  void finish(End end);
+  void on_parked();
+  void park();
+  base::Result<Saved> write_template(const Saving& saving);
+
+  Settings settings_;
+  launch::Shape shape_;
+  base::MappedRegion ram_;
+  kvm::Vm vm_;
+  LoopCalls calls_;
+  std::unique_ptr<arch::Platform> platform_;
+  std::unique_ptr<DeviceSet> devices_;
+  RunControl control_;
+  std::vector<std::unique_ptr<VcpuThread>> threads_;
+  std::optional<Saving> saving_;
+  bool restored_ = false;
+  bool started_ = false;
+  bool running_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace machine
