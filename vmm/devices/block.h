@@ -43,29 +43,32 @@ class BlockDevice final : public virtio::Device {
   void reset() override;
   base::Result<virtio::Progress> on_kick(virtio::QueueIndex queue) override;
   void pause() override;
-  void resume() override;
 
  private:
   static constexpr std::array<std::uint16_t, 1> kQueueSizes = {256};
 
   struct Request;
-  enum class Disposition { kFinished, kNeedsWorker };
 
-  base::Result<void> serve();
-  base::Result<std::unique_ptr<Request>> next_request();
-  base::Result<void> parse(Request& request);
-  Disposition try_now(Request& request);
+  base::Result<virtio::Progress> serve();
+  Request& take_request();
+  base::Result<void> parse(Request& request) const;
+  bool try_now(Request& request) const;
   void run(Request& request) const;
+  std::uint8_t carry_out(Request& request) const;
+  std::uint8_t change_ranges(Request& request) const;
+  void submit(Request& request);
   void finish(Request& request);
-  void submit(std::unique_ptr<Request> request);
+  void on_worker_done(Request& request);
 
   Settings settings_;
   IoWorker& worker_;
   std::unique_ptr<const DiskStore> store_;
   virtio::Queue* queue_ = nullptr;
   virtio::Transport* transport_ = nullptr;
-  std::vector<std::unique_ptr<Request>> spare_;  // reused: the hot path allocates nothing
-  std::size_t in_flight_ = 0;
+  bool write_through_ = false;                      // the driver does not flush
+  std::vector<std::unique_ptr<Request>> requests_;  // all there are: at most one per queue entry
+  std::vector<Request*> free_;                      // those of them that are not in flight
+  bool stalled_ = false;                            // all were in flight when more came
 };
 
 }  // namespace devices

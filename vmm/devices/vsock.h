@@ -26,11 +26,11 @@
 
 #include "vmm/base/event_loop.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/devices/vsock_connection.h"
+#include "vmm/devices/vsock_packet.h"
 #include "vmm/virtio/device.h"
 
 namespace devices {
-
-class VsockConnection;
 
 class VsockDevice final : public virtio::Device {
  public:
@@ -58,7 +58,7 @@ class VsockDevice final : public virtio::Device {
 
   /// The tags of the connections that save() keeps.
   std::vector<std::uint32_t> saveable_tags() const;
-  std::size_t connection_count() const { return connections_.size(); }
+  std::size_t connection_count() const { return connections_.size() + draining_.size(); }
 
   virtio::DeviceType type() const override { return virtio::DeviceType::kVsock; }
   std::uint64_t offered_features() const override;
@@ -73,12 +73,72 @@ class VsockDevice final : public virtio::Device {
   base::Result<void> restore(wire::Decoder& in) override;
 
  private:
-  // receive, transmit, event
+  // receive (to the guest), transmit (from it), event
   static constexpr std::array<std::uint16_t, 3> kQueueSizes = {256, 256, 16};
+
+  // Packets from the guest.
+  base::Result<virtio::Progress> serve_transmit();
+  base::Result<void> handle_packet(virtio::Segments& packet);
+  void handle_unknown(const VsockHeader& header);
+  void handle(VsockConnection& connection, const VsockHeader& header, virtio::Segments& data);
+  void handle_shutdown(VsockConnection& connection, std::uint32_t flags);
+  void handle_data(VsockConnection& connection, virtio::Segments& data);
+
+  // Packets to the guest.
+  enum class Sent { kPacket, kNothing, kNoBuffer };
+  struct Gathered {
+    std::uint16_t chains = 0;
+    std::size_t bytes = 0;
+  };
+  void list(VsockConnection& connection);
+  void pump();
+  base::Result<void> pump_receive();
+  base::Result<Sent> send_reset();
+  base::Result<Sent> serve_ready();
+  base::Result<Sent> send_next(VsockConnection& connection);
+  base::Result<Sent> send_shutdown(VsockConnection& connection);
+  base::Result<Sent> send_packet(VsockConnection& connection, std::uint16_t operation,
+                                 std::uint32_t flags = 0);
+  template <typename MakeHeader>
+  base::Result<Sent> send_header(MakeHeader make_header);
+  base::Result<Sent> send_data(VsockConnection& connection);
+  base::Result<Gathered> gather(std::uint16_t chains, std::size_t credit);
+  std::uint16_t complete_data(VsockConnection& connection, std::size_t size);
+  base::Result<bool> pop_buffer(virtio::Chain& chain);
+  VsockHeader header_for(VsockConnection& connection, std::uint16_t operation) const;
+  void queue_reset(std::uint32_t host_port, std::uint32_t guest_port);
+
+  // Connections.
+  base::Result<std::uint32_t> free_host_port(std::uint32_t guest_port);
+  base::Result<void> give_socket(VsockConnection& connection, base::UniqueFd socket);
+  VsockConnection& add(std::unique_ptr<VsockConnection> connection);
+  VsockConnection* find_tag(std::uint32_t tag) const;
+  void on_socket(VsockConnection& connection, std::uint32_t events);
+  void reset_connection(VsockConnection& connection);
+  void detach(VsockConnection& connection);
+  void drop_draining(const VsockConnection& connection);
 
   base::EventLoop& loop_;
   std::uint64_t guest_cid_;
+  base::EventLoop::Deferred pump_later_;
+  virtio::Queue* receive_ = nullptr;
+  virtio::Queue* transmit_ = nullptr;
+  virtio::Transport* transport_ = nullptr;
+  bool paused_ = false;
+  bool transmit_stalled_ = false;  // too many resets wait for the guest to read them
+
   std::unordered_map<std::uint64_t, std::unique_ptr<VsockConnection>> connections_;
+  std::vector<std::unique_ptr<VsockConnection>> draining_;
+  std::unordered_map<std::uint32_t, Connect> listeners_;
+  std::deque<VsockConnection*> ready_;  // have something to send
+  std::deque<VsockHeader> resets_;      // for connections that are not (any more)
+  std::uint32_t next_host_port_ = kFirstHostPort;
+
+  static constexpr std::uint32_t kFirstHostPort = 0x4000'0000;
+
+  virtio::Chain chain_;                 // a packet of the guest, or a buffer for a header
+  std::vector<virtio::Chain> buffers_;  // of the receive queue, while data is read into them
+  std::vector<iovec> parts_;
 };
 
 }  // namespace devices

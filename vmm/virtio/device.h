@@ -39,6 +39,9 @@ class Transport {
   /// The device changed its config space.
   virtual void config_changed() = 0;
 
+  /// on_kick(queue) is called soon, once other descriptors had their turn.
+  virtual void serve_again(QueueIndex queue) = 0;
+
   /// The device cannot go on (outside of on_kick, which returns its Error). The transport calls
   /// reset() before this returns: it must be the last thing a handler does.
   virtual void fail(base::Error error) = 0;

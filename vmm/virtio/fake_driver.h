@@ -193,10 +193,10 @@ class FakeDriver {
  public:
   /// With `shared` memory: a second driver's view of the same guest (a clone).
   explicit FakeDriver(Device& device, FakeMemory* shared = nullptr)
-      : own_(shared == nullptr ? std::make_unique<FakeMemory>() : nullptr),
-        memory(shared == nullptr ? *own_ : *shared),
-        loop(*base::EventLoop::create()),
-        transport(memory, device, line, *loop) {}
+      : FakeDriver(device, *base::EventLoop::create(), nullptr, shared) {}
+  /// For devices that use a loop themselves: theirs.
+  FakeDriver(Device& device, base::EventLoop& shared_loop, FakeMemory* shared = nullptr)
+      : FakeDriver(device, nullptr, &shared_loop, shared) {}
 
   std::uint32_t read(std::uint64_t offset) const {
     std::uint32_t value = 0;
@@ -261,12 +261,21 @@ class FakeDriver {
   void kick(std::uint32_t queue) { write(0x050, queue); }
 
  private:
-  std::unique_ptr<FakeMemory> own_;
+  FakeDriver(Device& device, std::unique_ptr<base::EventLoop> own_loop,
+             base::EventLoop* shared_loop, FakeMemory* shared)
+      : own_memory_(shared == nullptr ? std::make_unique<FakeMemory>() : nullptr),
+        own_loop_(std::move(own_loop)),
+        memory(shared == nullptr ? *own_memory_ : *shared),
+        loop(shared_loop == nullptr ? own_loop_.get() : shared_loop),
+        transport(memory, device, line, *loop) {}
+
+  std::unique_ptr<FakeMemory> own_memory_;
+  std::unique_ptr<base::EventLoop> own_loop_;
 
  public:
   FakeMemory& memory;
   FakeLine line;
-  std::unique_ptr<base::EventLoop> loop;
+  base::EventLoop* loop;
   MmioTransport transport;
 
  private:

@@ -292,9 +292,13 @@ void MmioTransport::notify(QueueIndex queue) {
   if (!progress) {
     fail(std::move(progress).error());
   } else if (*progress == Progress::kMore) {
-    kicked_ |= 1u << queue;
-    serve_later_.schedule();
+    serve_again(queue);
   }
+}
+
+void MmioTransport::serve_again(QueueIndex queue) {
+  kicked_ |= 1u << queue;
+  serve_later_.schedule();
 }
 
 void MmioTransport::serve_kicked() {
@@ -329,9 +333,13 @@ void MmioTransport::pause() {
   if (paused_) return;
   // The vCPUs stand still, so the rings run empty.
   for (std::size_t i = 0; i < queues_.size(); ++i) notify(static_cast<QueueIndex>(i));
-  while (kicked_ != 0) serve_kicked();
+  while (true) {
+    while (kicked_ != 0) serve_kicked();
+    device_.pause();
+    if (kicked_ == 0) break;
+    device_.resume();  // what finished in pause() made room for more
+  }
   paused_ = true;
-  device_.pause();
 }
 
 void MmioTransport::resume() {

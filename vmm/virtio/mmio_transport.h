@@ -76,6 +76,7 @@ class MmioTransport final : public Transport {
 
   // Transport, for the device:
   void config_changed() override;
+  void serve_again(QueueIndex queue) override;
   void fail(base::Error error) override;
 
  private:
