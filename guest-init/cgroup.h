@@ -1,0 +1,55 @@
+// A container's cgroup (v2): its limits in Docker's terms, and what it reports.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "guest-init/protocol/messages.h"
+#include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
+
+namespace guest_init {
+
+/// Docker's --cpu-shares (2..262144, clamped) on cgroup v2's scale of 1..10000, as runc does.
+std::uint64_t cpu_weight_of_shares(std::uint64_t shares);
+
+/// memory.swap.max for Docker's memory + swap: nullopt leaves the kernel's default.
+std::optional<std::string> swap_max(std::uint64_t memory_bytes, std::int64_t memory_swap_bytes);
+
+struct CgroupSetting {
+  std::string file;
+  std::string value;
+  bool operator==(const CgroupSetting&) const = default;
+};
+
+/// The files to write for `limits`, in order. Limits that are not set produce nothing.
+std::vector<CgroupSetting> settings_of(const protocol::PrepareContainer::Limits& limits);
+
+/// The value of `key` in a flat-keyed cgroup file ("low 0\nhigh 0\noom_kill 2\n"); 0 if missing.
+std::uint64_t flat_keyed_value(std::string_view text, std::string_view key);
+
+/// One cgroup directory below guest-init's own mount. Destroying it does not remove it.
+class Cgroup {
+ public:
+  /// Makes `name` below the directory `parent`.
+  static base::Result<Cgroup> create(const std::string& parent, const std::string& name);
+
+  int directory() const { return directory_.get(); }
+  base::Result<void> apply(const protocol::PrepareContainer::Limits& limits) const;
+  /// How many processes of this cgroup the kernel has killed for want of memory.
+  std::uint64_t oom_kills() const;
+  /// SIGKILL to everything in it.
+  base::Result<void> kill_all() const;
+  /// Only when nothing is in it any more.
+  base::Result<void> remove() const;
+
+ private:
+  std::string path_;
+  base::UniqueFd directory_;
+  base::UniqueFd memory_events_;  // kept open: read at every exit
+};
+
+}  // namespace guest_init

@@ -1,0 +1,68 @@
+// The root filesystem of one container: EROFS layers, a writable directory on the ext4 disk, an
+// overlay of both, and what Docker mounts into every container.
+//
+// All of it runs in the container's own task (shared_task.h), in its mount namespace:
+//   stage()  what depends on no container, made before the machine is cloned: /proc, /sys, /dev.
+//   build()  the rest; afterwards the task's root is the container's root.
+// Calls come in this order, each once.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "guest-init/mounts.h"
+#include "guest-init/protocol/messages.h"
+#include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
+
+namespace guest_init {
+
+struct ContainerDisks {
+  std::vector<std::string> layers;  // block devices, lowest layer first
+  std::string writable;             // block device with an ext4
+};
+
+class ContainerFilesystem {
+ public:
+  /// `stage` is a directory prepared by prepare_stage(); `files` one for this container alone.
+  ContainerFilesystem(std::string stage, std::string files)
+      : stage_(std::move(stage)), files_(std::move(files)) {}
+
+  /// Makes the empty directories all containers' mounts start from (once, at boot).
+  static base::Result<void> prepare_stage(const std::string& stage);
+
+  base::Result<void> stage();
+  base::Result<void> build(const protocol::PrepareContainer& spec, const ContainerDisks& disks,
+                           const std::string& machine_id);
+
+  /// After the container's processes are gone: writes the disk back and leaves it clean
+  /// (read-only).
+  base::Result<void> make_disk_clean() const;
+
+ private:
+  base::Result<void> mount_kernel_filesystems(bool privileged);
+  base::Result<void> cover_paths(const RootDirectory& root, const std::vector<std::string>& masked,
+                                 const std::vector<std::string>& read_only) const;
+  base::Result<void> mount_root(const protocol::PrepareContainer& spec,
+                                const ContainerDisks& disks);
+  base::Result<void> mount_layers(const std::vector<std::string>& devices) const;
+  base::Result<void> attach_kernel_filesystems(const protocol::PrepareContainer& spec,
+                                               const RootDirectory& root);
+  base::Result<void> mount_tmpfs(const protocol::PrepareContainer& spec,
+                                 const RootDirectory& root) const;
+  base::Result<void> mount_files(const protocol::PrepareContainer& spec, const RootDirectory& root,
+                                 const std::string& machine_id) const;
+  base::Result<void> mount_file(const std::string& name, const std::string& contents,
+                                const RootDirectory& root) const;
+  base::Result<void> enter_root() const;
+
+  std::string stage_;
+  std::string files_;
+  std::uint64_t shm_bytes_ = 64u << 20;  // of the staged /dev/shm
+  std::vector<std::string> masked_;
+  std::vector<std::string> read_only_;
+  base::UniqueFd disk_;  // O_PATH, outlives the mount namespace
+};
+
+}  // namespace guest_init

@@ -1,0 +1,30 @@
+// Which file a command names, as Docker finds it: in PATH, or as the path it is.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "guest-init/protocol/messages.h"
+
+namespace guest_init {
+
+struct ExecutableError {
+  protocol::FailureKind kind = protocol::FailureKind::kExecutableNotFound;
+  int error_number = 0;
+  std::string message;  // Docker's sentence: exec: "foo": executable file not found in $PATH
+};
+
+struct Executable {
+  std::string path;
+  bool found = false;
+  ExecutableError error;  // if not found
+};
+
+/// The first value of `key` in "KEY=value" strings; nullptr if there is none.
+const char* environment_value(const std::vector<std::string>& environment, std::string_view key);
+
+/// Looks `command` up with the credentials, root and working directory of the calling process.
+Executable find_executable(const std::string& command, const char* path_variable);
+
+}  // namespace guest_init

@@ -1,0 +1,35 @@
+// The read-only disk that carries all image layers: each becomes a block device of its own, a
+// partition made with BLKPG at the place the host named. Layers that two containers share become
+// one device, so their pages are cached once.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
+
+namespace guest_init {
+
+class LayersDisk {
+ public:
+  /// Drops what the kernel has read from the disk while it had no contents yet. A machine without
+  /// this disk is fine until a layer is asked for.
+  static LayersDisk open(std::string device);
+
+  /// The block device of the layer at these bytes.
+  base::Result<std::string> device_of(std::uint64_t offset, std::uint64_t length);
+
+ private:
+  struct Partition {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+  };
+
+  std::string device_;
+  base::UniqueFd fd_;
+  std::vector<Partition> partitions_;  // partition number - 1
+};
+
+}  // namespace guest_init

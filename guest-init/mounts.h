@@ -1,0 +1,60 @@
+// The mount system calls guest-init uses, with Result errors that name what was mounted where.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
+
+namespace guest_init {
+
+using MountParameters = std::vector<std::pair<std::string, std::string>>;
+
+/// mount(2) at a path of the calling process's namespace.
+base::Result<void> mount_at(const std::string& source, const std::string& target, const char* type,
+                            unsigned long flags, const std::string& data = {});
+
+/// A new file system that is attached nowhere yet (fsopen, fsconfig, fsmount). A parameter with an
+/// empty value is a flag. `attributes` are MOUNT_ATTR_*.
+base::Result<base::UniqueFd> new_mount(const char* type, const MountParameters& parameters,
+                                       std::uint64_t attributes);
+
+/// A copy of the mount (sub)tree at `path`, attached nowhere yet.
+base::Result<base::UniqueFd> clone_mount(int directory, const std::string& path);
+
+/// Attaches a detached mount, or moves an attached one, to the file or directory `target`.
+base::Result<void> move_mount_to(int mount, int target);
+
+base::Result<void> make_read_only(int mount, bool recursive);
+
+/// An O_PATH descriptor.
+base::Result<base::UniqueFd> open_path(const std::string& path);
+
+/// mkdir -p with mode 0755.
+base::Result<void> make_directories(const std::string& path);
+
+/// Paths as a container sees them, looked up below its root directory before it is the process's
+/// own root: symbolic links (hostile ones too) never lead outside (openat2 RESOLVE_IN_ROOT).
+class RootDirectory {
+ public:
+  explicit RootDirectory(base::UniqueFd root) : root_(std::move(root)) {}
+
+  int get() const { return root_.get(); }
+  /// O_PATH descriptor of what is there; kNotFound if nothing is.
+  base::Result<base::UniqueFd> find(const std::string& path) const;
+  /// The same, and makes the directory (and those above it) if it is missing.
+  base::Result<base::UniqueFd> directory(const std::string& path) const;
+  /// The same for a regular file to mount over.
+  base::Result<base::UniqueFd> file(const std::string& path) const;
+
+ private:
+  base::Result<base::UniqueFd> open_in_root(const std::string& path, std::uint64_t flags) const;
+
+  base::UniqueFd root_;
+};
+
+}  // namespace guest_init

@@ -1,0 +1,426 @@
+// guest-init as a whole, natively (native_machine.h): what the host asks, what the processes see,
+// what comes back.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "guest-init/native_machine.h"
+#include "guest-init/protocol/docker_defaults.h"
+
+namespace guest_init::testing {
+namespace {
+
+constexpr std::uint64_t kDockerCapabilities = 0xa80425fb;
+
+class NativeTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string why_not;
+    machine_ = NativeMachine::start(why_not);
+    if (!machine_) GTEST_SKIP() << "cannot run here: " << why_not;
+    control_.emplace(machine_->connect_control());
+    control_->send(protocol::Hello{});
+    ASSERT_TRUE(control_->receive_as<protocol::HelloReply>());
+  }
+
+  void identify() {
+    protocol::SetIdentity identity;
+    identity.machine_id = std::string(32, 'a');
+    control_->send(identity);
+    expect_done();
+  }
+
+  void expect_done() {
+    const auto done = control_->receive_as<protocol::Done>();
+    ASSERT_TRUE(done) << done.error().message;
+  }
+
+  protocol::Failure expect_failure() {
+    const auto failure = control_->receive_as<protocol::Failure>();
+    EXPECT_TRUE(failure) << failure.error().message;
+    return failure ? *failure : protocol::Failure{};
+  }
+
+  protocol::PrepareContainer container_spec() {
+    protocol::PrepareContainer spec;
+    spec.container = 1;
+    spec.layers = machine_->layers();
+    spec.hostname = "box";
+    spec.hostname_file = "box\n";
+    spec.hosts_file = "127.0.0.1 localhost\n";
+    spec.resolv_conf_file = "nameserver 192.0.2.1\n";
+    spec.masked_paths = {protocol::kDefaultMaskedPaths.begin(),
+                         protocol::kDefaultMaskedPaths.end()};
+    spec.read_only_paths = {protocol::kDefaultReadOnlyPaths.begin(),
+                            protocol::kDefaultReadOnlyPaths.end()};
+    return spec;
+  }
+
+  void prepare(const protocol::PrepareContainer& spec) {
+    control_->send(spec);
+    expect_done();
+  }
+  void prepare_default() {
+    identify();
+    prepare(container_spec());
+  }
+
+  static protocol::StartProcess process_spec(std::uint32_t process, std::string script) {
+    protocol::StartProcess spec;
+    spec.container = 1;
+    spec.process = process;
+    spec.argv = {"sh", "-c", std::move(script)};
+    spec.env = {"PATH=/usr/local/bin:/usr/bin:/bin"};
+    spec.capabilities = kDockerCapabilities;
+    return spec;
+  }
+
+  void start(const protocol::StartProcess& spec) {
+    control_->send(spec);
+    const auto started = control_->receive_as<protocol::ProcessStarted>();
+    ASSERT_TRUE(started) << started.error().message;
+    EXPECT_EQ(started->process, spec.process);
+  }
+
+  protocol::ExitStatus wait_exit() {
+    const auto exited = control_->receive_as<protocol::ProcessExited>();
+    EXPECT_TRUE(exited) << exited.error().message;
+    return exited ? exited->status : protocol::ExitStatus{};
+  }
+
+  /// Runs `spec` to its end and returns what it wrote to standard output.
+  std::string output_of(const protocol::StartProcess& spec) {
+    HostConnection out = machine_->open_stream(spec.process, protocol::Stream::kStdout);
+    start(spec);
+    std::string text = out.read_to_end();
+    last_status_ = wait_exit();
+    return text;
+  }
+
+  std::unique_ptr<NativeMachine> machine_;
+  std::optional<HostConnection> control_;
+  protocol::ExitStatus last_status_;
+};
+
+TEST_F(NativeTest, RunsACommandAndReportsItsOutputAndExitCode) {
+  prepare_default();
+
+  const std::string output = output_of(process_spec(1, "echo hello; exit 7"));
+
+  EXPECT_EQ(output, "hello\n");
+  EXPECT_FALSE(last_status_.signaled);
+  EXPECT_EQ(last_status_.code, 7);
+}
+
+TEST_F(NativeTest, RefusesTenantsWorkBeforeTheMachineHasItsIdentity) {
+  control_->send(container_spec());
+
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+}
+
+TEST_F(NativeTest, JoinsAllLayersAndTheWritableDisk) {
+  prepare_default();
+
+  const std::string output = output_of(process_spec(
+      1,
+      "cat /etc/upper-layer; echo new > /etc/written; cat /etc/written; cat /etc/hosts "
+      "/etc/hostname /etc/resolv.conf /etc/machine-id; hostname; ls -d /.dockerenv"));
+
+  EXPECT_EQ(output, "two\nnew\n127.0.0.1 localhost\nbox\nnameserver 192.0.2.1\n" +
+                        std::string(32, 'a') + "\nbox\n/.dockerenv\n");
+}
+
+TEST_F(NativeTest, ShowsTheContainerItsOwnProcessesOnly) {
+  prepare_default();
+
+  const std::string output = output_of(process_spec(1, "echo $$; ls -d /proc/[0-9]* | head -1"));
+
+  EXPECT_EQ(output, "1\n/proc/1\n");
+}
+
+TEST_F(NativeTest, RunsFurtherProcessesInsideTheSameContainer) {
+  prepare_default();
+  start(process_spec(1, "echo mine > /tmp/shared; sleep 1000; true"));
+
+  const std::string output =
+      output_of(process_spec(2,
+                             "while [ ! -s /tmp/shared ]; do :; done; cat /tmp/shared; "
+                             "cat /proc/1/cmdline | head -c 2; hostname"));
+
+  EXPECT_EQ(output, "mine\nshbox\n");
+  EXPECT_EQ(last_status_.code, 0);
+}
+
+TEST_F(NativeTest, GivesTheUserItsGroupsAndHomeButNoCapabilities) {
+  prepare_default();
+  auto spec = process_spec(1,
+                           "id -u; id -g; id -G; echo $HOME; grep CapEff /proc/self/status; "
+                           "grep CapBnd /proc/self/status");
+  spec.user = "web";
+  spec.additional_groups = {"late", "77"};
+
+  const std::string output = output_of(spec);
+
+  EXPECT_EQ(output,
+            "33\n34\n34 50 60 77\n/srv\nCapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\n");
+}
+
+TEST_F(NativeTest, ReportsWhyACommandCannotRun) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000"));
+  const auto failure_of = [this](std::uint32_t process, std::string command) {
+    auto spec = process_spec(process, "");
+    spec.argv = {std::move(command)};
+    control_->send(spec);
+    return expect_failure();
+  };
+
+  EXPECT_EQ(failure_of(2, "missing").message,
+            "exec: \"missing\": executable file not found in $PATH");
+  EXPECT_EQ(failure_of(3, "/missing").message,
+            "exec: \"/missing\": stat /missing: no such file or directory");
+  EXPECT_EQ(failure_of(4, "/etc/plain").message, "exec: \"/etc/plain\": permission denied");
+  EXPECT_EQ(failure_of(5, "/etc").message, "exec: \"/etc\": is a directory");
+  const auto nonsense = failure_of(6, "/bin/nonsense");
+  EXPECT_EQ(nonsense.message, "exec /bin/nonsense: exec format error");
+  EXPECT_EQ(nonsense.error_number, ENOEXEC);
+  EXPECT_EQ(nonsense.kind, protocol::FailureKind::kNotExecutable);
+}
+
+TEST_F(NativeTest, ReportsTheSignalThatEndedAProcess) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000"));
+  protocol::SignalProcess kill;
+  kill.process = 1;
+  kill.signal = SIGKILL;
+
+  control_->send(kill);
+  expect_done();
+  const auto status = wait_exit();
+
+  EXPECT_TRUE(status.signaled);
+  EXPECT_EQ(status.code, SIGKILL);
+}
+
+TEST_F(NativeTest, CarriesStandardInputToItsEnd) {
+  prepare_default();
+  auto spec = process_spec(1, "cat");
+  spec.open_stdin = true;
+  HostConnection in = machine_->open_stream(1, protocol::Stream::kStdin);
+  in.send_text("first ");
+  in.send_text("second");
+  in.half_close();
+
+  EXPECT_EQ(output_of(spec), "first second");
+}
+
+TEST_F(NativeTest, HoldsTheProcessBackUntilTheHostAcknowledges) {
+  constexpr std::size_t kTotal = 3 * protocol::kReplayBytes;
+  prepare_default();
+  auto spec = process_spec(1, "head -c " + std::to_string(kTotal) + " /dev/zero");
+  start(spec);
+  HostConnection out = machine_->open_stream(1, protocol::Stream::kStdout);
+
+  for (std::size_t received = protocol::kReplayBytes; received <= kTotal;
+       received += protocol::kReplayBytes) {
+    ASSERT_EQ(out.read(protocol::kReplayBytes).size(), protocol::kReplayBytes);
+    out.acknowledge(received);
+  }
+
+  EXPECT_EQ(wait_exit().code, 0);
+}
+
+TEST_F(NativeTest, RepeatsUnacknowledgedOutputOnANewConnection) {
+  prepare_default();
+  start(process_spec(1, "echo 0123456789; sleep 1000"));
+  HostConnection first = machine_->open_stream(1, protocol::Stream::kStdout);
+  ASSERT_EQ(first.read(11), "0123456789\n");
+  first.acknowledge(4);
+  first.reset();
+
+  HostConnection second = machine_->open_stream(1, protocol::Stream::kStdout, 4);
+
+  EXPECT_EQ(second.read(7), "456789\n");
+}
+
+TEST_F(NativeTest, TellsANewHostWhatRunsAndWhatHasExited) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000"));
+  start(process_spec(2, "exit 3"));
+  ASSERT_EQ(wait_exit().code, 3);
+  control_->reset();
+
+  HostConnection again = machine_->connect_control();
+  again.send(protocol::Hello{});
+  const auto reply = again.receive_as<protocol::HelloReply>();
+  const auto exited = again.receive_as<protocol::ProcessExited>();
+
+  ASSERT_TRUE(reply);
+  EXPECT_TRUE(reply->identified);
+  ASSERT_EQ(reply->processes.size(), 2u);
+  EXPECT_FALSE(reply->processes[0].exit);
+  ASSERT_TRUE(reply->processes[1].exit);
+  EXPECT_EQ(reply->processes[1].exit->code, 3);
+  ASSERT_TRUE(exited);
+  EXPECT_EQ(exited->process, 2u);
+}
+
+TEST_F(NativeTest, GivesATerminalWithItsSize) {
+  prepare_default();
+  auto spec = process_spec(1, "stty size; ls -l /dev/console | head -c 1; test -t 0 && echo tty");
+  spec.tty = true;
+  spec.open_stdin = true;
+  spec.rows = 33;
+  spec.columns = 101;
+
+  EXPECT_EQ(output_of(spec), "33 101\r\nctty\r\n");
+}
+
+TEST_F(NativeTest, ResizesTheTerminal) {
+  prepare_default();
+  auto spec = process_spec(1, "read line; stty size");
+  spec.tty = true;
+  spec.open_stdin = true;
+  HostConnection in = machine_->open_stream(1, protocol::Stream::kStdin);
+  HostConnection out = machine_->open_stream(1, protocol::Stream::kStdout);
+  start(spec);
+  protocol::ResizeTerminal resize;
+  resize.process = 1;
+  resize.rows = 10;
+  resize.columns = 20;
+
+  control_->send(resize);
+  expect_done();
+  in.send_text("\n");
+
+  EXPECT_EQ(out.read_to_end(), "\r\n10 20\r\n");
+}
+
+TEST_F(NativeTest, MasksAndProtectsWhatDockerDoes) {
+  prepare_default();
+
+  const std::string output = output_of(process_spec(
+      1,
+      "head -c 1 /proc/timer_list | wc -c; echo x 2>/dev/null > /proc/sys/kernel/domainname "
+      "|| echo protected; touch /sys/x 2>/dev/null || echo read-only"));
+
+  EXPECT_NE(output.find("protected\nread-only\n"), std::string::npos) << output;
+}
+
+TEST_F(NativeTest, MountsTmpfsWithDockersOptions) {
+  identify();
+  auto spec = container_spec();
+  spec.tmpfs = {{"/run/scratch", "size=64k,mode=700"}};
+  spec.shm_bytes = 1u << 20;
+  prepare(spec);
+
+  const std::string output = output_of(
+      process_spec(1, "grep -E ' /(run/scratch|dev/shm) ' /proc/mounts; stat -c %a /run/scratch"));
+
+  EXPECT_NE(output.find("tmpfs /run/scratch tmpfs rw,nosuid,nodev,noexec,relatime,size=64k"),
+            std::string::npos)
+      << output;
+  EXPECT_NE(output.find("shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,size=1024k"),
+            std::string::npos)
+      << output;
+  EXPECT_NE(output.find("\n700\n"), std::string::npos) << output;
+}
+
+TEST_F(NativeTest, KeepsAReadOnlyRootReadOnly) {
+  identify();
+  auto spec = container_spec();
+  spec.read_only_root = true;
+  prepare(spec);
+
+  EXPECT_EQ(output_of(process_spec(1,
+                                   "touch /x 2>/dev/null || echo refused; touch /dev/shm/x && "
+                                   "echo shm")),
+            "refused\nshm\n");
+}
+
+TEST_F(NativeTest, RunsTheCommandUnderAnInitThatReaps) {
+  if (!NativeMachine::has_init_program()) GTEST_SKIP() << "this build has no static guest-init";
+  prepare_default();
+  auto spec = process_spec(1, "cat /proc/1/cmdline | head -c 17; echo; echo $$; exit 5");
+  spec.use_init = true;
+
+  const std::string output = output_of(spec);
+
+  EXPECT_EQ(output, "/sbin/docker-init\n2\n");
+  EXPECT_EQ(last_status_.code, 5);
+}
+
+TEST_F(NativeTest, ForgetsProcessesOnlyAfterTheirEnd) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000"));
+  start(process_spec(2, "true"));
+  wait_exit();
+  protocol::ForgetProcess running;
+  running.process = 1;
+  protocol::ForgetProcess ended;
+  ended.process = 2;
+
+  control_->send(running);
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+  control_->send(ended);
+  expect_done();
+  control_->send(ended);
+
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kNoSuchProcess);
+}
+
+TEST_F(NativeTest, SurvivesNonsenseOnTheControlStream) {
+  control_->send_bytes({std::byte{1}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{200},
+                        std::byte{0}, std::byte{9}});
+
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+}
+
+TEST_F(NativeTest, EndsEverythingWhenTheFirstProcessEnds) {
+  prepare_default();
+  auto first = process_spec(1, "read line");
+  first.open_stdin = true;
+  HostConnection in = machine_->open_stream(1, protocol::Stream::kStdin);
+  start(first);
+  start(process_spec(2, "sleep 1000"));
+
+  in.half_close();
+  const auto one = control_->receive_as<protocol::ProcessExited>();
+  const auto other = control_->receive_as<protocol::ProcessExited>();
+
+  ASSERT_TRUE(one && other);
+  const auto& killed = one->process == 2 ? *one : *other;
+  EXPECT_TRUE(killed.status.signaled);
+  EXPECT_EQ(killed.status.code, SIGKILL);
+}
+
+TEST_F(NativeTest, RemovesAContainerAndPreparesAnother) {
+  prepare_default();
+  HostConnection out = machine_->open_stream(1, protocol::Stream::kStdout);
+  start(process_spec(1, "echo kept > /kept; echo written; sleep 1000"));
+  ASSERT_EQ(out.read(8), "written\n");
+  protocol::RemoveContainer remove;
+  remove.container = 1;
+
+  control_->send(remove);
+  EXPECT_TRUE(wait_exit().signaled);
+  expect_done();
+  prepare(container_spec());
+
+  EXPECT_EQ(output_of(process_spec(2, "cat /kept")), "kept\n");
+}
+
+TEST_F(NativeTest, ShutsDownWithACleanDisk) {
+  prepare_default();
+  start(process_spec(1, "while echo data >> /file; do :; done"));
+
+  control_->send(protocol::Shutdown{});
+  EXPECT_TRUE(wait_exit().signaled);
+  expect_done();
+  control_->reset();
+
+  EXPECT_TRUE(machine_->wait_for_power_off());
+  EXPECT_TRUE(machine_->disk_is_clean());
+}
+
+}  // namespace
+}  // namespace guest_init::testing

@@ -1,0 +1,114 @@
+#include "guest-init/network.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "guest-init/files.h"
+
+namespace guest_init {
+namespace {
+
+constexpr const char* kDevice = "eth0";
+
+ifinfomsg link_message(unsigned index, bool up) {
+  ifinfomsg message{};
+  message.ifi_family = AF_UNSPEC;
+  message.ifi_index = static_cast<int>(index);
+  message.ifi_flags = up ? IFF_UP : 0;
+  message.ifi_change = IFF_UP;
+  return message;
+}
+
+base::Result<in_addr> parse_address(const std::string& text) {
+  in_addr address{};
+  if (inet_pton(AF_INET, text.c_str(), &address) != 1)
+    return base::Error{base::Code::kInvalidArgument, "\"" + text + "\" is not an IPv4 address"};
+  return address;
+}
+
+in_addr broadcast_of(in_addr address, unsigned prefix) {
+  const std::uint32_t host_bits = prefix >= 32 ? 0 : 0xffffffffu >> prefix;
+  return {htonl(ntohl(address.s_addr) | host_bits)};
+}
+
+}  // namespace
+
+base::Result<Network> Network::bring_up() {
+  auto socket = NetlinkSocket::open();
+  if (!socket) return std::move(socket).error();
+  Network network;
+  network.socket_ = *std::move(socket);
+  network.loopback_ = if_nametoindex("lo");
+  network.device_ = if_nametoindex(kDevice);
+  NetlinkBatch batch;
+  if (network.loopback_ != 0)
+    batch.begin(RTM_NEWLINK, 0, link_message(network.loopback_, true), "bring up loopback");
+  if (network.device_ != 0) {
+    // Absent without IPv6 in the kernel: nothing to silence then.
+    (void)write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1").has_value();
+    batch.begin(RTM_NEWLINK, 0, link_message(network.device_, true), "bring up eth0");
+  }
+  RETURN_IF_ERROR(network.socket_.carry_out(batch));
+  return network;
+}
+
+base::Result<NetlinkBatch> interface_requests(
+    unsigned index, const protocol::ConfigureNetwork::Interface& interface) {
+  const auto address = parse_address(interface.address);
+  if (!address) return address.error();
+  if (interface.prefix_length > 32)
+    return base::Error{base::Code::kInvalidArgument, "a prefix has at most 32 bits"};
+  NetlinkBatch batch;
+  batch.begin(RTM_NEWLINK, 0, link_message(index, true), "set address and size of eth0");
+  batch.attribute(IFLA_ADDRESS, std::as_bytes(std::span(interface.mac)));
+  batch.attribute(IFLA_MTU, interface.mtu);
+
+  ifaddrmsg address_message{};
+  address_message.ifa_family = AF_INET;
+  address_message.ifa_prefixlen = interface.prefix_length;
+  address_message.ifa_index = index;
+  batch.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address_message, "add the address");
+  batch.attribute(IFA_LOCAL, *address);
+  batch.attribute(IFA_ADDRESS, *address);
+  batch.attribute(IFA_BROADCAST, broadcast_of(*address, interface.prefix_length));
+
+  if (interface.gateway.empty()) return batch;
+  const auto gateway = parse_address(interface.gateway);
+  if (!gateway) return gateway.error();
+  rtmsg route{};
+  route.rtm_family = AF_INET;
+  route.rtm_table = RT_TABLE_MAIN;
+  route.rtm_protocol = RTPROT_BOOT;
+  route.rtm_scope = RT_SCOPE_UNIVERSE;
+  route.rtm_type = RTN_UNICAST;
+  batch.begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route, "add the default route");
+  batch.attribute(RTA_GATEWAY, *gateway);
+  batch.attribute(RTA_OIF, index);
+  return batch;
+}
+
+base::Result<void> Network::configure(const protocol::ConfigureNetwork& request) const {
+  if (!request.interface) return device_ == 0 ? base::Result<void>() : remove_device();
+  if (device_ == 0) return base::Error{base::Code::kNotFound, "this machine has no eth0"};
+  auto batch = interface_requests(device_, *request.interface);
+  if (!batch) return std::move(batch).error();
+  return socket_.carry_out(*batch);
+}
+
+/// Docker's `--network none` shows loopback only.
+base::Result<void> Network::remove_device() const {
+  std::array<char, 256> link{};
+  const ssize_t size = readlink("/sys/class/net/eth0/device", link.data(), link.size());
+  if (size <= 0) return {};  // gone already
+  const std::string path(link.data(), static_cast<std::size_t>(size));
+  const std::string name = path.substr(path.find_last_of('/') + 1);
+  return write_file_at(AT_FDCWD, "/sys/class/net/eth0/device/driver/unbind", name);
+}
+
+}  // namespace guest_init

@@ -1,0 +1,122 @@
+// Server: carries out the host's requests (protocol/messages.h) one after the other, and reports
+// exits. Everything runs on one thread in one poll loop.
+//
+// The host is trusted, but a request that is wrong is answered with a Failure and changes nothing:
+// guest-init never ends on its own, since that would be a kernel panic.
+#pragma once
+
+#include <signal.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "guest-init/container.h"
+#include "guest-init/control_stream.h"
+#include "guest-init/layers_disk.h"
+#include "guest-init/poll_loop.h"
+#include "guest-init/process.h"
+#include "guest-init/protocol/messages.h"
+
+namespace guest_init {
+
+/// What the machine offers to guest-init; main.cc fills it in for a real machine.
+struct Machine {
+  std::string layers_device = "/dev/vda";
+  std::string writable_device = "/dev/vdb";
+  std::string stage = "/stage";
+  std::string files = "/files";
+  std::string cgroups = "/sys/fs/cgroup";
+  base::UniqueFd control_listener;  // both non-blocking
+  base::UniqueFd stream_listener;
+  base::UniqueFd init_program;
+  std::function<base::Result<void>(const protocol::SetIdentity&)> take_identity;
+  std::function<base::Result<void>(const protocol::ConfigureNetwork&)> configure_network;
+  std::function<void()> power_off;
+};
+
+class Server {
+ public:
+  /// Also stages the first container, so that its start has less to do.
+  static base::Result<std::unique_ptr<Server>> create(Machine machine);
+
+  /// Serves until the machine was shut down.
+  void run();
+
+ private:
+  struct IncomingStream {
+    base::UniqueFd connection;
+    std::vector<std::byte> received;
+    PollLoop::Watch watch;
+  };
+  struct WaitingStream {
+    protocol::StreamOpen open;
+    base::UniqueFd connection;
+  };
+
+  explicit Server(Machine machine) : machine_(std::move(machine)) {}
+  base::Result<void> open();
+  base::Result<std::unique_ptr<Container>> stage_container();
+
+  // Connections.
+  void accept_control();
+  void accept_streams();
+  void on_stream_header(std::uint64_t key);
+  void place_stream(const protocol::StreamOpen& open, base::UniqueFd connection);
+
+  // Requests. Each answers with Done, its own reply, or Failure.
+  void on_frame(const wire::RawFrame& frame);
+  template <typename M>
+  void decode_and(void (Server::*handle)(const M&), const wire::RawFrame& frame);
+  void hello(const protocol::Hello& request);
+  void set_identity(const protocol::SetIdentity& request);
+  void configure_network(const protocol::ConfigureNetwork& request);
+  void prepare_container(const protocol::PrepareContainer& request);
+  void start_process(const protocol::StartProcess& request);
+  void signal_process(const protocol::SignalProcess& request);
+  void resize_terminal(const protocol::ResizeTerminal& request);
+  void forget_process(const protocol::ForgetProcess& request);
+  void remove_container(const protocol::RemoveContainer& request);
+  void shut_down(const protocol::Shutdown& request);
+
+  std::optional<protocol::Failure> try_prepare(const protocol::PrepareContainer& request);
+  base::Result<ContainerDisks> disks_of(const protocol::PrepareContainer& request);
+  void done(std::uint32_t request);
+  void refuse(std::uint32_t request, protocol::FailureKind kind, std::string stage,
+              std::string message);
+  Process* process(std::uint32_t id);
+
+  // Exits.
+  void reap();
+  void record_exit(const siginfo_t& info);
+  /// Reaps until `finished` or the time is over; returns whether it finished.
+  bool reap_until(const std::function<bool()>& finished, int milliseconds);
+  bool container_has_processes(std::uint32_t container) const;
+
+  Machine machine_;
+  std::unique_ptr<PollLoop> loop_;
+  base::UniqueFd child_signals_;
+  base::UniqueFd own_pid_namespace_;
+  std::optional<LayersDisk> layers_disk_;
+
+  std::unique_ptr<ControlStream> control_;
+  std::map<std::uint64_t, IncomingStream> incoming_;
+  std::uint64_t next_incoming_ = 0;
+  std::vector<WaitingStream> waiting_;
+
+  std::string machine_id_;  // empty: no identity yet
+  int containers_staged_ = 0;
+  std::unique_ptr<Container> staged_;
+  std::map<std::uint32_t, std::unique_ptr<Container>> containers_;
+  std::map<std::uint32_t, std::unique_ptr<Process>> processes_;
+  bool shut_down_ = false;
+
+  PollLoop::Watch control_listener_watch_;
+  PollLoop::Watch stream_listener_watch_;
+  PollLoop::Watch child_watch_;
+};
+
+}  // namespace guest_init
