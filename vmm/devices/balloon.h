@@ -37,7 +37,7 @@ class BalloonDevice final : public virtio::Device {
   // inflate, deflate, reporting
   static constexpr std::array<std::uint16_t, 3> kQueueSizes = {64, 64, 64};
 
-  base::Result<void> inflate(virtio::Segments& page_numbers);
+  void inflate(virtio::Segments& page_numbers);
   void release(std::span<std::byte> bytes);
 
   virtio::Activation activation_;

@@ -1,10 +1,10 @@
 // NetDevice: virtio net (virtio 1.2, 5.1), one queue pair, on a tap that may be attached later.
 //
-// Checksum and TCP segmentation offloads are passed through to the tap's virtio-net header, receive
+// Checksum and TCP segmentation offloads are passed through to the tap's virtio-net header; receive
 // buffers may be merged. Without a tap, what the guest sends is dropped.
 // Backpressure: a full tap stops the transmit queue, an empty receive queue stops reading the tap.
-// Trust: frames are the guest's. Those whose source is not the attached MAC are dropped and
-// counted; header and addresses are copied before they are checked.
+// Trust: frames are the guest's. Headers and addresses are copied before they are checked; frames
+// with a wrong header or whose source is not the attached MAC are dropped and counted.
 #pragma once
 
 #include <array>
@@ -17,6 +17,8 @@
 
 namespace devices {
 
+struct NetHeader;
+
 class NetDevice final : public virtio::Device {
  public:
   using Mac = std::array<std::uint8_t, 6>;
@@ -24,7 +26,8 @@ class NetDevice final : public virtio::Device {
   /// `config_mac` is what the driver reads; the guest may set another one for itself later.
   NetDevice(base::EventLoop& loop, const Mac& config_mac);
 
-  /// Once. `tap`: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR. kConflict if there is one.
+  /// Once. `tap`: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR. (A seqpacket socket works too: one frame with
+  /// its 12-byte header per packet.) kConflict if there is one.
   base::Result<void> attach(base::UniqueFd tap, const Mac& source_mac);
 
   /// Frames dropped because of their source address or a bad header.
@@ -43,20 +46,22 @@ class NetDevice final : public virtio::Device {
  private:
   static constexpr std::array<std::uint16_t, 2> kQueueSizes = {256, 256};  // receive, transmit
 
-  base::Result<void> start_tap();
+  base::Result<void> set_offloads();
   void on_tap(std::uint32_t events);
-  void pump();
-  base::Result<void> receive();
-  base::Result<bool> receive_frame();
-  base::Result<void> transmit();
+  base::Result<virtio::Progress> receive();
+  base::Result<bool> hold_buffers();
+  void complete_frame(std::size_t size);
+  base::Result<virtio::Progress> transmit();
   bool send_frame(virtio::Segments& frame);
+  bool acceptable(const NetHeader& header, std::size_t frame_size) const;
+  virtio::Chain& held(std::size_t index) { return held_[(first_held_ + index) % held_.size()]; }
+  void give_held_back();
 
   base::EventLoop& loop_;
   Mac config_mac_;
   Mac source_mac_{};
   base::UniqueFd tap_;
   base::EventLoop::Watch watch_;
-  base::EventLoop::Deferred again_;
   virtio::Queue* receive_queue_ = nullptr;
   virtio::Queue* transmit_queue_ = nullptr;
   virtio::Transport* transport_ = nullptr;
@@ -65,8 +70,13 @@ class NetDevice final : public virtio::Device {
   bool tap_readable_ = false;  // until a read says otherwise
   bool tap_writable_ = true;
   virtio::Chain chain_;
-  std::vector<virtio::Chain> receive_chains_;
-  std::vector<iovec> receive_parts_;
+  // Receive buffers that were popped and wait for a frame, a ring: how long the next frame is shows
+  // only when it is read.
+  std::vector<virtio::Chain> held_;
+  std::size_t first_held_ = 0;
+  std::uint16_t held_count_ = 0;
+  std::size_t held_bytes_ = 0;
+  std::vector<iovec> parts_;
   std::uint64_t rejected_frames_ = 0;
 };
 
