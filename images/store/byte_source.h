@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <string>
+#include <utility>
 
 #include "vmm/base/result.h"
 
@@ -14,6 +17,8 @@ class ByteSource {
   virtual ~ByteSource() = default;
   /// Fills some of `out` (which is not empty) and returns how much; 0 only at the end.
   virtual base::Result<std::size_t> read(std::span<std::byte> out) = 0;
+  /// Drops up to `count` bytes and returns how many there were: fewer only at the end.
+  virtual base::Result<std::uint64_t> skip(std::uint64_t count);
 };
 
 /// A stream that is written once, from one thread.
@@ -31,6 +36,21 @@ class FdSource : public ByteSource {
 
  private:
   int fd_;
+};
+
+/// Reads bytes [offset, offset + length) of a file that someone else owns; does not move its
+/// position, so several may read one descriptor at once.
+class RangeSource : public ByteSource {
+ public:
+  RangeSource(int fd, std::uint64_t offset, std::uint64_t length)
+      : fd_(fd), offset_(offset), left_(length) {}
+  base::Result<std::size_t> read(std::span<std::byte> out) override;
+  base::Result<std::uint64_t> skip(std::uint64_t count) override;
+
+ private:
+  int fd_;
+  std::uint64_t offset_;
+  std::uint64_t left_;
 };
 
 /// Writes to a descriptor that someone else owns, at its current position.
@@ -51,6 +71,18 @@ class SpanSource : public ByteSource {
 
  private:
   std::span<const std::byte> bytes_;
+};
+
+/// Collects bytes in memory, at most `limit` of them (kResourceExhausted beyond).
+class StringSink : public ByteSink {
+ public:
+  explicit StringSink(std::size_t limit) : limit_(limit) {}
+  base::Result<void> write(std::span<const std::byte> bytes) override;
+  std::string take() && { return std::move(text_); }
+
+ private:
+  std::size_t limit_;
+  std::string text_;
 };
 
 /// Fills all of `out`: how much could be filled before the end of `source`.

@@ -1,0 +1,16 @@
+// Gives up everything that converting a layer does not need. For the containervm-layer program.
+#pragma once
+
+#include <cstdint>
+
+#include "vmm/base/result.h"
+
+namespace images {
+
+/// From here on this process can read, write and seek in the descriptors it has, use memory and
+/// end; nothing else: it cannot open files, make sockets or processes, or gain privileges. Any
+/// other system call kills it. Root becomes an ordinary user first. Not reversible.
+/// `file_bytes`: no file may grow beyond this.
+base::Result<void> enter_sandbox(std::uint64_t file_bytes);
+
+}  // namespace images
