@@ -1,0 +1,40 @@
+// Runs the containervm-layer program: what the daemon side of the sandbox looks like.
+//
+// Threads: blocking; any number at once. The child is gone when a call returns.
+// Trust: what the child says is checked for form; the caller compares digests with what it expects.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "images/store/layer_converter.h"
+#include "images/store/layer_limits.h"
+#include "vmm/base/result.h"
+
+namespace images {
+
+/// Bytes [offset, offset + length) of an open file.
+struct FileRange {
+  int fd = -1;
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+};
+
+class LayerProcess {
+ public:
+  /// `program` is the path of containervm-layer.
+  explicit LayerProcess(std::string program) : program_(std::move(program)) {}
+
+  /// convert_layer() on `blob`; `image` and `recipe` are new empty files.
+  base::Result<ConvertedLayer> convert(FileRange blob, int image, int recipe,
+                                       const LayerLimits& limits,
+                                       const ConvertProgress& progress) const;
+  /// Writes the content of the compressed `blob` to the new empty file `out`; its length.
+  base::Result<std::uint64_t> decompress(FileRange blob, int out, std::uint64_t max_bytes) const;
+
+ private:
+  std::string program_;
+};
+
+}  // namespace images

@@ -1,0 +1,105 @@
+// LocalStore: the Store on a local directory. See store.h for what it does.
+//
+// local_store.cc    open, resolve, tag, holders
+// local_list.cc     list, disk usage
+// local_load.cc     load, import, and adding layers
+// local_remove.cc   remove, prune
+// local_save.cc     save
+// Locking: mutex_ guards catalog_, pins_ and the set of files in layers/. It is never held while
+// bytes are read, converted or written.
+#pragma once
+
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "images/store/archive.h"
+#include "images/store/catalog.h"
+#include "images/store/layer_files.h"
+#include "images/store/layer_process.h"
+#include "images/store/store.h"
+
+namespace images {
+
+class LocalStore : public Store {
+ public:
+  LocalStore(StoreOptions options, LayerFiles files, Catalog catalog)
+      : options_(std::move(options)),
+        process_(options_.layer_tool),
+        files_(std::move(files)),
+        catalog_(std::move(catalog)) {}
+
+  /// Deletes what a crash left behind. First of all calls.
+  base::Result<void> recover();
+
+  base::Result<std::vector<LoadedImage>> load(ByteSource& archive,
+                                              const LoadObserver& observer) override;
+  base::Result<LoadedImage> import(ByteSource& tar, const ImportOptions& options) override;
+  base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) override;
+  base::Result<Image> resolve(std::string_view name) override;
+  base::Result<std::vector<ImageSummary>> list(const ListFilter& filter) override;
+  base::Result<std::string> tag(std::string_view source, std::string_view target) override;
+  base::Result<std::vector<RemovedItem>> remove(std::string_view name,
+                                                const RemoveOptions& options) override;
+  base::Result<PruneReport> prune(const PruneOptions& options) override;
+  base::Result<DiskUsage> disk_usage() override;
+  base::Result<Image> hold(std::string_view holder, std::string_view image_id) override;
+  base::Result<std::vector<LayerFile>> held_layers(std::string_view holder) override;
+  base::Result<void> release(std::string_view holder) override;
+  base::Result<void> retain_only(const std::set<std::string>& holders) override;
+
+ private:
+  /// Keeps layers from being dropped between their making and their image's.
+  class Pins;
+
+  /// One call's view of names and images; `locked` methods need mutex_.
+  base::Result<std::string> resolve_id_locked(std::string_view name);
+  base::Result<Image> image_locked(const std::string& id);
+  base::Result<void> drop_unused_layers_locked();
+  LayerFile layer_file(const LayerRow& row) const;
+
+  base::Result<FileRange> spool_in(ByteSource& source, const base::UniqueFd& spool) const;
+  base::Result<LayerRow> add_layer(FileRange blob, std::string_view blob_digest,
+                                   std::string_view diff_id, Pins& pins,
+                                   const LoadObserver& observer);
+  base::Result<LoadedImage> add_image(const PlannedImage& planned, const LoadObserver& observer);
+  base::Result<void> commit_image(const ImageRow& image, const std::vector<std::string>& diff_ids,
+                                  const std::vector<Reference>& tags);
+
+  base::Result<std::set<std::string>> other_chains_locked(std::string_view without_image);
+  base::Result<void> check_removable_locked(const std::string& id, const RemoveOptions& options);
+  base::Result<void> untag_locked(const std::string& id, const Reference& reference,
+                                  std::vector<RemovedItem>& removed);
+  base::Result<void> untag_all_locked(const std::string& id, std::vector<RemovedItem>& removed);
+  base::Result<void> delete_locked(const std::string& id, const RemoveOptions& options,
+                                   std::vector<RemovedItem>& removed);
+  base::Result<std::vector<RemovedItem>> remove_locked(std::string_view name,
+                                                       const RemoveOptions& options);
+  base::Result<std::vector<ImageSummary>> list_locked(const ListFilter& filter);
+
+  const StoreOptions options_;
+  const LayerProcess process_;
+  std::mutex mutex_;
+  LayerFiles files_;
+  Catalog catalog_;
+  std::multiset<std::string> pins_;  // diff IDs
+};
+
+class LocalStore::Pins {
+ public:
+  explicit Pins(LocalStore& store) : store_(store) {}
+  Pins(const Pins&) = delete;
+  Pins& operator=(const Pins&) = delete;
+  ~Pins();
+  /// mutex_ is held.
+  void add_locked(std::string diff_id);
+
+ private:
+  LocalStore& store_;
+  std::vector<std::string> diff_ids_;
+};
+
+base::Error no_such_image(std::string_view name);
+
+}  // namespace images
