@@ -1,0 +1,113 @@
+#include "vmm/sandbox/sandbox.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/mount.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <span>
+
+#include "sandbox_filters.h"
+
+namespace sandbox {
+namespace {
+
+/// Streams, layers, and a few of our own.
+constexpr rlim_t kMostDescriptors = 2048;
+
+base::Result<void> make_namespaces(const base::UniqueFd& network_namespace) {
+  int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+  if (::geteuid() != 0) flags |= CLONE_NEWUSER;
+  if (!network_namespace) flags |= CLONE_NEWNET;
+  if (::unshare(flags) != 0) return base::errno_error("unshare");
+  if (network_namespace && ::setns(network_namespace.get(), CLONE_NEWNET) != 0)
+    return base::errno_error("join the network namespace");
+  return {};
+}
+
+/// An empty, read-only file system that is mounted nowhere becomes the root: it needs no directory
+/// on the host and goes with the process.
+base::Result<void> make_root_empty() {
+  const base::UniqueFd context(static_cast<int>(::syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC)));
+  if (!context) return base::errno_error("fsopen");
+  if (::syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
+    return base::errno_error("fsconfig");
+  const base::UniqueFd mount(static_cast<int>(
+      ::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC,
+                MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)));
+  if (!mount) return base::errno_error("fsmount");
+  if (::fchdir(mount.get()) != 0 || ::chroot(".") != 0) return base::errno_error("chroot");
+  return {};
+}
+
+base::Result<void> close_others(std::vector<int> kept) {
+  std::sort(kept.begin(), kept.end());
+  unsigned first = STDERR_FILENO + 1;
+  for (const int fd : kept) {
+    if (fd < static_cast<int>(first)) continue;
+    if (static_cast<unsigned>(fd) > first && ::syscall(SYS_close_range, first, fd - 1, 0) != 0)
+      return base::errno_error("close_range");
+    first = static_cast<unsigned>(fd) + 1;
+  }
+  if (::syscall(SYS_close_range, first, ~0u, 0) != 0) return base::errno_error("close_range");
+  return {};
+}
+
+base::Result<void> set_limit(int resource, rlim_t value) {
+  const rlimit limit{value, value};
+  // (glibc declares the first parameter as an enumeration)
+  if (::setrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0)
+    return base::errno_error("setrlimit");
+  return {};
+}
+
+base::Result<void> drop_privileges(const std::optional<Identity>& identity) {
+  if (identity) {
+    if (::setgroups(0, nullptr) != 0 ||
+        ::setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
+        ::setresuid(identity->uid, identity->uid, identity->uid) != 0)
+      return base::errno_error("change of identity");
+  }
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3]{};
+  if (::syscall(SYS_capset, &header, none) != 0) return base::errno_error("capset");
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return base::errno_error("no_new_privs");
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::errno_error("dumpable");
+  return {};
+}
+
+base::Result<void> install(std::span<const sock_filter> filter) {
+  const sock_fprog program{static_cast<unsigned short>(filter.size()),
+                           const_cast<sock_filter*>(filter.data())};
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0)
+    return base::errno_error("seccomp");
+  return {};
+}
+
+}  // namespace
+
+base::Result<void> enter(Settings settings) {
+  RETURN_IF_ERROR(make_namespaces(settings.network_namespace));
+  settings.network_namespace.reset();
+  RETURN_IF_ERROR(close_others(std::move(settings.descriptors)));
+  RETURN_IF_ERROR(make_root_empty());
+  RETURN_IF_ERROR(set_limit(RLIMIT_CORE, 0));
+  RETURN_IF_ERROR(set_limit(RLIMIT_MEMLOCK, 0));
+  RETURN_IF_ERROR(set_limit(RLIMIT_NOFILE, kMostDescriptors));
+  RETURN_IF_ERROR(drop_privileges(settings.identity));
+  return install(kProcessFilter);
+}
+
+base::Result<void> restrict_to_running() { return install(kRunningFilter); }
+
+base::Result<void> restrict_vcpu_thread() { return install(kVcpuFilter); }
+
+}  // namespace sandbox

@@ -1,0 +1,48 @@
+// The monitor's sandbox: what a guest that took over the monitor would find itself in.
+//
+// Order: enter() first thing in main(), while the process has one thread and only the descriptors
+// it was given; restrict_to_running() once a clone is restored; restrict_vcpu_thread() first on
+// each vCPU thread.
+// A system call that no filter knows kills the process (SIGSYS): the daemon sees that.
+// Spec: seccomp(2), namespaces(7), capabilities(7).
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <vector>
+
+#include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
+
+namespace sandbox {
+
+struct Identity {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+struct Settings {
+  /// Whom to become. Without it the process stays who it is (it must not be root then).
+  std::optional<Identity> identity;
+  /// An empty network namespace to join; making a new one costs more than all the rest. If not
+  /// valid a new one is made.
+  base::UniqueFd network_namespace;
+  /// The descriptors to keep, beside 0, 1, 2; all others are closed.
+  std::vector<int> descriptors;
+};
+
+/// New mount, IPC and UTS namespaces, an empty network namespace; an empty read-only root; the
+/// given identity, no capabilities, no new privileges, no core dumps, no ptrace, bounded
+/// descriptors; the process filter. A PID namespace cannot be entered by a running process: whoever
+/// starts the monitor gives it one (CLONE_NEWPID).
+/// Needs root, or a kernel that lets anybody make user namespaces.
+base::Result<void> enter(Settings settings);
+
+/// From now on this process cannot build another machine.
+base::Result<void> restrict_to_running();
+
+/// Only for the calling thread.
+base::Result<void> restrict_vcpu_thread();
+
+}  // namespace sandbox

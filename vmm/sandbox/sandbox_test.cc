@@ -1,0 +1,171 @@
+#include "vmm/sandbox/sandbox.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <functional>
+
+namespace sandbox {
+namespace {
+
+constexpr int kCouldNotEnter = 99;
+constexpr uid_t kUid = 54321;
+
+/// Runs `body` in a child that entered the sandbox; returns how it ended. The child makes system
+/// calls only and leaves by _exit(), so that no sanitizer's or library's exit work is in the way.
+int run_in_sandbox(const std::function<int()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Settings settings;
+    if (::geteuid() == 0) settings.identity = Identity{kUid, kUid};
+    if (!enter(std::move(settings))) ::_exit(kCouldNotEnter);
+    ::_exit(body());
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+class SandboxTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    const int status = run_in_sandbox([] { return 0; });
+    if (WIFEXITED(status) && WEXITSTATUS(status) == kCouldNotEnter)
+      GTEST_SKIP() << "this user cannot make namespaces here";
+    ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  }
+
+  static bool killed(const std::function<int()>& body) {
+    const int status = run_in_sandbox(body);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+  }
+  static int exit_code(const std::function<int()>& body) {
+    const int status = run_in_sandbox(body);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+};
+
+TEST_F(SandboxTest, KillsWhoOpensAFile) {
+  EXPECT_TRUE(killed([] { return ::open("/", O_RDONLY); }));
+}
+
+TEST_F(SandboxTest, KillsWhoMakesASocketOrConnects) {
+  EXPECT_TRUE(killed([] { return ::socket(AF_INET, SOCK_STREAM, 0); }));
+  EXPECT_TRUE(killed([] { return ::connect(0, nullptr, 0); }));
+}
+
+TEST_F(SandboxTest, KillsWhoStartsAProgramOrAProcess) {
+  EXPECT_TRUE(killed([] { return ::execl("/bin/true", "true", nullptr); }));
+  EXPECT_TRUE(killed([] { return ::fork(); }));
+  EXPECT_TRUE(killed([] { return ::kill(1, 0); }));
+}
+
+TEST_F(SandboxTest, KillsWhoMakesMemoryExecutable) {
+  EXPECT_TRUE(killed([] {
+    return ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+           MAP_FAILED;
+  }));
+}
+
+TEST_F(SandboxTest, KillsWhoAsksADeviceForWhatAMonitorNeverDoes) {
+  EXPECT_TRUE(killed([] { return ::ioctl(0, TIOCSTI, "x"); }));
+  EXPECT_TRUE(killed([] { return ::ioctl(0, KVM_CREATE_DEVICE, nullptr); }));
+}
+
+TEST_F(SandboxTest, LetsAMonitorWork) {
+  EXPECT_EQ(exit_code([] {
+              void* memory =
+                  ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+              if (memory == MAP_FAILED) return 1;
+              if (::ioctl(-1, KVM_RUN, 0) != -1 || errno != EBADF) return 2;
+              if (::ioctl(-1, KVM_CREATE_VM, 0) != -1 || errno != EBADF) return 3;
+              return 0;
+            }),
+            0);
+}
+
+TEST_F(SandboxTest, ARunningMachineCannotBuildAnother) {
+  EXPECT_TRUE(killed([] {
+    if (!restrict_to_running()) return 1;
+    return ::ioctl(-1, KVM_CREATE_VM, 0);
+  }));
+}
+
+TEST_F(SandboxTest, AVcpuThreadOnlyRuns) {
+  EXPECT_TRUE(killed([] {
+    if (!restrict_vcpu_thread()) return 1;
+    return static_cast<int>(::syscall(SYS_recvmsg, -1, nullptr, 0));
+  }));
+  EXPECT_EQ(exit_code([] {
+              if (!restrict_vcpu_thread()) return 1;
+              return ::ioctl(-1, KVM_RUN, 0) == -1 && errno == EBADF ? 0 : 2;
+            }),
+            0);
+}
+
+TEST_F(SandboxTest, KeepsOnlyTheDescriptorsItIsTold) {
+  const base::UniqueFd other(::open("/dev/null", O_RDONLY));  // without O_CLOEXEC, on purpose
+
+  EXPECT_EQ(exit_code([&] { return ::lseek(other.get(), 0, SEEK_CUR) == -1 && errno == EBADF; }),
+            1);
+}
+
+TEST_F(SandboxTest, HasAnEmptyRootAndNoPrivileges) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  // Looked at from outside, through /proc: the sandbox itself could not.
+  int told[2];
+  int held[2];  // nothing is ever written to it
+  ASSERT_EQ(::pipe(told), 0);
+  ASSERT_EQ(::pipe(held), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Settings settings;
+    settings.identity = Identity{kUid, kUid};
+    settings.descriptors = {told[1], held[0]};
+    char byte = enter(std::move(settings)).has_value() ? 'y' : 'n';
+    [[maybe_unused]] const auto written = ::write(told[1], &byte, 1);
+    [[maybe_unused]] const auto waited = ::read(held[0], &byte, 1);
+    ::_exit(0);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(told[0], &byte, 1), 1);
+  ASSERT_EQ(byte, 'y');
+
+  const std::string proc = "/proc/" + std::to_string(child);
+  const auto read_file = [&](const std::string& name) {
+    std::string text(8192, '\0');
+    const base::UniqueFd file(::open((proc + name).c_str(), O_RDONLY | O_CLOEXEC));
+    const ssize_t size = ::read(file.get(), text.data(), text.size());
+    text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+    return text;
+  };
+  const std::string status = read_file("/status");
+  char root[64] = {};
+  const ssize_t length = ::readlink((proc + "/root").c_str(), root, sizeof root - 1);
+  const int entries = ::open((proc + "/root/etc").c_str(), O_RDONLY | O_CLOEXEC);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  for (const int fd : {told[0], told[1], held[0], held[1]}) ::close(fd);
+
+  EXPECT_GT(length, 0);
+  EXPECT_EQ(entries, -1);
+  EXPECT_NE(status.find("Uid:\t54321\t54321\t54321\t54321"), std::string::npos) << status;
+  EXPECT_NE(status.find("CapEff:\t0000000000000000"), std::string::npos);
+  EXPECT_NE(status.find("CapPrm:\t0000000000000000"), std::string::npos);
+  EXPECT_NE(status.find("NoNewPrivs:\t1"), std::string::npos);
+  EXPECT_NE(status.find("Seccomp:\t2"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace sandbox
