@@ -22,7 +22,9 @@ class ControlServer {
     base::UniqueFd listener;  // SOCK_SEQPACKET, listening
     base::UniqueFd result;    // may be empty: the Stopped packet is also written here
     std::string build;
+    /// Narrow the sandbox: on each vCPU thread, and once a clone is restored. May be empty.
     std::function<base::Result<void>()> prepare_vcpu_thread;
+    std::function<base::Result<void>()> after_restore;
   };
 
   static base::Result<std::unique_ptr<ControlServer>> create(Settings settings);

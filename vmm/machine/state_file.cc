@@ -76,7 +76,8 @@ std::vector<std::byte> encode_state(const StateFile& state) {
   return std::move(out).take();
 }
 
-base::Result<StateFile> decode_state(std::span<const std::byte> bytes, const std::string& build) {
+base::Result<StateFile> decode_state(std::span<const std::byte> bytes,
+                                     const std::optional<std::string>& build) {
   wire::Decoder header(bytes);
   std::uint64_t magic = 0;
   std::uint32_t version = 0;
@@ -93,7 +94,7 @@ base::Result<StateFile> decode_state(std::span<const std::byte> bytes, const std
     return base::Error{base::Code::kDataLoss, "the template's state file is damaged"};
   auto state = wire::decode<StateFile>(body);
   if (!state) return base::annotate(std::move(state), "state file");
-  if (state->build != build)
+  if (build && state->build != *build)
     return base::Error{base::Code::kNotSupported,
                        "the template was made by another build of the monitor"};
   return state;
@@ -113,7 +114,7 @@ base::Result<void> write_state(int file, const StateFile& state) {
   return {};
 }
 
-base::Result<StateFile> read_state(int file, const std::string& build) {
+base::Result<StateFile> read_state(int file, const std::optional<std::string>& build) {
   const auto size = boot::file_size(file);
   if (!size) return size.error();
   if (*size > kMostBytes) return base::Error{base::Code::kDataLoss, "state file too large"};

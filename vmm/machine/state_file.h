@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,10 +37,11 @@ struct StateFile {
 const std::string& build_id();
 
 std::vector<std::byte> encode_state(const StateFile& state);
-/// `build`: the only one that is accepted.
-base::Result<StateFile> decode_state(std::span<const std::byte> bytes, const std::string& build);
+/// `build`: the only one that is accepted; nullopt: any.
+base::Result<StateFile> decode_state(std::span<const std::byte> bytes,
+                                     const std::optional<std::string>& build);
 
 base::Result<void> write_state(int file, const StateFile& state);
-base::Result<StateFile> read_state(int file, const std::string& build);
+base::Result<StateFile> read_state(int file, const std::optional<std::string>& build);
 
 }  // namespace machine
