@@ -6,10 +6,10 @@
 // Threads: io_context thread; copying happens on the blocking pool.
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
 #include <cstdint>
 #include <filesystem>
 
+#include "api/async/net.h"
 #include "vmm/base/result.h"
 
 namespace engine {
@@ -22,8 +22,8 @@ class Disks {
 
   /// Makes `path` (it must not exist; its directory must) as an empty disk of `bytes` (0: default;
   /// a multiple of 1 MiB from 64 MiB to 4 TiB). On an error nothing is left at `path`.
-  virtual boost::asio::awaitable<base::Result<void>> create(std::filesystem::path path,
-                                                            std::uint64_t bytes = 0) = 0;
+  virtual net::awaitable<base::Result<void>> create(std::filesystem::path path,
+                                                    std::uint64_t bytes = 0) = 0;
 };
 
 }  // namespace engine

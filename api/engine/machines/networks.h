@@ -10,12 +10,12 @@
 #pragma once
 
 #include <array>
-#include <boost/asio/awaitable.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "api/async/net.h"
 #include "vmm/base/result.h"
 
 namespace engine {
@@ -53,7 +53,7 @@ class Networks {
 
   /// An endpoint with the lowest free address. kNotFound: no such network; kResourceExhausted: no
   /// address is free. Give it to Machines::start, which releases it; else call release().
-  virtual boost::asio::awaitable<base::Result<Endpoint>> connect(std::string network) = 0;
+  virtual net::awaitable<base::Result<Endpoint>> connect(std::string network) = 0;
 
   /// Frees the address and removes the tap. Unknown endpoints are ignored.
   virtual void release(const Endpoint& endpoint) = 0;

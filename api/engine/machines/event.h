@@ -1,0 +1,98 @@
+// Event and Reply<T>: how one coroutine waits for something another one does.
+//
+// Threads: one io_context thread; set() never resumes anybody inside itself. Both are handles to
+// shared state: a waiter stays valid when the object it waited on is destroyed meanwhile.
+#pragma once
+
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "api/async/net.h"
+
+namespace engine {
+
+/// Happens once; whoever waits then, or later, goes on.
+class Event {
+ public:
+  explicit Event(net::any_io_executor executor)
+      : state_(std::make_shared<State>(State{std::move(executor), false, {}})) {}
+
+  bool is_set() const { return state_->set; }
+
+  void set() {
+    state_->set = true;
+    for (net::steady_timer* waiter : std::exchange(state_->waiters, {})) waiter->cancel();
+  }
+
+  net::awaitable<void> wait() const {
+    co_await wait_until(state_, std::chrono::steady_clock::time_point::max());
+  }
+
+  /// False if `timeout` passed first.
+  net::awaitable<bool> wait_for(std::chrono::milliseconds timeout) const {
+    return wait_until(state_, std::chrono::steady_clock::now() + timeout);
+  }
+
+ private:
+  struct State {
+    net::any_io_executor executor;
+    bool set;
+    std::vector<net::steady_timer*> waiters;
+  };
+
+  static net::awaitable<bool> wait_until(std::shared_ptr<State> state,
+                                         std::chrono::steady_clock::time_point deadline) {
+    if (state->set) co_return true;
+    net::steady_timer timer(state->executor, deadline);
+    state->waiters.push_back(&timer);
+    co_await timer.async_wait(async::kTuple);
+    std::erase(state->waiters, &timer);
+    co_return state->set;
+  }
+
+  std::shared_ptr<State> state_;
+};
+
+/// A value that arrives once.
+template <typename T>
+class Reply {
+ public:
+  explicit Reply(net::any_io_executor executor)
+      : event_(std::move(executor)), value_(std::make_shared<std::optional<T>>()) {}
+
+  bool has_value() const { return value_->has_value(); }
+
+  /// Only the first value counts.
+  void set(T value) {
+    if (has_value()) return;
+    value_->emplace(std::move(value));
+    event_.set();
+  }
+
+  net::awaitable<T> wait() const { return wait_for_value(event_, value_); }
+
+  /// The value, or nullopt after `timeout`.
+  net::awaitable<std::optional<T>> wait_for(std::chrono::milliseconds timeout) const {
+    return wait_for_value_until(event_, value_, timeout);
+  }
+
+ private:
+  static net::awaitable<T> wait_for_value(Event event, std::shared_ptr<std::optional<T>> value) {
+    co_await event.wait();
+    co_return **value;
+  }
+  static net::awaitable<std::optional<T>> wait_for_value_until(
+      Event event, std::shared_ptr<std::optional<T>> value, std::chrono::milliseconds timeout) {
+    co_await event.wait_for(timeout);
+    co_return *value;
+  }
+
+  Event event_;
+  std::shared_ptr<std::optional<T>> value_;
+};
+
+}  // namespace engine

@@ -1,0 +1,147 @@
+#include "api/engine/machines/local_privileged.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "api/engine/machines/links.h"
+#include "api/engine/machines/packet_rules.h"
+#include "api/engine/machines/spawn.h"
+
+namespace engine {
+
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Result;
+namespace fs = std::filesystem;
+
+Result<void> write_file(const fs::path& path, const std::string& text) {
+  const base::UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file) return base::errno_error("open " + path.string());
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+    return base::errno_error("write " + path.string());
+  return {};
+}
+
+/// Where cgroup v2 is mounted: its own hierarchy, or beside version 1.
+Result<fs::path> group_mount() {
+  for (const char* candidate : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"})
+    if (::access((fs::path(candidate) / "cgroup.controllers").c_str(), R_OK) == 0)
+      return fs::path(candidate);
+  return Error{Code::kNotSupported, "no cgroup v2 is mounted below /sys/fs/cgroup"};
+}
+
+}  // namespace
+
+Result<fs::path> LocalPrivileged::make_group_root(const std::string& name) {
+  const auto mount = group_mount();
+  if (!mount) return mount.error();
+  const fs::path root = *mount / name;
+  if (::mkdir(root.c_str(), 0755) != 0 && errno != EEXIST)
+    return base::errno_error("make cgroup " + root.string());
+  for (const fs::path& parent : {*mount, root})
+    if (auto done = write_file(parent / "cgroup.subtree_control", "+memory +pids"); !done)
+      return Error{Code::kNotSupported, "the memory and pids cgroup controllers are not available"};
+  return root;
+}
+
+Result<base::UniqueFd> LocalPrivileged::open_kvm() {
+  base::UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (!kvm) return base::errno_error("open /dev/kvm");
+  return kvm;
+}
+
+Result<base::UniqueFd> LocalPrivileged::make_group(const std::string& group,
+                                                   const GroupLimits& limits) {
+  if (config_.group_root.empty()) return base::UniqueFd();
+  const fs::path path = config_.group_root / group;
+  if (::mkdir(path.c_str(), 0755) != 0) return base::errno_error("make cgroup " + path.string());
+  RETURN_IF_ERROR(write_file(path / "memory.max", std::to_string(limits.memory_bytes)));
+  RETURN_IF_ERROR(write_file(path / "pids.max", std::to_string(limits.tasks)));
+  base::UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return base::errno_error("open cgroup " + path.string());
+  return directory;
+}
+
+Result<SpawnedMonitor> LocalPrivileged::spawn_monitor(const MonitorSpec& spec) {
+  auto group = make_group(spec.group, spec.limits);
+  if (!group) {
+    remove_group(spec.group);
+    return std::move(group).error();
+  }
+  const SpawnPlan plan{
+      .argv = {spec.program, "--control-fd", "3", "--kvm-fd", "4", "--result-fd", "5", "--uid",
+               std::to_string(spec.uid), "--gid", std::to_string(spec.uid)},
+      .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file},
+      .group = group->get()};
+  auto spawned = spawn(plan);
+  if (!spawned) remove_group(spec.group);
+  return spawned;
+}
+
+void LocalPrivileged::remove_group(const std::string& group) {
+  if (config_.group_root.empty() || group.empty()) return;
+  const fs::path path = config_.group_root / group;
+  if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return;
+  // Something is left in it: end that. The caller comes again (a later start removes strays).
+  [[maybe_unused]] const auto ended = write_file(path / "cgroup.kill", "1");
+  ::rmdir(path.c_str());
+}
+
+Result<void> LocalPrivileged::create_bridge(const BridgeSpec& spec) {
+  if (auto made = links::create_bridge(spec.name);
+      !made && made.error().code != Code::kAlreadyExists)
+    return made;
+  RETURN_IF_ERROR(links::set_address(spec.name, spec.address, spec.prefix_length));
+  RETURN_IF_ERROR(links::set_mtu(spec.name, spec.mtu));
+  return links::set_up(spec.name, true);
+}
+
+Result<base::UniqueFd> LocalPrivileged::create_tap(const std::string& name,
+                                                   const std::string& bridge, std::uint32_t mtu) {
+  auto tap = links::create_tap(name);
+  if (!tap) return tap;
+  // The guest must not be able to talk to the host over IPv6 link-local addresses of the tap.
+  [[maybe_unused]] const auto no_ipv6 =
+      write_file("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6", "1");
+  RETURN_IF_ERROR(links::set_mtu(name, mtu));
+  RETURN_IF_ERROR(links::add_to_bridge(bridge, name));
+  RETURN_IF_ERROR(links::set_up(name, true));
+  return tap;
+}
+
+Result<void> LocalPrivileged::delete_bridge(const std::string& name) {
+  if (!links::exists(name)) return {};
+  RETURN_IF_ERROR(links::set_up(name, false));
+  return links::delete_bridge(name);
+}
+
+Result<void> LocalPrivileged::enable_forwarding() {
+  return write_file("/proc/sys/net/ipv4/ip_forward", "1");
+}
+
+Result<void> LocalPrivileged::install_rules(const RuleSpec& spec) {
+  const std::lock_guard lock(rules_mutex_);
+  return packet_rules::install(spec);
+}
+
+Result<void> LocalPrivileged::remove_rules(const std::string& table) {
+  const std::lock_guard lock(rules_mutex_);
+  return packet_rules::remove(table);
+}
+
+Result<void> LocalPrivileged::allow_tap(const TapRule& rule) {
+  const std::lock_guard lock(rules_mutex_);
+  return packet_rules::allow(rule);
+}
+
+Result<void> LocalPrivileged::forbid_tap(const TapRule& rule) {
+  const std::lock_guard lock(rules_mutex_);
+  return packet_rules::forbid(rule);
+}
+
+}  // namespace engine
