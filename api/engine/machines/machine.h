@@ -12,7 +12,6 @@
 // that is removed anyway). Start the container again only after wait_stopped() returned.
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -24,14 +23,13 @@
 #include <string>
 #include <vector>
 
+#include "api/async/net.h"
 #include "api/engine/machines/networks.h"
 #include "guest-init/protocol/messages.h"
 #include "vmm/base/result.h"
 #include "vmm/launch/messages.h"
 
 namespace engine {
-
-namespace net = boost::asio;
 
 /// The engine's number of a process inside one machine; chosen by the caller, never used twice.
 using ProcessId = std::uint32_t;

@@ -4,7 +4,6 @@
 // Threads: io_context thread. Lifetime: outlives every Machine it gave out; `io` outlives it.
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <filesystem>
 #include <memory>
