@@ -32,7 +32,7 @@ void NetlinkBatch::begin_raw(std::uint16_t type, std::uint16_t flags, const void
   requests_.push_back(std::move(what));
 }
 
-void NetlinkBatch::attribute(std::uint16_t type, std::span<const std::byte> value) {
+void NetlinkBatch::attribute_bytes(std::uint16_t type, std::span<const std::byte> value) {
   rtattr header{};
   header.rta_type = type;
   header.rta_len = static_cast<std::uint16_t>(RTA_LENGTH(value.size()));

@@ -24,10 +24,10 @@ class NetlinkBatch {
     begin_raw(type, flags, &body, sizeof body, std::move(what));
   }
   /// Adds an attribute to the request begun last.
-  void attribute(std::uint16_t type, std::span<const std::byte> value);
   template <typename T>
+  requires std::is_trivially_copyable_v<T>
   void attribute(std::uint16_t type, const T& value) {
-    attribute(type, std::as_bytes(std::span(&value, 1)));
+    attribute_bytes(type, std::as_bytes(std::span(&value, 1)));
   }
 
   std::span<const std::byte> bytes() const { return bytes_; }
@@ -36,6 +36,7 @@ class NetlinkBatch {
  private:
   void begin_raw(std::uint16_t type, std::uint16_t flags, const void* body, std::size_t size,
                  std::string what);
+  void attribute_bytes(std::uint16_t type, std::span<const std::byte> value);
   void append(const void* data, std::size_t size);
   void finish_length();
 

@@ -66,7 +66,7 @@ base::Result<NetlinkBatch> interface_requests(
     return base::Error{base::Code::kInvalidArgument, "a prefix has at most 32 bits"};
   NetlinkBatch batch;
   batch.begin(RTM_NEWLINK, 0, link_message(index, true), "set address and size of eth0");
-  batch.attribute(IFLA_ADDRESS, std::as_bytes(std::span(interface.mac)));
+  batch.attribute(IFLA_ADDRESS, interface.mac);
   batch.attribute(IFLA_MTU, interface.mtu);
 
   ifaddrmsg address_message{};

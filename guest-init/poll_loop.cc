@@ -56,9 +56,10 @@ void PollLoop::remove(std::uint64_t id) {
   entries_.erase(found);
 }
 
-void PollLoop::run_once() {
+void PollLoop::run_once(int milliseconds) {
   std::array<epoll_event, 16> events;
-  const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), -1);
+  const int count =
+      epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), milliseconds);
   dispatching_ = true;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];

@@ -48,8 +48,8 @@ class PollLoop {
   /// Calls `handler` (level-triggered) while `events` are there on `fd`.
   base::Result<Watch> watch(int fd, std::uint32_t events, Handler handler);
 
-  /// Waits once and calls the handlers of what is ready.
-  void run_once();
+  /// Waits, at most so long (-1: without end), and calls the handlers of what is ready.
+  void run_once(int milliseconds = -1);
 
  private:
   struct Entry {

@@ -5,7 +5,8 @@
 //                 one replaces the older, which guest-init then closes. Losing it stops nothing:
 //                 processes go on, and exits are kept until a new control stream was told of them.
 //   kStreamPort   one connection per stdio stream. The host sends one StreamOpen frame, then
-//                 kStdin: raw bytes host -> guest; half-close is end of file.
+//                 kStdin: raw bytes host -> guest; half-close is end of file (also for the process,
+//                 unless it has a terminal). A reset only loses the connection.
 //                 kStdout, kStderr: raw bytes guest -> host, half-closed at the end. In the other
 //                 direction the host acknowledges with cumulative u64 (little endian) byte counts.
 //                 guest-init keeps what is not acknowledged (at most kReplayBytes; then it stops
@@ -135,8 +136,10 @@ struct PrepareContainer {
   };
 
   std::uint32_t request = 0;
-  std::uint32_t container = 0;  // host's name for it in later messages
-  std::vector<Layer> layers;    // lowest first; may be empty (an image without layers)
+  /// The host's name for it in later messages. Its writable files are in the directory
+  /// "<number>/upper" of the writable disk: give a container the same number at every start.
+  std::uint32_t container = 0;
+  std::vector<Layer> layers;  // lowest first; may be empty (an image without layers)
   std::string hostname;
   std::string domainname;
   std::string hostname_file;  // contents of /etc/hostname, /etc/hosts, /etc/resolv.conf
@@ -148,6 +151,7 @@ struct PrepareContainer {
   std::vector<Tmpfs> tmpfs;
   Limits limits;
   std::vector<Sysctl> sysctls;
+  /// Docker's defaults are in docker_defaults.h; any other lists work too, only slower.
   std::vector<std::string> masked_paths;
   std::vector<std::string> read_only_paths;
   static void fields(auto& self, auto&& visit) {
@@ -173,7 +177,7 @@ struct StartProcess {
   std::uint32_t process = 0;      // host's name for it in later messages; not used before
   std::vector<std::string> argv;  // argv[0] is looked up in PATH from `env`
   std::vector<std::string> env;   // "KEY=value"
-  std::string cwd = "/";          // created when missing
+  std::string cwd = "/";          // absolute; created when missing, for a container's first process
   std::string user;  // "name|uid[:group|gid]", resolved in the container's passwd/group
   std::vector<std::string> additional_groups;
   bool tty = false;        // one pty, or three separate streams
@@ -215,7 +219,9 @@ struct ResizeTerminal {
 };
 
 /// Host -> guest: kill everything that still runs, write all filesystems back, unmount, power off.
-/// Answered by Done once the disk is clean (the power-off follows).
+/// Answered by Done once the disk is clean. Then guest-init waits until the host has closed the
+/// control stream (at most a second) and restarts, which ends the machine: there is no firmware to
+/// switch it off.
 struct Shutdown {
   static constexpr MessageType kType = MessageType::kShutdown;
   std::uint32_t request = 0;
@@ -313,8 +319,10 @@ struct Failure {
   std::uint32_t request = 0;
   FailureKind kind = FailureKind::kInternal;
   std::int32_t error_number = 0;  // errno, 0 if none
-  std::string stage;              // "mount layer 2", "execve"
-  std::string message;            // a sentence
+  std::string stage;              // "cgroup", "root filesystem", "lookup", "execve"
+  /// A sentence. For a command that cannot run, and an unknown user, it is Docker's own:
+  /// `exec: "foo": executable file not found in $PATH`.
+  std::string message;
   static void fields(auto& self, auto&& visit) {
     visit(self.request, self.kind, self.error_number, self.stage, self.message);
   }

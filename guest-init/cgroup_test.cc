@@ -1,0 +1,62 @@
+#include "guest-init/cgroup.h"
+
+#include <gtest/gtest.h>
+
+namespace guest_init {
+namespace {
+
+using Settings = std::vector<CgroupSetting>;
+
+TEST(CpuWeight, CoversDockersRange) {
+  EXPECT_EQ(cpu_weight_of_shares(2), 1u);
+  EXPECT_EQ(cpu_weight_of_shares(1024), 39u);
+  EXPECT_EQ(cpu_weight_of_shares(262144), 10000u);
+}
+
+TEST(CpuWeight, ClampsWhatIsOutOfRange) {
+  EXPECT_EQ(cpu_weight_of_shares(0), 1u);
+  EXPECT_EQ(cpu_weight_of_shares(~std::uint64_t{0}), 10000u);
+}
+
+TEST(SwapMax, IsWhatMemorySwapExceedsMemory) {
+  EXPECT_EQ(swap_max(100, 0), std::nullopt);
+  EXPECT_EQ(swap_max(100, -1), "max");
+  EXPECT_EQ(swap_max(100, 100), "0");
+  EXPECT_EQ(swap_max(100, 250), "150");
+  EXPECT_EQ(swap_max(100, 50), "0");
+}
+
+TEST(CgroupSettings, AreNoneWithoutLimits) { EXPECT_TRUE(settings_of({}).empty()); }
+
+TEST(CgroupSettings, HoldEveryLimit) {
+  protocol::PrepareContainer::Limits limits;
+  limits.memory_bytes = 64u << 20;
+  limits.memory_swap_bytes = 128 << 20;
+  limits.memory_low_bytes = 1u << 20;
+  limits.cpu_quota_us = 50000;
+  limits.cpu_shares = 512;
+  limits.cpuset = "0-1";
+  limits.pids = 100;
+
+  EXPECT_EQ(settings_of(limits), (Settings{{"memory.max", "67108864"},
+                                           {"memory.swap.max", "67108864"},
+                                           {"memory.low", "1048576"},
+                                           {"cpu.max", "50000 100000"},
+                                           {"cpu.weight", "20"},
+                                           {"cpuset.cpus", "0-1"},
+                                           {"pids.max", "100"}}));
+}
+
+TEST(FlatKeyedValue, IsTheWholeKeys) {
+  const char* text = "low 1\noom 2\noom_kill 3\noom_group_kill 4";
+
+  EXPECT_EQ(flat_keyed_value(text, "oom_kill"), 3u);
+  EXPECT_EQ(flat_keyed_value(text, "oom"), 2u);
+  EXPECT_EQ(flat_keyed_value(text, "oom_group_kill"), 4u);
+  EXPECT_EQ(flat_keyed_value(text, "high"), 0u);
+  EXPECT_EQ(flat_keyed_value("", "oom"), 0u);
+  EXPECT_EQ(flat_keyed_value("oom\noom x\n", "oom"), 0u);
+}
+
+}  // namespace
+}  // namespace guest_init
