@@ -5,6 +5,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <deque>
@@ -43,11 +44,13 @@ class FakeMemory {
     return at;
   }
   template <typename T>
+  requires std::is_trivially_copyable_v<T>
   void put(std::uint64_t at, const T& value) {
     std::memcpy(memory_.find({at}, sizeof value).data(), &value, sizeof value);
   }
   void put(std::uint64_t at, std::string_view text) {
-    std::memcpy(memory_.find({at}, text.size()).data(), text.data(), text.size());
+    const auto to = memory_.find({at}, text.size());
+    std::copy_n(text.begin(), text.size(), reinterpret_cast<char*>(to.data()));
   }
   template <typename T>
   T take(std::uint64_t at) const {
