@@ -7,6 +7,7 @@
 //   vcpu      what a vCPU thread does
 #include <asm/kvm.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -95,6 +96,8 @@ const Rules kDevices = {
     {SCMP_SYS(fcntl), {{1, kAllBits, F_SETFL}}},
     {SCMP_SYS(getrandom), {}},
     {SCMP_SYS(ioctl), {{1, kAllBits, FIONREAD}}},
+    {SCMP_SYS(ioctl), {{1, kAllBits, TUNSETVNETHDRSZ}}},
+    {SCMP_SYS(ioctl), {{1, kAllBits, TUNSETOFFLOAD}}},
     {SCMP_SYS(tgkill), {{2, kAllBits, SIGUSR1}}},  // kicks a vCPU thread
 };
 
