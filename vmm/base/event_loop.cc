@@ -81,13 +81,14 @@ Result<void> EventLoop::run_once(int timeout_ms) {
                                  deferred_.empty() ? timeout_ms : 0);
   if (count < 0 && errno != EINTR) return errno_error("epoll_wait");
   for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
-    if (event.data.u64 == 0) {
+    const epoll_event event = events[static_cast<std::size_t>(i)];
+    const std::uint64_t id = event.data.u64;  // a copy: epoll_event is packed
+    if (id == 0) {
       wake_.drain();
       run_posted();
       continue;
     }
-    const auto found = handlers_.find(event.data.u64);
+    const auto found = handlers_.find(id);
     if (found == handlers_.end()) continue;  // an earlier handler ended this watch
     const std::shared_ptr<Handler> handler = found->second;
     (*handler)(event.events);

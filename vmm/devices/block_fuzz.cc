@@ -10,7 +10,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const auto loop = *base::EventLoop::create();
   static const auto worker = *devices::IoWorker::create(*loop);
   static const base::UniqueFd file(::memfd_create("disk", MFD_CLOEXEC));
-  static virtio::FakeMemory memory;
   constexpr std::uint64_t kSize = 1u << 20;
   devices::BlockDevice block({.capacity_bytes = 4 * kSize, .read_only = false, .id = "fuzz"},
                              *worker);
@@ -18,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto store = devices::FileStore::create(base::UniqueFd(::dup(file.get())), kSize);
     if (!block.attach(std::make_unique<devices::FileStore>(*std::move(store)))) return 0;
   }
-  virtio::FakeDriver driver(block, *loop, &memory);
+  virtio::FakeDriver driver(block, *loop);
   virtio::fuzz_device(input, driver, [](virtio::FuzzInput&) { worker->drain(); });
   return 0;
 }

@@ -9,12 +9,11 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   virtio::FuzzInput input(data, size);
   static const auto loop = *base::EventLoop::create();
-  static virtio::FakeMemory memory;
   auto pair = base::make_socket_pair(SOCK_SEQPACKET);
   if (!pair || ::fcntl(pair->second.get(), F_SETFL, O_NONBLOCK) != 0) return 0;
   devices::NetDevice net(*loop, {});
   if (!net.attach(std::move(pair->second), {})) return 0;
-  virtio::FakeDriver driver(net, *loop, &memory);
+  virtio::FakeDriver driver(net, *loop);
   virtio::fuzz_device(input, driver, [&](virtio::FuzzInput& more) {
     std::byte bytes[4096]{};
     const std::size_t count = more.take<std::uint16_t>() % sizeof bytes;

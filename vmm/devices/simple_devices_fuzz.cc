@@ -6,12 +6,11 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   virtio::FuzzInput input(data, size);
-  static virtio::FakeMemory memory;
   devices::ConsoleDevice console;
   devices::RngDevice rng;
   devices::BalloonDevice balloon;
   virtio::Device* const all[] = {&console, &rng, &balloon};
-  virtio::FakeDriver driver(*all[input.take<std::uint8_t>() % 3], &memory);
+  virtio::FakeDriver driver(*all[input.take<std::uint8_t>() % 3]);
   virtio::fuzz_device(input, driver, [&](virtio::FuzzInput& more) {
     balloon.set_target(more.take<std::uint32_t>());
     static_cast<void>(console.tail(more.take<std::uint16_t>()));

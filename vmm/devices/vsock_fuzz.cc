@@ -8,9 +8,8 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   virtio::FuzzInput input(data, size);
   static const auto loop = *base::EventLoop::create();
-  static virtio::FakeMemory memory;
   devices::VsockDevice vsock(*loop, 3);
-  virtio::FakeDriver driver(vsock, *loop, &memory);
+  virtio::FakeDriver driver(vsock, *loop);
   std::vector<base::UniqueFd> peers;
   const auto new_socket = [&]() -> base::Result<base::UniqueFd> {
     auto pair = base::make_socket_pair(SOCK_STREAM);
@@ -32,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                                           .destination_port = port,
                                           .operation = devices::kVsockResponse,
                                           .buffer_size = 4096};
-      memory.put(0x100000, response);
+      driver.memory.put(0x100000, response);
       return;
     }
     if (peers.empty()) return;

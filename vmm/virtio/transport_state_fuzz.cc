@@ -30,7 +30,7 @@ class QuietDevice final : public virtio::Device {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static virtio::FakeMemory memory;
+  virtio::FakeMemory memory;
   QuietDevice original;
   virtio::FakeDriver driver(original, &memory);
   driver.start();
