@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
+
+#include "vmm/base/scope_exit.h"
 
 namespace virtio {
 
@@ -28,7 +31,7 @@ enum Register : std::uint64_t {
   kQueueReady = 0x044,
   kQueueNotify = MmioTransport::kNotifyOffset,
   kInterruptStatus = 0x060,
-  kInterruptAck = 0x064,
+  kInterruptAck = MmioTransport::kInterruptAckOffset,
   kStatus = 0x070,
   kQueueDescriptorsLow = 0x080,
   kQueueDescriptorsHigh = 0x084,
@@ -47,8 +50,11 @@ constexpr std::uint32_t kStatusFeaturesOk = 8;
 constexpr std::uint32_t kStatusNeedsReset = 64;
 constexpr std::uint32_t kStatusDriverBits = 0x8f;  // what the driver may set
 
-constexpr std::uint32_t kCauseUsed = 1;
+constexpr std::uint32_t kCauseUsed = MmioTransport::kInterruptUsed;
 constexpr std::uint32_t kCauseConfig = 2;
+
+/// Bytes of config space in a published window; no device has more.
+constexpr std::uint64_t kPublishedConfig = 256;
 
 std::uint32_t page_of(std::uint64_t features, std::uint32_t page) {
   return page > 1 ? 0 : static_cast<std::uint32_t>(features >> (32 * page));
@@ -127,19 +133,19 @@ void MmioTransport::read(std::uint64_t offset, std::span<std::byte> out) const {
 }
 
 void MmioTransport::write(std::uint64_t offset, std::span<const std::byte> bytes) {
-  if (offset >= kConfig) {
-    if (offset < kWindowSize)
-      device_.write_config(static_cast<std::uint32_t>(offset - kConfig), bytes);
-    return;
-  }
-  if (bytes.size() != 4 || offset % 4 != 0) return;
   std::uint32_t value = 0;
-  std::memcpy(&value, bytes.data(), sizeof value);
-  write_register(offset, value);
+  if (offset >= kWindowSize) return;
+  if (offset >= kConfig) {
+    device_.write_config(static_cast<std::uint32_t>(offset - kConfig), bytes);
+  } else {
+    if (bytes.size() != 4 || offset % 4 != 0) return;
+    std::memcpy(&value, bytes.data(), sizeof value);
+    write_register(offset, value);
+  }
+  if (!any_thread(offset) && offset != kQueueNotify) refresh_window();
 }
 
 std::uint32_t MmioTransport::read_register(std::uint64_t offset) const {
-  const QueueRegisters* queue = queue_index_ < queues_.size() ? &queues_[queue_index_] : nullptr;
   if (offset >= kSharedMemoryLengthLow && offset <= kSharedMemoryBaseHigh)
     return ~std::uint32_t{0};  // there is no shared memory
   switch (offset) {
@@ -153,19 +159,45 @@ std::uint32_t MmioTransport::read_register(std::uint64_t offset) const {
       return kVendor;
     case kDeviceFeatures:
       return page_of(offered_features(), device_features_page_);
-    case kQueueSizeMax:
-      return queue == nullptr ? 0 : device_.queue_sizes()[queue_index_];
-    case kQueueReady:
-      return queue != nullptr && queue->ready ? 1 : 0;
     case kInterruptStatus:
-      return interrupt_status_.load();
+      return interrupt_status().load();
     case kStatus:
       return status_;
     case kConfigGeneration:
       return config_generation_;
     default:
-      return 0;
+      return read_queue_register(offset);
   }
+}
+
+std::uint32_t MmioTransport::read_queue_register(std::uint64_t offset) const {
+  if (queue_index_ >= queues_.size()) return 0;
+  if (offset == kQueueSizeMax) return device_.queue_sizes()[queue_index_];
+  if (offset == kQueueReady) return queues_[queue_index_].ready ? 1 : 0;
+  return 0;
+}
+
+void MmioTransport::publish(std::span<std::byte> window) {
+  window_ = window;
+  refresh_window();
+}
+
+/// After every change of a register or of config space. The guest may read meanwhile: whole
+/// registers are stored. InterruptStatus changes in the window itself, on any thread.
+void MmioTransport::refresh_window() {
+  if (window_.empty()) return;
+  for (std::uint64_t offset = 0; offset < kConfig + kPublishedConfig; offset += 4) {
+    if (offset == kInterruptStatus) continue;
+    std::uint32_t value = 0;
+    read(offset, std::as_writable_bytes(std::span(&value, 1)));
+    std::atomic_ref(*reinterpret_cast<std::uint32_t*>(window_.data() + offset))
+        .store(value, std::memory_order_relaxed);
+  }
+}
+
+std::atomic_ref<std::uint32_t> MmioTransport::interrupt_status() const {
+  if (window_.empty()) return std::atomic_ref(own_interrupt_status_);
+  return std::atomic_ref(*reinterpret_cast<std::uint32_t*>(window_.data() + kInterruptStatus));
 }
 
 void MmioTransport::write_register(std::uint64_t offset, std::uint32_t value) {
@@ -187,7 +219,7 @@ void MmioTransport::write_register(std::uint64_t offset, std::uint32_t value) {
       if (value < queues_.size()) notify(static_cast<QueueIndex>(value));
       return;
     case kInterruptAck:
-      interrupt_status_.fetch_and(~value);
+      interrupt_status().fetch_and(~value);
       return;
     case kStatus:
       write_status(value);
@@ -278,7 +310,7 @@ void MmioTransport::reset_all() {
   device_features_page_ = 0;
   driver_features_page_ = 0;
   queue_index_ = 0;
-  interrupt_status_.store(0);
+  interrupt_status().store(0);
   kicked_ = 0;
 }
 
@@ -309,12 +341,13 @@ void MmioTransport::serve_kicked() {
 }
 
 void MmioTransport::raise(std::uint32_t cause) {
-  interrupt_status_.fetch_or(cause);
+  interrupt_status().fetch_or(cause);
   line_.trigger();
 }
 
 void MmioTransport::config_changed() {
   ++config_generation_;
+  refresh_window();
   if (active_) raise(kCauseConfig);
 }
 
@@ -326,6 +359,7 @@ void MmioTransport::fail(base::Error error) {
   kicked_ = 0;
   for (QueueRegisters& queue : queues_) queue.queue.reset();
   status_ |= kStatusNeedsReset;
+  refresh_window();
   if ((status_ & kStatusDriverOk) != 0) raise(kCauseConfig);
 }
 
@@ -358,7 +392,7 @@ void MmioTransport::save(wire::Encoder& out) const {
   state.driver_features = driver_features_;
   state.queue_index = queue_index_;
   state.config_generation = config_generation_;
-  state.interrupt_status = interrupt_status_.load();
+  state.interrupt_status = interrupt_status().load();
   state.active = active_;
   for (const QueueRegisters& queue : queues_)
     state.queues.push_back({.layout = queue.layout,
@@ -385,13 +419,14 @@ base::Result<void> MmioTransport::restore(wire::Decoder& in) {
   driver_features_ = state.driver_features;
   queue_index_ = state.queue_index;
   config_generation_ = state.config_generation;
-  interrupt_status_.store(state.interrupt_status);
+  interrupt_status().store(state.interrupt_status);
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (state.queues[i].layout.size > device_.queue_sizes()[i])
       return bad_state("a queue too large");
     queues_[i].layout = state.queues[i].layout;
     queues_[i].ready = state.queues[i].ready;
   }
+  const base::ScopeExit publish_all([this] { refresh_window(); });
   wire::Decoder device(state.device);
   RETURN_IF_ERROR(device_.restore(device));
   if (!device.ok() || device.remaining() != 0) return bad_state("the device's part is malformed");

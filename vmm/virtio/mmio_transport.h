@@ -43,7 +43,9 @@ class MmioTransport final : public Transport {
  public:
   /// Bytes of guest-physical space per device.
   static constexpr std::uint64_t kWindowSize = 4096;
-  static constexpr std::uint64_t kNotifyOffset = 0x50;  // ioeventfd, datamatch = queue
+  static constexpr std::uint64_t kNotifyOffset = 0x50;        // ioeventfd, datamatch = queue
+  static constexpr std::uint64_t kInterruptAckOffset = 0x64;  // see publish()
+  static constexpr std::uint32_t kInterruptUsed = 1;
 
   MmioTransport(const memory::GuestMemory& memory, Device& device, InterruptLine& line,
                 base::EventLoop& loop);
@@ -51,6 +53,13 @@ class MmioTransport final : public Transport {
 
   /// Whether a register may be accessed from any thread (see above).
   static bool any_thread(std::uint64_t offset);
+
+  /// Keeps `window` (kWindowSize bytes, 4-byte aligned, outlives this) equal to what reads give, so
+  /// that it can be mapped into the guest read-only and no read leaves the guest. Then an ioeventfd
+  /// at kInterruptAckOffset with datamatch kInterruptUsed may swallow the usual acknowledgement
+  /// too: that bit of InterruptStatus stays set once it was, and the driver looks at its rings at
+  /// every interrupt, as it would anyway. Before restore() or any access.
+  void publish(std::span<std::byte> window);
 
   /// The guest accesses [offset, offset + size) of the window.
   void read(std::uint64_t offset, std::span<std::byte> out) const;
@@ -87,6 +96,9 @@ class MmioTransport final : public Transport {
   };
 
   std::uint32_t read_register(std::uint64_t offset) const;
+  std::uint32_t read_queue_register(std::uint64_t offset) const;
+  void refresh_window();
+  std::atomic_ref<std::uint32_t> interrupt_status() const;
   void write_register(std::uint64_t offset, std::uint32_t value);
   void write_queue_register(std::uint64_t offset, std::uint32_t value);
   void write_status(std::uint32_t value);
@@ -109,7 +121,8 @@ class MmioTransport final : public Transport {
   std::uint64_t driver_features_ = 0;
   std::uint32_t queue_index_ = 0;
   std::uint32_t config_generation_ = 0;
-  std::atomic<std::uint32_t> interrupt_status_ = 0;
+  mutable std::uint32_t own_interrupt_status_ = 0;  // unless it is in the window
+  std::span<std::byte> window_;                     // empty: not published
   bool active_ = false;
   bool paused_ = false;
   std::uint32_t kicked_ = 0;  // queues to be served later, one bit each

@@ -228,6 +228,69 @@ TEST_F(MmioTransportTest, ServesWhatIsQueuedBeforeItPauses) {
   EXPECT_TRUE(driver_.queue(0).take_used());
 }
 
+/// The window as the guest sees it without leaving, beside what reads give.
+class MmioTransportWindowTest : public MmioTransportTest {
+ protected:
+  void SetUp() override { driver_.transport.publish(std::as_writable_bytes(std::span(window_))); }
+
+  void expect_equal() {
+    for (std::uint64_t offset = 0; offset < MmioTransport::kWindowSize; offset += 4)
+      EXPECT_EQ(window_[offset / 4], driver_.read(offset)) << offset;
+  }
+
+  std::array<std::uint32_t, MmioTransport::kWindowSize / 4> window_{};
+};
+
+TEST_F(MmioTransportWindowTest, ShowsEveryRegisterAtEveryStep) {
+  expect_equal();
+  driver_.write(0x014, 1);
+  expect_equal();
+  driver_.start();
+  expect_equal();
+  driver_.write(0x030, 1);
+  expect_equal();
+  driver_.transport.config_changed();
+  expect_equal();
+  driver_.queue(0).offer({{.at = 0x8000, .size = 1, .writable = true}});
+  driver_.kick(0);
+  expect_equal();
+  driver_.write(kInterruptAck, 3);
+  expect_equal();
+  driver_.queue(0).offer({{.at = ~std::uint64_t{0}, .size = 5}});
+  driver_.kick(0);
+  expect_equal();
+  driver_.write(kStatus, 0);
+  expect_equal();
+}
+
+TEST_F(MmioTransportWindowTest, InterruptsAgainWhereAcknowledgementsAreSwallowed) {
+  driver_.start();
+  for (int i = 1; i <= 3; ++i) {
+    driver_.queue(0).offer({{.at = 0x8000, .size = 1, .writable = true}});
+    driver_.queue(0).set_used_event(static_cast<std::uint16_t>(i - 1));
+    driver_.kick(0);
+    EXPECT_EQ(driver_.line.count, i);
+    EXPECT_EQ(window_[kInterruptStatus / 4], 1u);
+  }
+}
+
+TEST_F(MmioTransportWindowTest, ShowsARestoredState) {
+  driver_.start();
+  driver_.transport.pause();
+  wire::Encoder out;
+  driver_.transport.save(out);
+  const wire::Bytes state = std::move(out).take();
+  EchoDevice device;
+  FakeDriver clone(device, &driver_.memory);
+  std::array<std::uint32_t, MmioTransport::kWindowSize / 4> window{};
+  clone.transport.publish(std::as_writable_bytes(std::span(window)));
+
+  wire::Decoder in(state);
+  ASSERT_TRUE(clone.transport.restore(in));
+
+  EXPECT_EQ(window, window_);
+}
+
 class MmioTransportStateTest : public MmioTransportTest {
  protected:
   wire::Bytes save() {
