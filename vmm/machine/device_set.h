@@ -36,6 +36,7 @@ class DeviceSet {
   devices::NetDevice& net() { return net_; }
   devices::VsockDevice& vsock() { return vsock_; }
   devices::ConsoleDevice& console() { return console_; }
+  const devices::BalloonDevice& balloon() const { return balloon_; }
 
   void pause();
   void resume();

@@ -131,6 +131,7 @@ void Machine::report_end(End end) {
 
 void Machine::finish(End end) {
   if (std::exchange(ended_, true)) return;
+  settling_.reset();
   park();
   if (saving_) {
     auto done = std::move(saving_->done);
@@ -151,10 +152,22 @@ void Machine::park() {
 base::Result<void> Machine::save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
                                           std::function<void(base::Result<Saved>)> done) {
   if (saving_ || ended_) return base::Error{base::Code::kConflict, "the machine cannot be saved"};
+  if (running_ && !restored_) {
+    auto settling = Settling::start(
+        settings_.loop, [this] { return devices_->balloon().released_bytes(); },
+        [this] { begin_saving(); });
+    if (!settling) return settling.error();
+    settling_ = *std::move(settling);
+  }
   saving_ = Saving{std::move(memory_file), std::move(state_file), std::move(done)};
+  if (!settling_) begin_saving();
+  return {};
+}
+
+void Machine::begin_saving() {
+  settling_.reset();
   park();
   if (threads_.empty()) on_parked();
-  return {};
 }
 
 void Machine::on_parked() {

@@ -22,6 +22,7 @@
 #include "vmm/machine/device_set.h"
 #include "vmm/machine/loop_calls.h"
 #include "vmm/machine/run_control.h"
+#include "vmm/machine/settling.h"
 #include "vmm/machine/vcpu_thread.h"
 
 namespace machine {
@@ -63,8 +64,9 @@ class Machine {
   base::Result<void> run();
   bool running() const { return running_; }
 
-  /// Parks the vCPUs, writes a template into two empty files, calls `done`. The machine stays
-  /// parked. kConflict (at once) if one is being saved.
+  /// Lets a guest that booted settle (settling.h: seconds), parks the vCPUs, writes a template into
+  /// two empty files, calls `done`. The machine stays parked. kConflict (at once) if one is being
+  /// saved.
   base::Result<void> save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
                                    std::function<void(base::Result<Saved>)> done);
 
@@ -87,6 +89,7 @@ class Machine {
   void finish(End end);
   void on_parked();
   void park();
+  void begin_saving();
   base::Result<Saved> write_template(const Saving& saving);
 
   Settings settings_;
@@ -99,6 +102,7 @@ class Machine {
   RunControl control_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
   std::optional<Saving> saving_;
+  std::unique_ptr<Settling> settling_;
   bool restored_ = false;
   bool started_ = false;
   bool running_ = false;

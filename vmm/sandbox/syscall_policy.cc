@@ -118,6 +118,8 @@ const Rules kThreads = {
 /// Only before a machine runs.
 const Rules kSetUp = {
     {SCMP_SYS(epoll_create1), {}},
+    {SCMP_SYS(timerfd_create), {}},
+    {SCMP_SYS(timerfd_settime), {}},
 };
 
 /// KVM requests that build a machine.
