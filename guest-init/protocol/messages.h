@@ -82,19 +82,23 @@ struct SetIdentity {
   }
 };
 
+/// One of the guest's network interfaces. (Not nested below: clang 14 cannot construct an optional
+/// of a nested struct with default member values.)
+struct NetworkInterface {
+  std::array<std::uint8_t, 6> mac{};
+  std::string address;  // IPv4 "172.17.0.2"
+  std::uint8_t prefix_length = 0;
+  std::string gateway;  // empty: no default route
+  std::uint32_t mtu = 1500;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.mac, self.address, self.prefix_length, self.gateway, self.mtu);
+  }
+};
+
 /// Host -> guest: bring up eth0 (absent: only loopback). Answered by Done.
 struct ConfigureNetwork {
   static constexpr MessageType kType = MessageType::kConfigureNetwork;
-  struct Interface {
-    std::array<std::uint8_t, 6> mac{};
-    std::string address;  // IPv4 "172.17.0.2"
-    std::uint8_t prefix_length = 0;
-    std::string gateway;  // empty: no default route
-    std::uint32_t mtu = 1500;
-    static void fields(auto& self, auto&& visit) {
-      visit(self.mac, self.address, self.prefix_length, self.gateway, self.mtu);
-    }
-  };
+  using Interface = NetworkInterface;
   std::uint32_t request = 0;
   std::optional<Interface> interface;
   static void fields(auto& self, auto&& visit) { visit(self.request, self.interface); }
