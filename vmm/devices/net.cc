@@ -111,6 +111,7 @@ void NetDevice::reset() {
   transmit_queue_ = nullptr;
   transport_ = nullptr;
   features_ = 0;
+  transmit_stalled_ = false;
   first_held_ = 0;
   held_count_ = 0;
   held_bytes_ = 0;
@@ -124,8 +125,13 @@ void NetDevice::pause() {
 void NetDevice::resume() {
   paused_ = false;
   if (transport_ == nullptr || !tap_) return;
-  transport_->serve_again(kReceive);
-  transport_->serve_again(kTransmit);
+  if (tap_readable_) transport_->serve_again(kReceive);
+  if (transmit_stalled_ && tap_writable_) transport_->serve_again(kTransmit);
+}
+
+base::Result<void> NetDevice::restore(wire::Decoder& in) {
+  in.get(transmit_stalled_);
+  return {};
 }
 
 base::Result<virtio::Progress> NetDevice::on_kick(virtio::QueueIndex queue) {
@@ -227,7 +233,8 @@ void NetDevice::give_held_back() {
 // --- guest -> tap
 
 base::Result<virtio::Progress> NetDevice::transmit() {
-  if (!tap_writable_ && tap_) return virtio::Progress::kDone;  // EPOLLOUT will call again
+  transmit_stalled_ = tap_ && !tap_writable_;
+  if (transmit_stalled_) return virtio::Progress::kDone;  // EPOLLOUT will call again
   transmit_queue_->stop_kicks();
   for (int budget = 256; budget > 0; --budget) {
     const auto popped = transmit_queue_->pop(chain_);
@@ -239,6 +246,7 @@ base::Result<virtio::Progress> NetDevice::transmit() {
     }
     if (tap_ && !send_frame(chain_.readable)) {
       transmit_queue_->undo_pop(1);
+      transmit_stalled_ = true;
       transmit_queue_->interrupt();
       return virtio::Progress::kDone;
     }

@@ -42,6 +42,8 @@ class NetDevice final : public virtio::Device {
   base::Result<virtio::Progress> on_kick(virtio::QueueIndex queue) override;
   void pause() override;
   void resume() override;
+  void save(wire::Encoder& out) const override { out.put(transmit_stalled_); }
+  base::Result<void> restore(wire::Decoder& in) override;
 
  private:
   static constexpr std::array<std::uint16_t, 2> kQueueSizes = {256, 256};  // receive, transmit
@@ -69,6 +71,7 @@ class NetDevice final : public virtio::Device {
   bool paused_ = false;
   bool tap_readable_ = false;  // until a read says otherwise
   bool tap_writable_ = true;
+  bool transmit_stalled_ = false;  // chains wait until the tap is writable
   virtio::Chain chain_;
   // Receive buffers that were popped and wait for a frame, a ring: how long the next frame is shows
   // only when it is read.

@@ -14,6 +14,10 @@ constexpr virtio::QueueIndex kTransmit = 1;
 
 /// Answers to packets of no connection; more stop the transmit queue until the guest reads some.
 constexpr std::size_t kMaxResets = 64;
+/// A packet that was taken needs no haste: the driver only frees its memory. Its interrupt waits
+/// for this many (an eighth of the ring), or for the next packet to the guest, which shares the
+/// line.
+constexpr std::uint16_t kLazyCompletions = 32;
 /// Packets, or bursts of data, given to the guest before other descriptors get their turn.
 constexpr int kPumpTurns = 16;
 constexpr std::uint16_t kMinBurst = 4;
@@ -27,9 +31,10 @@ base::Error broken(const char* what) {
 struct State {
   std::vector<VsockConnection::Saved> connections;
   std::vector<std::uint64_t> lost;  // keys of those that could not be saved
+  bool transmit_stalled = false;
   std::uint32_t next_host_port = 0;
   static void fields(auto& self, auto&& visit) {
-    visit(self.connections, self.lost, self.next_host_port);
+    visit(self.connections, self.lost, self.transmit_stalled, self.next_host_port);
   }
 };
 
@@ -121,11 +126,15 @@ base::Result<virtio::Progress> VsockDevice::on_kick(virtio::QueueIndex queue) {
   return virtio::Progress::kDone;
 }
 
-void VsockDevice::pause() { paused_ = true; }
+void VsockDevice::pause() {
+  if (transmit_ != nullptr && !paused_) transmit_->interrupt();
+  paused_ = true;
+}
 
 void VsockDevice::resume() {
   paused_ = false;
   if (!ready_.empty() || !resets_.empty()) pump_later_.schedule();
+  if (transmit_stalled_ && transport_ != nullptr) transport_->serve_again(kTransmit);
 }
 
 void VsockDevice::save(wire::Encoder& out) const {
@@ -138,6 +147,9 @@ void VsockDevice::save(wire::Encoder& out) const {
       state.lost.push_back(key);
     }
   }
+  for (const VsockHeader& reset : resets_)
+    state.lost.push_back(VsockConnection::key(reset.source_port, reset.destination_port));
+  state.transmit_stalled = transmit_stalled_;
   out.put(state);
 }
 
@@ -145,7 +157,8 @@ base::Result<void> VsockDevice::restore(wire::Decoder& in) {
   State state;
   in.get(state);
   const auto bad = [] { return base::Error{base::Code::kDataLoss, "vsock state is malformed"}; };
-  if (!in.ok() || state.connections.size() + state.lost.size() > kMaxConnections) return bad();
+  if (!in.ok() || state.connections.size() + state.lost.size() > kMaxConnections + kMaxResets)
+    return bad();
   for (const VsockConnection::Saved& saved : state.connections) {
     if (find_tag(saved.tag) != nullptr) return bad();
     const auto added =
@@ -155,6 +168,7 @@ base::Result<void> VsockDevice::restore(wire::Decoder& in) {
   }
   for (const std::uint64_t key : state.lost)
     queue_reset(static_cast<std::uint32_t>(key >> 32), static_cast<std::uint32_t>(key));
+  transmit_stalled_ = state.transmit_stalled;
   next_host_port_ = std::max(kFirstHostPort, state.next_host_port);
   return {};
 }
@@ -180,7 +194,7 @@ base::Result<virtio::Progress> VsockDevice::serve_transmit() {
     RETURN_IF_ERROR(handle_packet(chain_.readable));
     transmit_->complete(chain_.head, 0);
   }
-  transmit_->interrupt();
+  if (transmit_->unannounced() >= kLazyCompletions) transmit_->interrupt();
   RETURN_IF_ERROR(pump_receive());
   return progress;
 }

@@ -561,6 +561,20 @@ TEST_F(VsockDeviceTest, StopsTakingPacketsWhenTheGuestReadsNoAnswers) {
   EXPECT_GE(answers, 250 - 128);
 }
 
+TEST_F(VsockDeviceTest, InterruptsOncePerManyPacketsTaken) {
+  Peer peer;
+  const std::uint32_t port = connect(peer);
+  const int before = driver_.line.count;
+  driver_.queue(1).set_used_event(1);
+
+  guest_.send(port, {.operation = kVsockData}, "x");
+  EXPECT_EQ(driver_.line.count, before);
+  for (int i = 0; i < 40; ++i) guest_.send(port, {.operation = kVsockData}, "x");
+
+  EXPECT_EQ(driver_.line.count, before + 1);
+  EXPECT_EQ(peer.read().size(), 41u);
+}
+
 TEST_F(VsockDeviceTest, ReportsBrokenRings) {
   driver_.queue(1).offer({{.at = 0x80000, .size = 20}});
   EXPECT_EQ(device_.on_kick(1).error().code, base::Code::kInvalidArgument);

@@ -74,6 +74,11 @@ class Queue {
   /// Interrupts the driver if it wants that for what was completed since the last call.
   void interrupt();
 
+  /// Completed chains that interrupt() has not been called for.
+  std::uint16_t unannounced() const {
+    return static_cast<std::uint16_t>(position_.next_used - position_.signalled_used);
+  }
+
   /// While the device polls the ring the driver need not kick.
   void stop_kicks();
   /// Asks for kicks again; true if chains arrived meanwhile (call stop_kicks() and pop on).
