@@ -24,7 +24,14 @@ using base::operator""_GiB;
 constexpr uid_t kNobody = 65534;
 constexpr rlim_t kMaxCpuSeconds = 3600;
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CONTAINERVM_SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define CONTAINERVM_SANITIZED
+#endif
+#ifdef CONTAINERVM_SANITIZED
 constexpr bool kSanitized = true;  // its shadow memory is terabytes of address space
 #else
 constexpr bool kSanitized = false;
@@ -74,13 +81,13 @@ base::Result<void> filter_system_calls() {
   // Memory, but none that can be executed.
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)})
     if (const int error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-                                           SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+                                           scmp_arg_cmp{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0});
         error < 0)
       return base::errno_error("seccomp_rule_add", -error);
   // abort() may say so to itself.
   if (const int error =
           seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                           SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid())));
+                           scmp_arg_cmp{0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0});
       error < 0)
     return base::errno_error("seccomp_rule_add", -error);
   if (const int error = seccomp_load(filter); error < 0)

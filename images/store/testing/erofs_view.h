@@ -82,20 +82,7 @@ class ErofsView {
     return entries;
   }
 
- private:
-  template <typename T>
-  static void copy(std::string_view bytes, std::size_t offset, T& out) {
-    if (offset > bytes.size() || sizeof(T) > bytes.size() - offset)
-      throw std::runtime_error("beyond the end");
-    std::memcpy(&out, bytes.data() + offset, sizeof(T));
-  }
-  template <typename T>
-  T at(std::uint64_t offset) const {
-    T value;
-    copy(bytes_, offset, value);
-    return value;
-  }
-
+  /// The inode at `nid` and what belongs to it.
   ErofsFile load(std::uint64_t nid) const {
     ErofsFile file;
     file.nid = nid;
@@ -118,6 +105,20 @@ class ErofsView {
       throw std::runtime_error("inline data crosses a block");
     file.data += substring(after, tail);
     return file;
+  }
+
+ private:
+  template <typename T>
+  static void copy(std::string_view bytes, std::size_t offset, T& out) {
+    if (offset > bytes.size() || sizeof(T) > bytes.size() - offset)
+      throw std::runtime_error("beyond the end");
+    std::memcpy(&out, bytes.data() + offset, sizeof(T));
+  }
+  template <typename T>
+  T at(std::uint64_t offset) const {
+    T value;
+    copy(bytes_, offset, value);
+    return value;
   }
 
   void load_xattrs(std::uint64_t offset, std::uint64_t end,
