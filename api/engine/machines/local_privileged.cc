@@ -1,10 +1,12 @@
 #include "api/engine/machines/local_privileged.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
+#include <thread>
 
 #include "api/engine/machines/links.h"
 #include "api/engine/machines/packet_rules.h"
@@ -67,7 +69,26 @@ Result<base::UniqueFd> LocalPrivileged::make_group(const std::string& group,
   return directory;
 }
 
+Result<int> LocalPrivileged::empty_network_namespace() {
+  const std::lock_guard lock(namespace_mutex_);
+  if (network_namespace_) return network_namespace_.get();
+  Result<void> made;
+  std::thread maker([&] {  // only this thread moves into it
+    if (::unshare(CLONE_NEWNET) != 0) {
+      made = base::errno_error("make a network namespace");
+      return;
+    }
+    network_namespace_.reset(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (!network_namespace_) made = base::errno_error("open a network namespace");
+  });
+  maker.join();
+  if (!made) return std::move(made).error();
+  return network_namespace_.get();
+}
+
 Result<SpawnedMonitor> LocalPrivileged::spawn_monitor(const MonitorSpec& spec) {
+  const auto network_namespace = empty_network_namespace();
+  if (!network_namespace) return network_namespace.error();
   auto group = make_group(spec.group, spec.limits);
   if (!group) {
     remove_group(spec.group);
@@ -75,8 +96,10 @@ Result<SpawnedMonitor> LocalPrivileged::spawn_monitor(const MonitorSpec& spec) {
   }
   const SpawnPlan plan{
       .argv = {spec.program, "--control-fd", "3", "--kvm-fd", "4", "--result-fd", "5", "--uid",
-               std::to_string(spec.uid), "--gid", std::to_string(spec.uid)},
-      .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file},
+               std::to_string(spec.uid), "--gid", std::to_string(spec.uid), "--netns-fd", "6"},
+      .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file,
+                      *network_namespace},
+      .own_pid_namespace = true,
       .group = group->get()};
   auto spawned = spawn(plan);
   if (!spawned) remove_group(spec.group);

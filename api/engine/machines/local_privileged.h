@@ -36,9 +36,13 @@ class LocalPrivileged final : public Privileged {
   base::Result<void> forbid_tap(const TapRule& rule) override;
 
  private:
+  /// A network namespace with nothing in it, shared by all monitors: making one takes milliseconds.
+  base::Result<int> empty_network_namespace();
   base::Result<base::UniqueFd> make_group(const std::string& group, const GroupLimits& limits);
 
   Config config_;
+  std::mutex namespace_mutex_;
+  base::UniqueFd network_namespace_;
   std::mutex rules_mutex_;  // libnftables is not safe to use from two threads at once
 };
 

@@ -79,6 +79,7 @@ base::Result<SpawnedMonitor> spawn(const SpawnPlan& plan) {
   arguments.flags = CLONE_PIDFD;
   arguments.pidfd = reinterpret_cast<std::uintptr_t>(&pidfd);
   arguments.exit_signal = SIGCHLD;
+  if (plan.own_pid_namespace) arguments.flags |= CLONE_NEWPID;
   if (plan.group >= 0) {
     arguments.flags |= CLONE_INTO_CGROUP;
     arguments.cgroup = static_cast<unsigned>(plan.group);

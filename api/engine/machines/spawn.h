@@ -12,7 +12,8 @@ struct SpawnPlan {
   std::vector<std::string> argv;  // argv[0] is the program's path
   /// The child's descriptors 0, 1, 2, ...: copies of these (-1: /dev/null). It gets no others.
   std::vector<int> descriptors;
-  int group = -1;  // an open cgroup v2 directory to be born in, or -1
+  bool own_pid_namespace = false;  // the child sees no other process of the host
+  int group = -1;                  // an open cgroup v2 directory to be born in, or -1
 };
 
 /// The child has an empty environment, default signals, its own session, and is killed when this

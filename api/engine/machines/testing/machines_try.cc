@@ -3,7 +3,7 @@
 // path by hand and for the integration tests (needs root and a working /dev/kvm).
 //
 //   machines-try --state DIR --kernel FILE --init FILE --vmm FILE --layer FILE [--count N]
-//                [--pool N] [--network] [--keep-disk] [--stdin TEXT] -- COMMAND [ARG...]
+//                [--pool N] [--network] [--write-back] [--stdin TEXT] -- COMMAND [ARG...]
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -16,6 +16,7 @@
 #include <filesystem>
 
 #include "api/engine/machines/machine_host.h"
+#include "vmm/base/scope_exit.h"
 
 namespace {
 
@@ -82,6 +83,7 @@ net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& opt
   auto spec = co_await spec_for(host, options, number);
   if (!spec) co_return std::move(spec).error();
   const fs::path disk = spec->disk;
+  const base::ScopeExit remove_disk([disk] { fs::remove(disk); });
   const auto begin = Clock::now();
   const auto started = co_await host.machines().start(std::move(*spec));
   if (!started) co_return started.error();
@@ -104,7 +106,6 @@ net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& opt
     started->machine->kill();
   }
   const MachineEnd end = co_await started->machine->wait_stopped();
-  fs::remove(disk);
   if (!status) co_return status.error();
   std::printf("machine %d: %s %d; start %.1f ms, exit %.1f ms, gone %.1f ms (%s)\n", number,
               status->signaled ? "signal" : "exit", status->code, start_ms, exit_ms, since(begin),
