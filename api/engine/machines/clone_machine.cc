@@ -1,6 +1,7 @@
 #include "api/engine/machines/clone_machine.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 
 #include "vmm/base/seqpacket.h"
 #include "vmm/base/units.h"
@@ -21,9 +23,11 @@ using base::Error;
 using base::Result;
 using base::operator""_MiB;
 using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kLayerAlignment = 2_MiB;
 constexpr std::uint64_t kSectorBytes = 512;
+constexpr std::string_view kProcessPhase = "process";
 /// How long a monitor that closed a connection may take to be gone by itself.
 constexpr milliseconds kEndPatience{2000};
 
@@ -281,31 +285,39 @@ CloneMachine::StartReplies CloneMachine::request_start(MachineSpec& spec) {
   }
   auto io = std::make_shared<ProcessIo>(context_.executor, spec.process.process, spec.sink);
   processes_.emplace(spec.process.process, io);
-  const StartReplies replies{.identity = session_->request(identity_of(spec.machine_id)),
-                             .network = session_->request(network_of(spec.network)),
-                             .container = session_->request(spec.container),
-                             .process = session_->request(spec.process)};
+  StartReplies replies;
+  replies.emplace_back("identity", session_->request(identity_of(spec.machine_id)));
+  replies.emplace_back("network", session_->request(network_of(spec.network)));
+  replies.emplace_back("container", session_->request(spec.container));
+  replies.emplace_back(kProcessPhase, session_->request(spec.process));
   session_->flush();
   if (auto opened = open_streams(*io, spec.process); !opened)
     end(EndReason::kMonitorError, opened.error().message);
   return replies;
 }
 
+/// The answers in their order: the first that is a refusal says what went wrong.
 net::awaitable<Result<ProcessStart>> CloneMachine::await_start(StartReplies replies) {
-  const auto last = co_await replies.process.wait_for(context_.start_timeout);
-  if (!last)
-    co_return Error{Code::kDeadlineExceeded, "the machine did not start its process in time"};
-  if (!*last) co_return last->error();
-  for (const GuestReply& reply : {replies.identity, replies.network, replies.container}) {
-    if (!reply.has_value()) co_return Error{Code::kDataLoss, "the guest left out an answer"};
-    const auto answer = co_await reply.wait();
-    if (!answer) co_return answer.error();
-    if (auto refusal = refusal_in(*answer)) co_return ProcessStart{0, std::move(refusal)};
+  const auto begin = Clock::now();
+  std::string phases;
+  ProcessStart result;
+  for (const auto& [what, reply] : replies) {
+    const auto left = context_.start_timeout - (Clock::now() - begin);
+    const auto answer = co_await reply.wait_for(std::chrono::ceil<milliseconds>(left));
+    if (!answer)
+      co_return Error{Code::kDeadlineExceeded, "the machine did not start its process in time"};
+    if (!*answer) co_return answer->error();
+    result.refusal = refusal_in(**answer);
+    if (result.refusal) co_return result;
+    const auto* started = std::get_if<protocol::ProcessStarted>(&**answer);
+    if ((started != nullptr) != (what == kProcessPhase))
+      co_return Error{Code::kDataLoss, "the guest gave an answer of the wrong kind"};
+    if (started != nullptr) result.pid = started->pid;
+    const std::chrono::duration<double, std::milli> passed = Clock::now() - begin;
+    phases += fmt::format(" {} {:.1f}", what, passed.count());
   }
-  if (const auto* started = std::get_if<protocol::ProcessStarted>(&**last))
-    co_return ProcessStart{started->pid, std::nullopt};
-  if (auto refusal = refusal_in(**last)) co_return ProcessStart{0, std::move(refusal)};
-  co_return Error{Code::kDataLoss, "the guest gave the wrong answer to StartProcess"};
+  spdlog::debug("start phases of {} (ms after run):{}", id_, phases);
+  co_return result;
 }
 
 net::awaitable<void> CloneMachine::watch_setup(std::shared_ptr<CloneMachine> self) {
@@ -511,6 +523,14 @@ void CloneMachine::end(EndReason reason, std::string message) {
   if (forced_end_ || ended_.has_value()) return;
   forced_end_ = MachineEnd{reason, std::move(message), {}};
   process_->kill();
+}
+
+void CloneMachine::on_ended(std::function<void()> handler) {
+  if (conclusion_ && handler) {
+    net::post(context_.executor, std::move(handler));  // it came too late to be called by watch()
+  } else {
+    on_ended_ = std::move(handler);
+  }
 }
 
 void CloneMachine::guest_lost(Error error) {

@@ -53,7 +53,7 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
       Context context, std::unique_ptr<MonitorProcess> process, AdoptSpec spec);
 
   /// Called once, when the machine has ended and all of it was removed from the host.
-  void on_ended(std::function<void()> handler) { on_ended_ = std::move(handler); }
+  void on_ended(std::function<void()> handler);
 
   const std::string& id() const override { return id_; }
   net::awaitable<base::Result<ProcessStart>> start_process(
@@ -74,9 +74,7 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
  private:
   using MonitorReply = Reply<MonitorClient::Answer>;
   using GuestReply = Reply<GuestSession::Answer>;
-  struct StartReplies {
-    GuestReply identity, network, container, process;
-  };
+  using StartReplies = std::vector<std::pair<std::string_view, GuestReply>>;  // in their order
 
   CloneMachine(Context context, std::unique_ptr<MonitorProcess> process);
 

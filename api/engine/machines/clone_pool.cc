@@ -18,19 +18,25 @@ std::shared_ptr<CloneMachine> ClonePool::take(const launch::Shape& shape) {
 }
 
 void ClonePool::refill() {
-  if (closed_ || !idle_.is_set() || ready_.size() >= size_) return;
+  if (closed_ || !idle_.is_set()) return;
+  if (ready_.size() >= size_ && templates_.find(shape_)) return;
   idle_ = Event(context_.executor);
   net::co_spawn(context_.executor, fill(this), net::detached);
 }
 
 net::awaitable<void> ClonePool::fill(ClonePool* self) {
-  while (!self->closed_ && self->ready_.size() < self->size_) {
-    const auto added = co_await self->add_one();
-    if (added) continue;
-    spdlog::error("preparing a machine in advance failed: {}", added.error().message);
-    break;
-  }
+  base::Result<void> done = co_await self->make_template();
+  while (done && !self->closed_ && self->ready_.size() < self->size_)
+    done = co_await self->add_one();
+  if (!done) spdlog::error("preparing a machine in advance failed: {}", done.error().message);
   self->idle_.set();
+}
+
+/// Also where no clone is kept in advance: the first start should not have to wait for it.
+net::awaitable<base::Result<void>> ClonePool::make_template() {
+  const auto made = co_await templates_.get(shape_);
+  if (!made) co_return made.error();
+  co_return base::Result<void>();
 }
 
 net::awaitable<base::Result<void>> ClonePool::add_one() {

@@ -30,8 +30,8 @@ class ClonePool {
 
   std::size_t ready() const { return ready_.size(); }
 
-  /// Begins to make what is missing, in the background. Failures are logged; the next call tries
-  /// again.
+  /// Begins to make what is missing, the template first, in the background. Failures are logged;
+  /// the next call tries again.
   void refill();
 
   /// Ends what is ready or being made.
@@ -42,6 +42,7 @@ class ClonePool {
 
  private:
   static net::awaitable<void> fill(ClonePool* self);
+  net::awaitable<base::Result<void>> make_template();
   net::awaitable<base::Result<void>> add_one();
 
   CloneMachine::Context context_;

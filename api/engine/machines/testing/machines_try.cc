@@ -3,7 +3,9 @@
 // path by hand and for the integration tests (needs root and a working /dev/kvm).
 //
 //   machines-try --state DIR --kernel FILE --init FILE --vmm FILE --layer FILE [--count N]
-//                [--pool N] [--network] [--write-back] [--stdin TEXT] -- COMMAND [ARG...]
+//                [--pool N] [--network] [--write-back] [--stdin TEXT] [--leave | --adopt]
+//                -- COMMAND [ARG...]
+// --leave dies as by kill -9 once the first machine's process runs; --adopt goes on with it.
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -30,6 +32,8 @@ struct Options {
   int count = 1;
   bool network = false;
   bool write_back = false;
+  bool leave = false;
+  bool adopt = false;
   std::string input;
   std::vector<std::string> command;
 };
@@ -88,6 +92,7 @@ net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& opt
   const auto started = co_await host.machines().start(std::move(*spec));
   if (!started) co_return started.error();
   const double start_ms = since(begin);
+  if (options.leave) std::_Exit(0);
   if (started->first.refusal)
     co_return base::Error{base::Code::kNotFound,
                           started->first.refusal->stage + ": " + started->first.refusal->message};
@@ -114,12 +119,31 @@ net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& opt
   co_return base::Result<void>();
 }
 
+/// Goes on with the machine that a run with --leave started.
+net::awaitable<base::Result<void>> adopt_one(MachineHost& host, const Options& options) {
+  AdoptSpec spec;
+  spec.id = "try-0";
+  spec.processes[1].sink = std::make_shared<PrintingSink>();
+  const base::ScopeExit remove_disk(
+      [disk = options.host.state / "try-0.ext4"] { fs::remove(disk); });
+  const auto machine = co_await host.machines().adopt(std::move(spec));
+  co_await host.machines().remove_left_over();
+  if (!machine) co_return machine.error();
+  const auto status = co_await (*machine)->wait_exit(1);
+  (*machine)->kill();
+  co_await (*machine)->wait_stopped();
+  if (!status) co_return status.error();
+  std::printf("adopted machine: exit %d\n", status->code);
+  co_return base::Result<void>();
+}
+
 net::awaitable<void> run_all(net::io_context& io, MachineHost& host, const Options& options,
                              int* exit_code) {
   for (int i = 0; i < options.count; ++i) {
-    const auto done = co_await run_one(host, options, i);
-    if (done) continue;
-    std::printf("machine %d failed: %s\n", i, done.error().message.c_str());
+    auto done = options.adopt ? adopt_one(host, options) : run_one(host, options, i);
+    const auto result = co_await std::move(done);
+    if (result) continue;
+    std::printf("machine %d failed: %s\n", i, result.error().message.c_str());
     *exit_code = 1;
     break;
   }
@@ -134,12 +158,13 @@ bool parse(int argc, char** argv, Options& options) {
       options.command.assign(argv + i + 1, argv + argc);
       break;
     }
-    if (name == "--network") {
-      options.network = true;
-      continue;
-    }
-    if (name == "--write-back") {
-      options.write_back = true;
+    bool* flag = nullptr;
+    if (name == "--write-back") flag = &options.write_back;
+    if (name == "--leave") flag = &options.leave;
+    if (name == "--adopt") flag = &options.adopt;
+    if (name == "--network") flag = &options.network;
+    if (flag != nullptr) {
+      *flag = true;
       continue;
     }
     if (++i >= argc) return false;
