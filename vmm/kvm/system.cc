@@ -19,6 +19,7 @@ constexpr Requirement kRequirements[] = {
     {KVM_CAP_IRQ_ROUTING, "irq routing"},       {KVM_CAP_SIGNAL_MSI, "MSI"},
     {KVM_CAP_IMMEDIATE_EXIT, "immediate exit"}, {KVM_CAP_XSAVE2, "XSAVE2"},
     {KVM_CAP_ADJUST_CLOCK, "clock adjustment"}, {KVM_CAP_IOEVENTFD, "ioeventfd"},
+    {KVM_CAP_READONLY_MEM, "read-only memory"},
 };
 
 }  // namespace

@@ -34,8 +34,19 @@ base::Result<void> Vm::set_identity_map_address(std::uint64_t address) const {
 
 base::Result<void> Vm::set_memory(std::uint32_t slot, std::uint64_t guest_address,
                                   std::span<std::byte> host) const {
+  return set_memory_slot(slot, guest_address, host, 0);
+}
+
+base::Result<void> Vm::set_read_only_memory(std::uint32_t slot, std::uint64_t guest_address,
+                                            std::span<std::byte> host) const {
+  return set_memory_slot(slot, guest_address, host, KVM_MEM_READONLY);
+}
+
+base::Result<void> Vm::set_memory_slot(std::uint32_t slot, std::uint64_t guest_address,
+                                       std::span<std::byte> host, std::uint32_t flags) const {
   kvm_userspace_memory_region region{};
   region.slot = slot;
+  region.flags = flags;
   region.guest_phys_addr = guest_address;
   region.memory_size = host.size();
   region.userspace_addr = reinterpret_cast<std::uintptr_t>(host.data());
@@ -73,14 +84,14 @@ base::Result<void> Vm::set_msi_routes(std::span<const MsiRoute> routes) const {
   return perform(fd_.get(), kSetGsiRouting, &table, "KVM_SET_GSI_ROUTING");
 }
 
-base::Result<void> Vm::add_ioeventfd(std::uint64_t address, std::uint32_t value,
+base::Result<void> Vm::add_ioeventfd(std::uint64_t address, std::optional<std::uint32_t> value,
                                      int event_fd) const {
   kvm_ioeventfd event{};
-  event.datamatch = value;
+  event.datamatch = value.value_or(0);
   event.addr = address;
   event.len = 4;
   event.fd = event_fd;
-  event.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
+  event.flags = value ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0;
   return perform(fd_.get(), KVM_IOEVENTFD, &event, "KVM_IOEVENTFD");
 }
 

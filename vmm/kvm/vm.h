@@ -8,6 +8,7 @@
 #include <linux/kvm.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "vmm/base/unique_fd.h"
@@ -39,6 +40,9 @@ class Vm {
   /// Guest physical [guest_address, + host.size()) becomes `host`, which must outlive the Vm.
   base::Result<void> set_memory(std::uint32_t slot, std::uint64_t guest_address,
                                 std::span<std::byte> host) const;
+  /// The same for bytes that the guest may only read: its writes leave it as register accesses.
+  base::Result<void> set_read_only_memory(std::uint32_t slot, std::uint64_t guest_address,
+                                          std::span<std::byte> host) const;
 
   base::Result<Vcpu> create_vcpu(std::uint32_t id, std::size_t run_area_size) const;
 
@@ -49,8 +53,10 @@ class Vm {
   /// those that are level-triggered.
   base::Result<void> set_msi_routes(std::span<const MsiRoute> routes) const;
 
-  /// Writes of 4 bytes with `value` to `address` signal `event_fd` and do not leave the kernel.
-  base::Result<void> add_ioeventfd(std::uint64_t address, std::uint32_t value, int event_fd) const;
+  /// Writes of 4 bytes (with `value`, if given) to `address` signal `event_fd` and do not leave the
+  /// kernel.
+  base::Result<void> add_ioeventfd(std::uint64_t address, std::optional<std::uint32_t> value,
+                                   int event_fd) const;
 
   /// Nanoseconds of the guest's kvm-clock.
   base::Result<std::uint64_t> clock() const;
@@ -61,6 +67,8 @@ class Vm {
 
  private:
   friend class System;
+  base::Result<void> set_memory_slot(std::uint32_t slot, std::uint64_t guest_address,
+                                     std::span<std::byte> host, std::uint32_t flags) const;
   explicit Vm(base::UniqueFd fd) : fd_(std::move(fd)) {}
 
   base::UniqueFd fd_;

@@ -14,21 +14,43 @@ using base::operator""_GiB;
 constexpr std::uint64_t kLayersCapacity = 16 * 1024_GiB;
 constexpr std::uint64_t kDiskCapacity = 4 * 1024_GiB;
 constexpr std::uint64_t kGuestCid = 3;
+constexpr std::size_t kSlots = 7;
 // A placeholder: guest-init sets the container's own address.
 constexpr devices::NetDevice::Mac kPlaceholderMac = {0x02, 0x42, 0, 0, 0, 0};
 
 }  // namespace
 
-/// One transport on the bus. What the transport does not allow from any thread is done on the
-/// device thread.
+/// One transport on the bus. The guest reads its registers in a page, and kicks of queues and
+/// acknowledgements of interrupts stay in the kernel; all other writes come here. What the
+/// transport does not allow from any thread is done on the device thread.
 class DeviceSet::Slot final : public bus::Responder, public virtio::InterruptLine {
  public:
-  Slot(std::uint32_t number, arch::Platform& platform, base::EventLoop& loop,
-       virtio::Device& device, LoopCalls& calls)
+  Slot(std::uint32_t number, arch::Platform& platform, virtio::Device& device, LoopCalls& calls,
+       base::EventLoop& loop, base::EventFd kicked)
       : number_(number),
         platform_(platform),
         calls_(calls),
+        kicked_(std::move(kicked)),
         transport_(platform.memory(), device, *this, loop) {}
+
+  base::Result<void> connect(base::EventLoop& loop, std::span<std::byte> window) {
+    transport_.publish(window);
+    RETURN_IF_ERROR(platform_.mmio().add(arch::Platform::virtio_address(number_),
+                                         virtio::MmioTransport::kWindowSize, *this));
+    auto watch = loop.watch(kicked_.get(), EPOLLIN, [this](auto) { on_kicked(); });
+    if (!watch) return watch.error();
+    watch_ = *std::move(watch);
+    return {};
+  }
+
+  /// Until this was called the same writes come to write(), at the price of an exit.
+  base::Result<void> keep_in_kernel(const base::EventFd& acknowledged) {
+    RETURN_IF_ERROR(platform_.watch_virtio_register(number_, virtio::MmioTransport::kNotifyOffset,
+                                                    std::nullopt, kicked_.get()));
+    return platform_.watch_virtio_register(number_, virtio::MmioTransport::kInterruptAckOffset,
+                                           virtio::MmioTransport::kInterruptUsed,
+                                           acknowledged.get());
+  }
 
   virtio::MmioTransport& transport() { return transport_; }
 
@@ -41,26 +63,35 @@ class DeviceSet::Slot final : public bus::Responder, public virtio::InterruptLin
   }
 
   void write(std::uint64_t offset, std::span<const std::byte> in) override {
+    if (offset == virtio::MmioTransport::kNotifyOffset) return kicked_.signal();
     if (virtio::MmioTransport::any_thread(offset)) return transport_.write(offset, in);
     std::vector<std::byte> copy(in.begin(), in.end());
-    auto work = [this, offset, bytes = std::move(copy)] { transport_.write(offset, bytes); };
-    if (offset == virtio::MmioTransport::kNotifyOffset)
-      calls_.post(std::move(work));
-    else
-      calls_.call(std::move(work));
+    calls_.call([this, offset, bytes = std::move(copy)] { transport_.write(offset, bytes); });
   }
 
   void trigger() override { platform_.raise(number_); }
 
  private:
+  void on_kicked() {
+    kicked_.drain();
+    const auto queues = transport_.device().queue_sizes().size();
+    for (std::size_t queue = 0; queue < queues; ++queue)
+      transport_.notify(static_cast<virtio::QueueIndex>(queue));
+  }
+
   const std::uint32_t number_;
   arch::Platform& platform_;
   LoopCalls& calls_;
+  const base::EventFd kicked_;
+  base::EventLoop::Watch watch_;
   virtio::MmioTransport transport_;
 };
 
-DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker)
-    : worker_(std::move(worker)),
+DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker,
+                     std::span<std::byte> windows, base::EventFd acknowledged)
+    : windows_(windows),
+      acknowledged_(std::move(acknowledged)),
+      worker_(std::move(worker)),
       layers_({.capacity_bytes = kLayersCapacity, .read_only = true, .id = "layers"}, *worker_),
       disk_({.capacity_bytes = kDiskCapacity, .read_only = false, .id = "disk"}, *worker_),
       net_(loop, kPlaceholderMac),
@@ -68,12 +99,20 @@ DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> w
 
 DeviceSet::~DeviceSet() = default;
 
+base::Result<base::MappedRegion> DeviceSet::map_windows() {
+  return base::MappedRegion::map(kSlots * virtio::MmioTransport::kWindowSize,
+                                 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
+}
+
 base::Result<std::unique_ptr<DeviceSet>> DeviceSet::create(arch::Platform& platform,
-                                                           base::EventLoop& loop,
-                                                           LoopCalls& calls) {
+                                                           base::EventLoop& loop, LoopCalls& calls,
+                                                           std::span<std::byte> windows) {
   auto worker = devices::IoWorker::create(loop);
   if (!worker) return worker.error();
-  std::unique_ptr<DeviceSet> set(new DeviceSet(loop, *std::move(worker)));
+  auto acknowledged = base::EventFd::create();
+  if (!acknowledged) return acknowledged.error();
+  std::unique_ptr<DeviceSet> set(
+      new DeviceSet(loop, *std::move(worker), windows, *std::move(acknowledged)));
   RETURN_IF_ERROR(set->connect(platform, loop, calls));
   return set;
 }
@@ -81,14 +120,27 @@ base::Result<std::unique_ptr<DeviceSet>> DeviceSet::create(arch::Platform& platf
 base::Result<void> DeviceSet::connect(arch::Platform& platform, base::EventLoop& loop,
                                       LoopCalls& calls) {
   // The order is the guest's view: vda, vdb, eth0, ...
-  const std::array<virtio::Device*, 7> devices = {&layers_,  &disk_, &net_,    &vsock_,
-                                                  &console_, &rng_,  &balloon_};
+  const std::array<virtio::Device*, kSlots> devices = {&layers_,  &disk_, &net_,    &vsock_,
+                                                       &console_, &rng_,  &balloon_};
   for (std::uint32_t number = 0; number < devices.size(); ++number) {
-    slots_.push_back(std::make_unique<Slot>(number, platform, loop, *devices[number], calls));
-    RETURN_IF_ERROR(platform.mmio().add(arch::Platform::virtio_address(number),
-                                        virtio::MmioTransport::kWindowSize, *slots_.back()));
+    auto kicked = base::EventFd::create();
+    if (!kicked) return kicked.error();
+    slots_.push_back(std::make_unique<Slot>(number, platform, *devices[number], calls, loop,
+                                            *std::move(kicked)));
+    RETURN_IF_ERROR(
+        slots_.back()->connect(loop, windows_.subspan(number * virtio::MmioTransport::kWindowSize,
+                                                      virtio::MmioTransport::kWindowSize)));
   }
   return {};
+}
+
+void DeviceSet::keep_kicks_in_kernel(LoopCalls& calls, std::size_t first) {
+  if (first == slots_.size()) return;
+  calls.post([this, &calls, first] {
+    // What cannot be registered goes on to cost an exit, and nothing else.
+    [[maybe_unused]] const auto kept = slots_[first]->keep_in_kernel(acknowledged_);
+    keep_kicks_in_kernel(calls, first + 1);
+  });
 }
 
 std::vector<std::uint32_t> DeviceSet::slots() const {

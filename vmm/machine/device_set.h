@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "vmm/arch/platform.h"
+#include "vmm/base/event_fd.h"
+#include "vmm/base/mapped_region.h"
 #include "vmm/devices/balloon.h"
 #include "vmm/devices/block.h"
 #include "vmm/devices/console.h"
@@ -24,8 +26,13 @@ namespace machine {
 
 class DeviceSet {
  public:
+  /// Memory for the register windows of all slots: the guest maps it read-only.
+  static base::Result<base::MappedRegion> map_windows();
+
+  /// `windows` outlive the set and the VM.
   static base::Result<std::unique_ptr<DeviceSet>> create(arch::Platform& platform,
-                                                         base::EventLoop& loop, LoopCalls& calls);
+                                                         base::EventLoop& loop, LoopCalls& calls,
+                                                         std::span<std::byte> windows);
   ~DeviceSet();
 
   /// The slots in use, for the machine's description.
@@ -37,6 +44,10 @@ class DeviceSet {
   devices::VsockDevice& vsock() { return vsock_; }
   devices::ConsoleDevice& console() { return console_; }
   const devices::BalloonDevice& balloon() const { return balloon_; }
+
+  /// Makes kicks and acknowledgements stay in the kernel, slot by slot, when the loop has its turn:
+  /// it takes KVM milliseconds, which a clone that is to run at once does not wait for.
+  void keep_kicks_in_kernel(LoopCalls& calls, std::size_t first = 0);
 
   void pause();
   void resume();
@@ -50,9 +61,12 @@ class DeviceSet {
  private:
   class Slot;
 
-  DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker);
+  DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker,
+            std::span<std::byte> windows, base::EventFd acknowledged);
   base::Result<void> connect(arch::Platform& platform, base::EventLoop& loop, LoopCalls& calls);
 
+  std::span<std::byte> windows_;  // what the guest reads in the slots, without leaving
+  base::EventFd acknowledged_;    // takes acknowledgements of interrupts; nobody reads it
   std::unique_ptr<devices::IoWorker> worker_;
   devices::BlockDevice layers_;
   devices::BlockDevice disk_;

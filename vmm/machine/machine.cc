@@ -60,13 +60,19 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(Settings settings,
     self->control_.stop_running();
     self->report_end({launch::StopReason::kGuestShutdown, "the guest shut down"});
   };
-  auto platform = arch::Platform::create(self->settings_.system, self->vm_, self->ram_.bytes(),
-                                         shape.vcpus, std::move(callbacks));
+  auto windows = DeviceSet::map_windows();
+  if (!windows) return windows.error();
+  self->register_windows_ = *std::move(windows);
+  auto platform =
+      arch::Platform::create(self->settings_.system, self->vm_, self->ram_.bytes(),
+                             self->register_windows_.bytes(), shape.vcpus, std::move(callbacks));
   if (!platform) return platform.error();
   self->platform_ = *std::move(platform);
-  auto devices = DeviceSet::create(*self->platform_, self->settings_.loop, self->calls_);
+  auto devices = DeviceSet::create(*self->platform_, self->settings_.loop, self->calls_,
+                                   self->register_windows_.bytes());
   if (!devices) return devices.error();
   self->devices_ = *std::move(devices);
+  self->devices_->keep_kicks_in_kernel(self->calls_);
   return machine;
 }
 

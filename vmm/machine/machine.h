@@ -95,6 +95,7 @@ class Machine {
   Settings settings_;
   launch::Shape shape_;
   base::MappedRegion ram_;
+  base::MappedRegion register_windows_;
   kvm::Vm vm_;
   LoopCalls calls_;
   std::unique_ptr<arch::Platform> platform_;

@@ -60,6 +60,7 @@ base::Result<void> Platform::check_shape(std::uint32_t vcpus, std::uint64_t memo
 base::Result<std::unique_ptr<Platform>> Platform::create(const kvm::System& system,
                                                          const kvm::Vm& vm,
                                                          std::span<std::byte> ram,
+                                                         std::span<std::byte> registers,
                                                          std::uint32_t vcpus, Callbacks callbacks) {
   RETURN_IF_ERROR(check_shape(vcpus, ram.size()));
   const RamLayout layout = ram_layout(ram.size());
@@ -72,6 +73,7 @@ base::Result<std::unique_ptr<Platform>> Platform::create(const kvm::System& syst
   std::uint32_t slot = 0;
   for (const auto& region : memory->regions())
     RETURN_IF_ERROR(vm.set_memory(slot++, region.start.value, region.host));
+  RETURN_IF_ERROR(vm.set_read_only_memory(slot, kVirtioStart, registers));
 
   std::unique_ptr<Platform> platform(
       new Platform(vm, *std::move(memory), layout, std::move(callbacks)));
@@ -97,6 +99,12 @@ std::uint64_t Platform::virtio_address(std::uint32_t slot) {
 }
 
 void Platform::raise(std::uint32_t slot) { ioapic_.pulse(kVirtioFirstPin + slot); }
+
+base::Result<void> Platform::watch_virtio_register(std::uint32_t slot, std::uint64_t offset,
+                                                   std::optional<std::uint32_t> value,
+                                                   int event_fd) {
+  return vm_.add_ioeventfd(virtio_address(slot) + offset, value, event_fd);
+}
 
 base::Result<void> Platform::set_processor_cpuids(const kvm::System& system) {
   auto supported = system.supported_cpuid();

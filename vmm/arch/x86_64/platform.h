@@ -32,9 +32,11 @@ class Platform final : private InterruptSink {
     std::function<void()> reset;
   };
 
-  /// Puts interrupt controllers, `ram` and `vcpus` processors into `vm`.
+  /// Puts interrupt controllers, `ram` and `vcpus` processors into `vm`. The guest reads
+  /// `registers` in the virtio-mmio slots, from the first on; writes go to mmio().
   static base::Result<std::unique_ptr<Platform>> create(const kvm::System& system,
                                                         const kvm::Vm& vm, std::span<std::byte> ram,
+                                                        std::span<std::byte> registers,
                                                         std::uint32_t vcpus, Callbacks callbacks);
 
   /// kInvalidArgument with the reason if there is no such machine.
@@ -49,6 +51,10 @@ class Platform final : private InterruptSink {
   static std::uint64_t virtio_address(std::uint32_t slot);
   /// Interrupts the guest on behalf of that slot.
   void raise(std::uint32_t slot);
+
+  /// 4-byte writes (of `value`, if given) to a slot's register signal `event_fd`; no vCPU exits.
+  base::Result<void> watch_virtio_register(std::uint32_t slot, std::uint64_t offset,
+                                           std::optional<std::uint32_t> value, int event_fd);
 
   bus::AddressBus& mmio() { return mmio_; }
 
