@@ -68,6 +68,7 @@ void LocalMachines::open() {
   for (const std::string& name : context_.launcher.found()) {
     if (is_containers(name)) {
       left_over_.insert(name);
+      context_.launcher.reserve(name);
     } else {
       context_.launcher.remove_left_over(name);
     }

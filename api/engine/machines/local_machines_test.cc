@@ -149,6 +149,22 @@ TEST_F(LocalMachinesTest, RemovesWhatIsLeftOfAnEarlierDaemon) {
   EXPECT_FALSE(fs::exists(run_directory() / "feed"));
 }
 
+TEST_F(LocalMachinesTest, ANewMachineNeverGetsTheUidOfOneLeftOver) {
+  open(0);
+  MonitorProcess::Record record;
+  record.uid_slot = 0;
+  fs::create_directory(run_directory() / "feed");
+  const wire::Bytes bytes = wire::encode(record);
+  std::ofstream(run_directory() / "feed" / "record", std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()),
+             static_cast<std::streamsize>(bytes.size()));
+  open(0);
+  ASSERT_TRUE(start("one", {"sleep"}));
+
+  EXPECT_EQ(privileged_.last_uid, launcher_config().first_uid + 1);
+  run(machines_->remove_left_over());
+}
+
 TEST(ShapeTest, MemoryIsAPowerOfTwoAboveTheLimit) {
   const launch::Shape fallback{.vcpus = 1, .memory_bytes = 512u << 20};
 

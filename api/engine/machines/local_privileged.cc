@@ -61,7 +61,9 @@ Result<base::UniqueFd> LocalPrivileged::make_group(const std::string& group,
                                                    const GroupLimits& limits) {
   if (config_.group_root.empty()) return base::UniqueFd();
   const fs::path path = config_.group_root / group;
-  if (::mkdir(path.c_str(), 0755) != 0) return base::errno_error("make cgroup " + path.string());
+  // One whose removal failed earlier is used again.
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
+    return base::errno_error("make cgroup " + path.string());
   RETURN_IF_ERROR(write_file(path / "memory.max", std::to_string(limits.memory_bytes)));
   RETURN_IF_ERROR(write_file(path / "pids.max", std::to_string(limits.tasks)));
   base::UniqueFd directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

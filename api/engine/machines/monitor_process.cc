@@ -268,6 +268,10 @@ Result<std::unique_ptr<MonitorProcess>> MonitorLauncher::reopen(const std::strin
                                           std::move(pidfd), false);
 }
 
+void MonitorLauncher::reserve(const std::string& name) {
+  if (const auto record = read_record(name)) uid_slots_->insert(record->uid_slot);
+}
+
 std::vector<std::string> MonitorLauncher::found() const {
   std::vector<std::string> names;
   std::error_code ignored;

@@ -107,6 +107,9 @@ class MonitorLauncher {
   /// Names of all run directories. Blocks shortly.
   std::vector<std::string> found() const;
 
+  /// Keeps the uid and cgroup of an earlier daemon's machine from being given to a new one.
+  void reserve(const std::string& name);
+
   /// What the monitor of a run directory left as its result.
   std::optional<launch::Stopped> read_result(const std::string& name) const;
 

@@ -46,6 +46,7 @@ class TestPrivileged : public Privileged {
   }
   base::Result<SpawnedMonitor> spawn_monitor(const MonitorSpec& spec) override {
     ++spawned;
+    last_uid = spec.uid;
     return spawn(
         {.argv = {spec.program},
          .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file},
@@ -65,6 +66,7 @@ class TestPrivileged : public Privileged {
   base::Result<void> forbid_tap(const TapRule&) override { return none(); }
 
   int spawned = 0;
+  uid_t last_uid = 0;
 
  private:
   static base::Error none() { return {base::Code::kNotSupported, "not in this test"}; }
