@@ -1,0 +1,96 @@
+#include "api/engine/container.h"
+
+#include <array>
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using nlohmann::json;
+
+namespace {
+
+constexpr std::array<Status, 7> kStatuses{Status::kCreated,    Status::kRunning,  Status::kPaused,
+                                          Status::kRestarting, Status::kRemoving, Status::kExited,
+                                          Status::kDead};
+
+json to_json(const Endpoint& endpoint) {
+  return {{"network", endpoint.network},
+          {"tap", endpoint.tap},
+          {"mac", endpoint.mac},
+          {"address", endpoint.address},
+          {"prefix_length", endpoint.prefix_length},
+          {"gateway", endpoint.gateway},
+          {"mtu", endpoint.mtu}};
+}
+
+Endpoint endpoint_of(const json& value) {
+  return Endpoint{.network = value.at("network"),
+                  .tap = value.at("tap"),
+                  .mac = value.at("mac"),
+                  .address = value.at("address"),
+                  .prefix_length = value.at("prefix_length"),
+                  .gateway = value.at("gateway"),
+                  .mtu = value.at("mtu")};
+}
+
+Status status_of(const std::string& word) {
+  for (const Status status : kStatuses)
+    if (to_string(status) == word) return status;
+  return Status::kDead;
+}
+
+}  // namespace
+
+std::string_view to_string(Status status) {
+  switch (status) {
+    case Status::kCreated:
+      return "created";
+    case Status::kRunning:
+      return "running";
+    case Status::kPaused:
+      return "paused";
+    case Status::kRestarting:
+      return "restarting";
+    case Status::kRemoving:
+      return "removing";
+    case Status::kExited:
+      return "exited";
+    case Status::kDead:
+      return "dead";
+  }
+  return "dead";
+}
+
+std::string to_json_text(const ContainerState& state) {
+  json value{{"status", to_string(state.status)},    {"pid", state.pid},
+             {"exit_code", state.exit_code},         {"error", state.error},
+             {"oom_killed", state.oom_killed},       {"manually_stopped", state.manually_stopped},
+             {"restart_count", state.restart_count}, {"started_at", state.started_at},
+             {"finished_at", state.finished_at}};
+  if (state.endpoint) value["endpoint"] = to_json(*state.endpoint);
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<ContainerState> parse_container_state(std::string_view text) {
+  const json value = json::parse(text, nullptr, false);
+  try {
+    ContainerState state{.status = status_of(value.at("status")),
+                         .pid = value.at("pid"),
+                         .exit_code = value.at("exit_code"),
+                         .error = value.at("error"),
+                         .oom_killed = value.at("oom_killed"),
+                         .manually_stopped = value.at("manually_stopped"),
+                         .restart_count = value.at("restart_count"),
+                         .started_at = value.at("started_at"),
+                         .finished_at = value.at("finished_at"),
+                         .endpoint = std::nullopt};
+    if (value.contains("endpoint")) state.endpoint = endpoint_of(value.at("endpoint"));
+    return state;
+  } catch (const json::exception& error) {
+    return Error{Code::kDataLoss, std::string("stored container state: ") + error.what()};
+  }
+}
+
+}  // namespace engine

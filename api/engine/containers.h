@@ -1,0 +1,168 @@
+// Containers: creates, runs, stops, finds and removes containers.
+//
+// Threads: the io_context thread; what blocks goes to the pool. Every operation that changes a
+// container runs to its end once begun: callers await it shielded (async/shield.h) from a client
+// that leaves.
+// Truth: the database; a change is committed before anybody is told of it. After a crash recover()
+// brings the two together again.
+// Errors carry Docker's sentences: kNotFound "No such container: x", kConflict, kInvalidArgument.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/async/blocking_pool.h"
+#include "api/async/net.h"
+#include "api/async/task_group.h"
+#include "api/engine/container.h"
+#include "api/engine/database.h"
+#include "api/engine/events.h"
+#include "api/engine/machines/disks.h"
+#include "api/engine/machines/machine.h"
+#include "api/engine/machines/networks.h"
+#include "images/store/store.h"
+
+namespace engine {
+
+/// What Containers works with; all of it outlives it.
+struct EngineParts {
+  net::any_io_executor executor;
+  Database& database;
+  Events& events;
+  async::BlockingPool& pool;
+  images::Store& images;
+  Machines& machines;
+  Networks& networks;
+  Disks& disks;
+  std::filesystem::path directory;  // one directory per container below it
+  launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
+  std::string host_id;  // 64 hex digits: the same after every restart
+};
+
+struct CreateRequest {
+  std::string name;  // empty: a random one
+  Settings settings;
+};
+
+enum class StartResult { kStarted, kAlreadyRunning };
+enum class StopResult { kStopped, kNotRunning };
+enum class WaitCondition { kNotRunning, kNextExit, kRemoved };
+
+struct WaitResult {
+  int exit_code = 0;
+  std::string error;
+};
+
+struct PruneResult {
+  std::vector<std::string> removed;
+  std::uint64_t reclaimed_bytes = 0;
+};
+
+class Containers {
+ public:
+  explicit Containers(EngineParts parts);
+  ~Containers();
+  Containers(const Containers&) = delete;
+  Containers& operator=(const Containers&) = delete;
+
+  /// Reads the database, takes over machines that still run, settles those that died. First call.
+  net::awaitable<base::Result<void>> recover();
+
+  /// Stops every container as `docker stop` does, at once. Restart policies no longer act. Last
+  /// call.
+  net::awaitable<void> shut_down();
+
+  net::awaitable<base::Result<ContainerPtr>> create(CreateRequest request);
+
+  /// By full ID, name (with or without a leading slash), or unique ID prefix.
+  base::Result<ContainerPtr> find(std::string_view name) const;
+  /// Newest first.
+  std::vector<ContainerPtr> list() const;
+  /// IDs of those that run, for images in use.
+  std::set<std::string> running_ids() const;
+
+  net::awaitable<base::Result<StartResult>> start(ContainerPtr container);
+  /// `timeout`: instead of the container's own; `signal` 0: the container's own.
+  net::awaitable<base::Result<StopResult>> stop(ContainerPtr container,
+                                                std::optional<std::chrono::seconds> timeout,
+                                                int signal = 0);
+  net::awaitable<base::Result<void>> restart(ContainerPtr container,
+                                             std::optional<std::chrono::seconds> timeout,
+                                             int signal = 0);
+  net::awaitable<base::Result<void>> kill(ContainerPtr container, int signal);
+  net::awaitable<base::Result<void>> resize(ContainerPtr container, std::uint16_t rows,
+                                            std::uint16_t columns);
+  net::awaitable<base::Result<void>> remove(ContainerPtr container, bool force);
+  base::Result<void> rename(ContainerPtr container, std::string name);
+  net::awaitable<PruneResult> prune(std::function<bool(const Container&)> wanted);
+
+  /// Completes when `condition` holds. `exits`: container->exits when the client asked.
+  net::awaitable<WaitResult> wait(ContainerPtr container, WaitCondition condition,
+                                  std::uint64_t exits);
+
+  /// Tells listeners that something happened to `container` ("attach", "resize").
+  void publish(const Container& container, std::string action,
+               std::map<std::string, std::string> attributes = {});
+
+  const EngineParts& parts() const { return parts_; }
+  /// The stable 64-digit ID of a network of this host.
+  std::string network_id(std::string_view name) const;
+
+ private:
+  struct Launch {
+    std::shared_ptr<Machine> machine;
+    std::int32_t guest_pid = 0;
+  };
+
+  // containers.cc
+  base::Result<std::string> choose_name(const std::string& wanted, const std::string& id);
+  net::awaitable<base::Result<void>> make_files(ContainerPtr container);
+  net::awaitable<void> drop_files(ContainerPtr container);
+  base::Result<void> insert(const Container& container);
+  base::Result<void> commit(const Container& container);
+
+  // containers_run.cc
+  net::awaitable<base::Result<void>> start_locked(ContainerPtr container);
+  net::awaitable<base::Result<Launch>> launch(ContainerPtr container);
+  net::awaitable<base::Result<std::optional<Endpoint>>> connect(ContainerPtr container);
+  void start_failed(const ContainerPtr& container, const base::Error& error);
+  net::awaitable<void> follow(ContainerPtr container, std::shared_ptr<Machine> machine);
+  void record_exit(const ContainerPtr& container, const base::Result<protocol::ExitStatus>& exit,
+                   TimeNs now);
+  net::awaitable<void> end_machine(ContainerPtr container, std::shared_ptr<Machine> machine);
+  net::awaitable<void> restart_later(ContainerPtr container, std::chrono::milliseconds delay);
+  bool should_restart(const Container& container) const;
+  net::awaitable<base::Result<StopResult>> stop_locked(ContainerPtr container,
+                                                       std::chrono::seconds timeout, int signal);
+  net::awaitable<base::Result<void>> send_signal(ContainerPtr container, int signal);
+  net::awaitable<bool> wait_for_exit(ContainerPtr container, std::uint64_t exits,
+                                     std::chrono::milliseconds timeout);
+  net::awaitable<void> kill_locked(ContainerPtr container);
+
+  // containers_remove.cc
+  net::awaitable<base::Result<void>> remove_locked(ContainerPtr container);
+  net::awaitable<void> remove_by_itself(ContainerPtr container);
+
+  // containers_recovery.cc
+  base::Result<void> load();
+  net::awaitable<void> take_over(ContainerPtr container);
+  net::awaitable<void> stop_at_shutdown(ContainerPtr container);
+  void drop_unknown_directories();
+
+  EngineParts parts_;
+  std::map<std::string, ContainerPtr> by_id_;
+  std::map<std::string, std::string, std::less<>> names_;  // name -> id
+  bool shutting_down_ = false;
+  async::TaskGroup tasks_;
+};
+
+base::Error no_such_container(std::string_view name);
+
+}  // namespace engine

@@ -1,0 +1,136 @@
+// Containers: after a restart of the daemon, and before its end.
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "api/engine/containers.h"
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+Result<void> Containers::load() {
+  Result<void> damaged;
+  auto read = parts_.database.run(
+      "SELECT id, name, created_ns, image_id, settings, state FROM containers", {},
+      [&](const Database::Row& row) {
+        const auto container = std::make_shared<Container>(parts_.executor, row.text(0));
+        container->name = row.text(1);
+        container->created = row.integer(2);
+        container->image_id = row.text(3);
+        const auto settings = nlohmann::json::parse(row.text(4), nullptr, false);
+        auto state = parse_container_state(row.text(5));
+        if (!settings.is_object() || !settings.contains("config") ||
+            !settings.contains("host_config") || !state) {
+          damaged = Error{Code::kDataLoss, "database: container " + container->id + " is damaged"};
+          return;
+        }
+        container->settings = {settings.at("config"), settings.at("host_config")};
+        container->state = *std::move(state);
+        container->directory = parts_.directory / container->id;
+        container->output = std::make_shared<OutputHub>(
+            parts_.executor, container->settings.logs() ? container->log_path() : "");
+        by_id_.emplace(container->id, container);
+        names_.emplace(container->name, container->id);
+      });
+  if (!read) return read;
+  return damaged;
+}
+
+/// Directories of containers whose creation or removal did not come to its end.
+void Containers::drop_unknown_directories() {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(parts_.directory, error)) {
+    if (by_id_.contains(entry.path().filename().string())) continue;
+    spdlog::info("removing the remains of container {}", entry.path().filename().string());
+    std::filesystem::remove_all(entry.path(), error);
+  }
+}
+
+net::awaitable<Result<void>> Containers::recover() {
+  RETURN_IF_ERROR_ASYNC(load());
+  drop_unknown_directories();
+  std::set<std::string> ids;
+  for (const auto& [id, container] : by_id_) ids.insert(id);
+  auto kept = co_await parts_.pool.run<Result<void>>(
+      [&store = parts_.images, ids] { return store.retain_only(ids); });
+  if (!kept) co_return base::annotate(std::move(kept), "images in use");
+
+  for (const ContainerPtr& container : list()) {
+    auto layers = co_await parts_.pool.run<Result<std::vector<images::LayerFile>>>(
+        [&store = parts_.images, container] { return store.held_layers(container->id); });
+    if (!layers) {
+      spdlog::error("container {}: {}", container->short_id(), layers.error().message);
+    } else {
+      for (const images::LayerFile& layer : *layers)
+        container->layers.push_back(LayerFile{.path = layer.path, .bytes = layer.bytes});
+    }
+    co_await take_over(container);
+  }
+  co_await parts_.machines.remove_left_over();
+  co_return Result<void>();
+}
+
+net::awaitable<void> Containers::take_over(ContainerPtr container) {
+  const bool was_restarting = container->state.status == Status::kRestarting;
+  if (container->state.running()) {
+    AdoptSpec spec{.id = container->id, .network = container->state.endpoint, .processes = {}};
+    spec.processes.emplace(kMainProcess,
+                           AdoptSpec::Process{.sink = container->output,
+                                              .open_stdin = container->settings.open_stdin(),
+                                              .stdout_bytes = std::nullopt,
+                                              .stderr_bytes = std::nullopt,
+                                              .tty = container->settings.tty()});
+    auto machine = co_await parts_.machines.adopt(std::move(spec));
+    if (machine) {
+      container->machine = *machine;
+      container->state.pid = (*machine)->monitor_pid();
+      tasks_.spawn("container " + container->short_id(), follow(container, *machine));
+      co_return;
+    }
+    record_exit(container, std::move(machine).error(), now_ns());
+  }
+  if (container->settings.auto_remove() && container->state.status != Status::kCreated) {
+    tasks_.spawn("remove " + container->short_id(), remove_by_itself(container));
+    co_return;
+  }
+  // Stopped with the last daemon, not by a person: the policy says whether it runs again.
+  const auto kind = container->settings.restart_policy().kind;
+  const bool always = kind == RestartPolicy::Kind::kAlways;
+  const bool unless_stopped =
+      kind == RestartPolicy::Kind::kUnlessStopped && !container->state.manually_stopped;
+  const bool ran = container->state.status == Status::kExited && container->state.started_at != 0;
+  if (was_restarting || container->state.status == Status::kRestarting ||
+      (ran && (always || unless_stopped))) {
+    container->state.status = Status::kRestarting;
+    tasks_.spawn("restart " + container->short_id(),
+                 restart_later(container, std::chrono::milliseconds(0)));
+  }
+}
+
+net::awaitable<void> Containers::stop_at_shutdown(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (!container->state.running()) co_return;
+  const bool was_stopped = container->state.manually_stopped;
+  const auto timeout = container->settings.stop_timeout();
+  const auto stopped = co_await stop_locked(container, timeout, container->settings.stop_signal());
+  if (!stopped) spdlog::error("stop {}: {}", container->short_id(), stopped.error().message);
+  container->state.manually_stopped = was_stopped;  // unless-stopped: it was not a person
+  if (!container->removed)
+    if (const auto committed = commit(*container); !committed)
+      spdlog::error("{}", committed.error().message);
+}
+
+net::awaitable<void> Containers::shut_down() {
+  shutting_down_ = true;
+  for (const ContainerPtr& container : list()) {
+    container->changed.notify_all();  // wakes those that wait to be restarted
+    if (container->state.running())
+      tasks_.spawn("stop " + container->short_id(), stop_at_shutdown(container));
+  }
+  co_await tasks_.drained();
+}
+
+}  // namespace engine

@@ -1,0 +1,18 @@
+// Identifiers: container IDs, random names, and which names Docker allows.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace engine {
+
+/// 64 lower-case hex digits from the kernel's random source, not all of the first 12 decimal.
+std::string random_id();
+
+/// "brave_otter"; with a digit behind it when `attempt` > 0.
+std::string random_name(int attempt);
+
+/// [a-zA-Z0-9][a-zA-Z0-9_.-]+
+bool is_valid_name(std::string_view name);
+
+}  // namespace engine

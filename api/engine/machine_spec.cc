@@ -1,0 +1,273 @@
+#include "api/engine/machine_spec.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+#include "api/engine/capabilities.h"
+#include "api/engine/identifiers.h"
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using nlohmann::json;
+using protocol::PrepareContainer;
+using protocol::StartProcess;
+
+namespace {
+
+constexpr auto kMaskedPaths = std::to_array<const char*>(
+    {"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+     "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
+     "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware"});
+constexpr auto kReadOnlyPaths = std::to_array<const char*>(
+    {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"});
+constexpr std::size_t kMaxGuestText = 1024;
+constexpr std::string_view kDefaultPath =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+std::int64_t number(const json& object, const char* field, std::int64_t otherwise = 0) {
+  const json& value = object.at(field);
+  return value.is_null() ? otherwise : value.get<std::int64_t>();
+}
+
+std::uint64_t positive(const json& object, const char* field) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, number(object, field)));
+}
+
+std::vector<std::string> strings(const json& object, const char* field) {
+  const json& value = object.at(field);
+  return value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
+}
+
+bool flag(const json& object, const char* field) {
+  const json& value = object.at(field);
+  return !value.is_null() && value.get<bool>();
+}
+
+PrepareContainer::Limits limits_of(const json& host) {
+  PrepareContainer::Limits limits;
+  limits.memory_bytes = positive(host, "Memory");
+  limits.memory_swap_bytes = number(host, "MemorySwap");
+  limits.memory_low_bytes = positive(host, "MemoryReservation");
+  if (const std::uint64_t nano = positive(host, "NanoCpus"); nano > 0) {
+    limits.cpu_quota_us = nano * limits.cpu_period_us / 1'000'000'000;
+  } else {
+    limits.cpu_quota_us = positive(host, "CpuQuota");
+    if (const std::uint64_t period = positive(host, "CpuPeriod"); period > 0)
+      limits.cpu_period_us = period;
+  }
+  limits.cpu_shares = positive(host, "CpuShares");
+  limits.cpuset = host.at("CpusetCpus").get<std::string>();
+  limits.pids = positive(host, "PidsLimit");
+  return limits;
+}
+
+/// TmpfsOptions of a mount as mount(8) writes them.
+std::string tmpfs_options(const json& mount) {
+  std::string options = mount.value("ReadOnly", false) ? "ro" : "rw";
+  const auto found = mount.find("TmpfsOptions");
+  if (found == mount.end() || !found->is_object()) return options;
+  if (const json size = found->value("SizeBytes", json(0)); size.is_number_integer() && size > 0)
+    options += ",size=" + std::to_string(size.get<std::int64_t>());
+  if (const json mode = found->value("Mode", json(0)); mode.is_number_integer() && mode > 0) {
+    std::array<char, 16> octal{};
+    std::snprintf(octal.data(), octal.size(), ",mode=%o", mode.get<unsigned>() & 07777u);
+    options += octal.data();
+  }
+  return options;
+}
+
+std::vector<PrepareContainer::Tmpfs> tmpfs_of(const json& host) {
+  std::vector<PrepareContainer::Tmpfs> mounts;
+  for (const auto& [path, options] : host.at("Tmpfs").items())
+    mounts.push_back({.path = path, .options = options.get<std::string>()});
+  for (const json& mount : host.at("Mounts"))
+    mounts.push_back(
+        {.path = mount.at("Target").get<std::string>(), .options = tmpfs_options(mount)});
+  return mounts;
+}
+
+PrepareContainer container_of(const Container& container, const StartContext& context) {
+  const json& host = container.settings.host_config;
+  PrepareContainer prepare;
+  prepare.container = 1;
+  prepare.hostname = hostname_of(container);
+  prepare.domainname = container.settings.text("Domainname");
+  prepare.hostname_file = prepare.hostname + "\n";
+  prepare.hosts_file = hosts_file_of(container, context.endpoint);
+  prepare.resolv_conf_file = context.resolv_conf;
+  prepare.read_only_root = flag(host, "ReadonlyRootfs");
+  prepare.privileged = flag(host, "Privileged");
+  if (const std::uint64_t size = positive(host, "ShmSize"); size > 0) prepare.shm_bytes = size;
+  prepare.tmpfs = tmpfs_of(host);
+  prepare.limits = limits_of(host);
+  for (const auto& [name, value] : host.at("Sysctls").items())
+    prepare.sysctls.push_back({.name = name, .value = value.get<std::string>()});
+  prepare.masked_paths = strings(host, "MaskedPaths");
+  prepare.read_only_paths = strings(host, "ReadonlyPaths");
+  if (prepare.privileged) {
+    prepare.masked_paths.clear();
+    prepare.read_only_paths.clear();
+    return prepare;
+  }
+  if (host.at("MaskedPaths").is_null())
+    prepare.masked_paths.assign(kMaskedPaths.begin(), kMaskedPaths.end());
+  if (host.at("ReadonlyPaths").is_null())
+    prepare.read_only_paths.assign(kReadOnlyPaths.begin(), kReadOnlyPaths.end());
+  return prepare;
+}
+
+/// Docker's own variables first, then the container's, which win.
+std::vector<std::string> environment_of(const Container& container) {
+  std::vector<std::string> standard{std::string(kDefaultPath),
+                                    "HOSTNAME=" + hostname_of(container)};
+  if (container.settings.tty()) standard.push_back("TERM=xterm");
+  const std::vector<std::string> own = container.settings.strings("Env");
+  std::erase_if(standard, [&](const std::string& variable) {
+    const std::string key = variable.substr(0, variable.find('=') + 1);
+    return std::any_of(own.begin(), own.end(),
+                       [&](const std::string& other) { return other.starts_with(key); });
+  });
+  standard.insert(standard.end(), own.begin(), own.end());
+  return standard;
+}
+
+bool no_new_privileges(const json& host) {
+  const std::vector<std::string> options = strings(host, "SecurityOpt");
+  return std::any_of(options.begin(), options.end(), [](const std::string& option) {
+    return option.starts_with("no-new-privileges") && !option.ends_with("false");
+  });
+}
+
+Result<StartProcess> process_of(const Container& container) {
+  const json& host = container.settings.host_config;
+  const auto capabilities =
+      capabilities_for(strings(host, "CapAdd"), strings(host, "CapDrop"), flag(host, "Privileged"));
+  if (!capabilities) return capabilities.error();
+  StartProcess process;
+  process.container = 1;
+  process.process = kMainProcess;
+  process.argv = container.settings.command_line();
+  process.env = environment_of(container);
+  const std::string& directory = container.settings.text("WorkingDir");
+  process.cwd = directory.empty() ? "/" : directory;
+  process.user = container.settings.text("User");
+  process.additional_groups = strings(host, "GroupAdd");
+  process.tty = container.settings.tty();
+  if (process.tty) {
+    process.rows = host.at("ConsoleSize").at(0).get<std::uint16_t>();
+    process.columns = host.at("ConsoleSize").at(1).get<std::uint16_t>();
+  }
+  process.open_stdin = container.settings.open_stdin();
+  process.capabilities = *capabilities;
+  process.no_new_privileges = no_new_privileges(host);
+  process.use_init = flag(host, "Init");
+  process.oom_score_adj =
+      static_cast<std::int32_t>(std::clamp<std::int64_t>(number(host, "OomScoreAdj"), -1000, 1000));
+  for (const json& limit : host.at("Ulimits")) {
+    const auto value = [&](const char* key) {
+      return static_cast<std::uint64_t>(limit.value(key, std::int64_t{0}));  // -1: unlimited
+    };
+    process.rlimits.push_back({.name = limit.at("Name").get<std::string>(),
+                               .soft = value("Soft"),
+                               .hard = value("Hard")});
+  }
+  return process;
+}
+
+}  // namespace
+
+std::string hostname_of(const Container& container) {
+  const std::string& asked = container.settings.text("Hostname");
+  return asked.empty() ? container.short_id() : asked;
+}
+
+std::string hosts_file_of(const Container& container, const std::optional<Endpoint>& endpoint) {
+  std::string hosts =
+      "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
+      "ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+  for (const std::string& extra : strings(container.settings.host_config, "ExtraHosts")) {
+    const std::size_t split = extra.find_first_of(":=");
+    if (split == std::string::npos) continue;
+    std::string address = extra.substr(split + 1);
+    if (address == "host-gateway") address = endpoint ? endpoint->gateway : "127.0.0.1";
+    hosts += address + "\t" + extra.substr(0, split) + "\n";
+  }
+  if (!endpoint) return hosts;
+  const std::string name = hostname_of(container);
+  const std::string& domain = container.settings.text("Domainname");
+  hosts +=
+      endpoint->address + "\t" + (domain.empty() ? "" : name + "." + domain + " ") + name + "\n";
+  return hosts;
+}
+
+Result<std::uint64_t> disk_bytes_of(const Settings& settings) {
+  const json& options = settings.host_config.at("StorageOpt");
+  if (options.is_null() || !options.contains("size")) return std::uint64_t{0};
+  std::string text = options.at("size").get<std::string>();
+  const Error bad{Code::kInvalidArgument, "invalid size: '" + text.substr(0, 32) + "'"};
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::uint64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || value == 0) return bad;
+  std::string unit = text.substr(static_cast<std::size_t>(parsed.ptr - text.data()));
+  if (unit.ends_with('b')) unit.pop_back();
+  if (unit.ends_with('i')) unit.pop_back();
+  constexpr std::string_view kUnits = "kmgt";
+  const std::size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;
+  if (unit.size() > 1 || (!unit.empty() && power == 0)) return bad;
+  constexpr std::uint64_t kMost = std::uint64_t{4} << 40;
+  if (value > kMost >> (10 * power)) return bad;
+  constexpr std::uint64_t kStep = 1 << 20;
+  return ((value << (10 * power)) + kStep - 1) / kStep * kStep;
+}
+
+Result<MachineSpec> machine_spec_for(const Container& container, StartContext context) {
+  auto process = process_of(container);
+  if (!process) return std::move(process).error();
+  const json& host = container.settings.host_config;
+  MachineSpec spec;
+  spec.id = container.id;
+  spec.shape = shape_for(positive(host, "Memory"), number(host, "NanoCpus"), context.default_shape);
+  spec.layers = container.layers;
+  spec.disk = container.disk();
+  spec.machine_id = random_id().substr(0, 32);
+  spec.container = container_of(container, context);
+  spec.network = std::move(context.endpoint);
+  spec.process = *std::move(process);
+  spec.sink = container.output;
+  return spec;
+}
+
+StartRefusal explain_refusal(const protocol::Failure& failure, const std::string& argv0) {
+  const std::string prefix =
+      "failed to create task for container: unable to start container process: ";
+  const std::string quoted = "exec: \"" + argv0 + "\": ";
+  switch (failure.kind) {
+    case protocol::FailureKind::kExecutableNotFound:
+      if (argv0.find('/') == std::string::npos)
+        return {prefix + quoted + "executable file not found in $PATH", 127};
+      return {prefix + quoted + "stat " + argv0 + ": no such file or directory", 127};
+    case protocol::FailureKind::kNotExecutable:
+      if (failure.error_number == EISDIR) return {prefix + quoted + "is a directory", 126};
+      if (failure.error_number == ENOEXEC) return {prefix + quoted + "exec format error", 126};
+      return {prefix + quoted + "permission denied", 126};
+    case protocol::FailureKind::kNoSuchUser:
+      return {failure.message.substr(0, kMaxGuestText), 126};
+    default:
+      break;
+  }
+  std::string message = prefix + failure.stage.substr(0, kMaxGuestText) + ": " +
+                        failure.message.substr(0, kMaxGuestText);
+  if (failure.error_number != 0)
+    message += std::string(" (") + std::strerror(failure.error_number) + ")";
+  return {std::move(message), 128};
+}
+
+}  // namespace engine

@@ -1,0 +1,38 @@
+// From a container's settings to what its machine and its first process need.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "api/engine/container.h"
+#include "api/engine/machines/machine.h"
+
+namespace engine {
+
+/// What is decided at start, not at create.
+struct StartContext {
+  std::optional<Endpoint> endpoint;
+  std::string resolv_conf;
+  launch::Shape default_shape;
+};
+
+/// Errors: kInvalidArgument for a value that only shows itself here (capabilities, sizes).
+base::Result<MachineSpec> machine_spec_for(const Container& container, StartContext context);
+
+/// The hostname: as asked for, else the short ID.
+std::string hostname_of(const Container& container);
+
+/// Docker's /etc/hosts for the container.
+std::string hosts_file_of(const Container& container, const std::optional<Endpoint>& endpoint);
+
+/// The size of the writable disk: --storage-opt size, 0 for the default.
+base::Result<std::uint64_t> disk_bytes_of(const Settings& settings);
+
+/// What a refused process means to Docker's client: the error text, and the container's exit code.
+struct StartRefusal {
+  std::string message;
+  int exit_code = 128;
+};
+StartRefusal explain_refusal(const protocol::Failure& failure, const std::string& argv0);
+
+}  // namespace engine

@@ -1,0 +1,81 @@
+// OutputHub: a process's output, on its way to the log and to every attached client.
+//
+// One per container (and one per exec). Threads: the io_context thread. Memory: each attachment
+// holds at most kQueueLimit bytes beyond one write; a full one makes write() wait, which slows the
+// process down, all the way into the guest.
+// Lifetime: shared by the machine, the container and its attachments.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "api/async/net.h"
+#include "api/async/notifier.h"
+#include "api/engine/json_log.h"
+#include "api/engine/machines/machine.h"
+
+namespace engine {
+
+struct OutputChunk {
+  protocol::Stream stream = protocol::Stream::kStdout;
+  std::shared_ptr<const std::vector<std::byte>> bytes;
+};
+
+class OutputHub;
+
+/// One client's view of the output from the moment it attached. Destroying it detaches.
+class Attachment {
+ public:
+  ~Attachment();
+
+  /// The next piece; nullopt when the process has ended and everything was delivered.
+  net::awaitable<std::optional<OutputChunk>> next();
+
+ private:
+  friend class OutputHub;
+  Attachment(std::shared_ptr<OutputHub> hub, bool want_stdout, bool want_stderr);
+
+  std::shared_ptr<OutputHub> hub_;
+  bool want_stdout_;
+  bool want_stderr_;
+  bool ended_ = false;
+  std::size_t queued_bytes_ = 0;
+  std::deque<OutputChunk> queue_;
+  async::Notifier changed_;
+};
+
+class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputHub> {
+ public:
+  static constexpr std::size_t kQueueLimit = 256u << 10;
+
+  /// `log_path` empty: nothing is logged.
+  OutputHub(net::any_io_executor executor, std::filesystem::path log_path);
+
+  net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override;
+
+  std::unique_ptr<Attachment> attach(bool want_stdout, bool want_stderr);
+
+  /// The process has ended: unfinished lines are logged, attachments end after what they hold.
+  void finish();
+
+  /// Completes when something was logged, or at finish(): for those who follow the log.
+  net::awaitable<void> wait_logged() { co_await logged_.wait(); }
+
+ private:
+  friend class Attachment;
+  bool has_room() const;
+  void log(protocol::Stream stream, std::span<const std::byte> bytes);
+
+  net::any_io_executor executor_;
+  std::optional<JsonLogWriter> log_;
+  bool log_failed_ = false;
+  std::set<Attachment*> attachments_;
+  async::Notifier room_;
+  async::Notifier logged_;
+};
+
+}  // namespace engine

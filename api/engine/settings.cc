@@ -1,0 +1,316 @@
+#include "api/engine/settings.h"
+
+#include <algorithm>
+#include <csignal>
+#include <set>
+
+#include "api/engine/settings_checks.h"
+#include "api/engine/settings_fields.h"
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using nlohmann::json;
+
+namespace {
+
+bool same_letters(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
+    return std::tolower(x) == std::tolower(y);
+  });
+}
+
+const Field* find_field(std::span<const Field> fields, std::string_view name) {
+  // Go's decoder, and so Docker, takes names without regard to case.
+  const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& field) {
+    return same_letters(field.name, name);
+  });
+  return found == fields.end() ? nullptr : &*found;
+}
+
+/// null, false, 0, "", [], {}, or containers of nothing else: what an unset field looks like.
+bool says_nothing(const json& value) {
+  switch (value.type()) {
+    case json::value_t::null:
+      return true;
+    case json::value_t::boolean:
+      return !value.get<bool>();
+    case json::value_t::number_integer:
+    case json::value_t::number_unsigned:
+    case json::value_t::number_float:
+      return value == 0;
+    case json::value_t::string:
+      return value.get_ref<const std::string&>().empty();
+    case json::value_t::array:
+    case json::value_t::object:
+      return std::all_of(value.begin(), value.end(), says_nothing);
+    default:
+      return false;
+  }
+}
+
+bool is_strings(const json& value) {
+  return value.is_array() &&
+         std::all_of(value.begin(), value.end(), [](const json& item) { return item.is_string(); });
+}
+
+/// A string without NUL: it will become part of an argument, an environment, or a path.
+bool has_nul(const json& value) {
+  if (value.is_string()) return value.get_ref<const std::string&>().find('\0') != std::string::npos;
+  return value.is_structured() && std::any_of(value.begin(), value.end(), has_nul);
+}
+
+bool is_integer(const json& value) {
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<std::uint64_t>() <= INT64_MAX);
+}
+
+bool has_type(const json& value, FieldType type) {
+  switch (type) {
+    case FieldType::kBool:
+      return value.is_boolean();
+    case FieldType::kInteger:
+      return is_integer(value);
+    case FieldType::kString:
+      return value.is_string();
+    case FieldType::kStrings:
+      return is_strings(value);
+    case FieldType::kCommand:
+      return value.is_string() || is_strings(value);
+    case FieldType::kStringMap:
+      return value.is_object() && std::all_of(value.begin(), value.end(),
+                                              [](const json& item) { return item.is_string(); });
+    case FieldType::kSet:
+    case FieldType::kObject:
+      return value.is_object();
+    case FieldType::kArray:
+      return value.is_array();
+  }
+  return false;
+}
+
+std::string_view name_of(FieldType type) {
+  switch (type) {
+    case FieldType::kBool:
+      return "a boolean";
+    case FieldType::kInteger:
+      return "an integer";
+    case FieldType::kString:
+      return "a string";
+    case FieldType::kStrings:
+      return "an array of strings";
+    case FieldType::kCommand:
+      return "a string or an array of strings";
+    case FieldType::kStringMap:
+      return "an object of strings";
+    case FieldType::kSet:
+    case FieldType::kObject:
+      return "an object";
+    case FieldType::kArray:
+      return "an array";
+  }
+  return "";
+}
+
+Result<void> take_field(const Field& field, const json& value, json& into,
+                        const std::string& where) {
+  if (value.is_null()) return {};
+  const std::string name = where + std::string(field.name);
+  if (!has_type(value, field.type))
+    return Error{Code::kInvalidArgument,
+                 "invalid JSON: " + name + " must be " + std::string(name_of(field.type))};
+  if (has_nul(value))
+    return Error{Code::kInvalidArgument, "invalid JSON: " + name + " contains a NUL character"};
+  const json standard = json::parse(field.default_json);
+  const bool asks = value.is_structured() ? !value.empty() : !says_nothing(value);
+  if (field.support == Support::kRefused && asks && value != standard)
+    return Error{Code::kNotSupported, name + " is not supported: " + std::string(field.note)};
+  const bool keeps_default = field.type == FieldType::kString && says_nothing(value);
+  if (keeps_default) return {};
+  json& target = into[std::string(field.name)];
+  target = field.type == FieldType::kCommand && value.is_string() ? json::array({value}) : value;
+  return {};
+}
+
+json defaults_of(std::span<const Field> fields) {
+  json result = json::object();
+  for (const Field& field : fields)
+    result[std::string(field.name)] = json::parse(field.default_json);
+  return result;
+}
+
+Result<void> refuse_unknown(const std::string& name, const json& value) {
+  if (says_nothing(value)) return {};
+  return Error{Code::kNotSupported, "the field " + name.substr(0, 64) + " is not supported"};
+}
+
+Result<void> take_host_config(const json& body, json& into) {
+  if (body.is_null()) return {};
+  if (!body.is_object())
+    return Error{Code::kInvalidArgument, "invalid JSON: HostConfig must be an object"};
+  for (const auto& [name, value] : body.items()) {
+    const Field* field = find_field(host_config_fields(), name);
+    if (field == nullptr) {
+      RETURN_IF_ERROR(refuse_unknown("HostConfig." + name, value));
+      continue;
+    }
+    RETURN_IF_ERROR(take_field(*field, value, into, "HostConfig."));
+  }
+  return {};
+}
+
+/// NetworkingConfig.EndpointsConfig: the networks this host has take no settings of their own.
+Result<void> check_networking(const json& value) {
+  if (value.is_null()) return {};
+  if (!value.is_object())
+    return Error{Code::kInvalidArgument, "invalid JSON: NetworkingConfig must be an object"};
+  for (const auto& [name, endpoints] : value.items()) {
+    if (endpoints.is_null()) continue;
+    if (!same_letters(name, "EndpointsConfig") || !endpoints.is_object())
+      return Error{Code::kInvalidArgument, "invalid JSON: NetworkingConfig." + name.substr(0, 64)};
+    for (const auto& [network, endpoint] : endpoints.items()) {
+      if (!says_nothing(endpoint))
+        return Error{Code::kNotSupported, "settings of the endpoint on network " +
+                                              network.substr(0, 64) + " are not supported yet"};
+    }
+  }
+  return {};
+}
+
+/// Names that client libraries put into the body although they belong into the query.
+bool is_client_noise(std::string_view name) {
+  return name == "name" || name == "platform" || name == "_query" || name == "_body";
+}
+
+}  // namespace
+
+const std::string& Settings::text(const char* field) const {
+  return config.at(field).get_ref<const std::string&>();
+}
+
+bool Settings::flag(const char* field) const { return config.at(field).get<bool>(); }
+
+std::vector<std::string> Settings::strings(const char* field) const {
+  const json& value = config.at(field);
+  return value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
+}
+
+std::string Settings::network_mode() const {
+  const std::string mode = host_config.at("NetworkMode").get<std::string>();
+  if (flag("NetworkDisabled")) return "none";
+  return mode == "default" ? "bridge" : mode;
+}
+
+int Settings::stop_signal() const {
+  const auto number = parse_signal(text("StopSignal"));
+  return number ? *number : SIGTERM;
+}
+
+std::chrono::seconds Settings::stop_timeout() const {
+  const json& value = config.at("StopTimeout");
+  return std::chrono::seconds(value.is_null() ? 10 : value.get<std::int64_t>());
+}
+
+RestartPolicy Settings::restart_policy() const {
+  const json& value = host_config.at("RestartPolicy");
+  const std::string name = value.value("Name", "");
+  RestartPolicy policy{.kind = RestartPolicy::Kind::kNo,
+                       .maximum_retries = value.value("MaximumRetryCount", std::int64_t{0})};
+  if (name == "always") policy.kind = RestartPolicy::Kind::kAlways;
+  if (name == "unless-stopped") policy.kind = RestartPolicy::Kind::kUnlessStopped;
+  if (name == "on-failure") policy.kind = RestartPolicy::Kind::kOnFailure;
+  return policy;
+}
+
+std::string Settings::log_driver() const {
+  return host_config.at("LogConfig").value("Type", "json-file");
+}
+
+bool Settings::logs() const { return log_driver() != "none"; }
+
+std::vector<std::string> Settings::command_line() const {
+  std::vector<std::string> all = strings("Entrypoint");
+  for (std::string& word : strings("Cmd")) all.push_back(std::move(word));
+  return all;
+}
+
+Result<Settings> parse_settings(const json& body) {
+  if (!body.is_object())
+    return Error{Code::kInvalidArgument, "invalid JSON: the request must be an object"};
+  Settings settings{.config = defaults_of(config_fields()),
+                    .host_config = defaults_of(host_config_fields())};
+  for (const auto& [name, value] : body.items()) {
+    if (same_letters(name, "HostConfig")) {
+      RETURN_IF_ERROR(take_host_config(value, settings.host_config));
+    } else if (same_letters(name, "NetworkingConfig")) {
+      RETURN_IF_ERROR(check_networking(value));
+    } else if (const Field* field = find_field(config_fields(), name)) {
+      RETURN_IF_ERROR(take_field(*field, value, settings.config, ""));
+    } else if (!is_client_noise(name)) {
+      RETURN_IF_ERROR(refuse_unknown(name, value));
+    }
+  }
+  RETURN_IF_ERROR(check_settings(settings));
+  if (settings.log_driver().empty()) settings.host_config["LogConfig"]["Type"] = "json-file";
+  if (settings.host_config["RestartPolicy"].value("Name", "").empty())
+    settings.host_config["RestartPolicy"] = {{"Name", "no"}, {"MaximumRetryCount", 0}};
+  return settings;
+}
+
+namespace {
+
+std::string key_of(const std::string& variable) { return variable.substr(0, variable.find('=')); }
+
+/// The image's variables, replaced by the client's of the same name. A client's "NAME" without a
+/// value takes the variable away.
+void merge_env(json& env, const std::vector<std::string>& image) {
+  const auto own = env.get<std::vector<std::string>>();
+  std::set<std::string> taken;
+  for (const std::string& variable : own) taken.insert(key_of(variable));
+  json merged = json::array();
+  for (const std::string& variable : own)
+    if (variable.find('=') != std::string::npos) merged.push_back(variable);
+  for (const std::string& variable : image)
+    if (!taken.contains(key_of(variable))) merged.push_back(variable);
+  env = std::move(merged);
+}
+
+void default_text(json& field, const std::string& value) {
+  if (field.get_ref<const std::string&>().empty()) field = value;
+}
+
+void merge_set(json& field, const std::set<std::string>& names) {
+  if (names.empty()) return;
+  if (field.is_null()) field = json::object();
+  for (const std::string& name : names) field.emplace(name, json::object());
+}
+
+}  // namespace
+
+Result<void> apply_image_defaults(Settings& settings, const images::ContainerDefaults& image) {
+  json& config = settings.config;
+  if (settings.strings("Entrypoint").empty()) {
+    if (settings.strings("Cmd").empty() && !image.cmd.empty()) config["Cmd"] = image.cmd;
+    if (config["Entrypoint"].is_null() && !image.entrypoint.empty())
+      config["Entrypoint"] = image.entrypoint;
+  }
+  if (settings.strings("Entrypoint") == std::vector<std::string>{""})
+    config["Entrypoint"] = nullptr;
+  if (settings.command_line().empty()) return Error{Code::kInvalidArgument, "no command specified"};
+
+  merge_env(config["Env"], image.env);
+  default_text(config["User"], image.user);
+  default_text(config["WorkingDir"], image.working_dir);
+  default_text(config["StopSignal"], image.stop_signal);
+  if (config["StopTimeout"].is_null() && image.stop_timeout_seconds)
+    config["StopTimeout"] = *image.stop_timeout_seconds;
+  merge_set(config["ExposedPorts"], image.exposed_ports);
+  merge_set(config["Volumes"], image.volumes);
+  for (const auto& [key, value] : image.labels) config["Labels"].emplace(key, value);
+  if (config["Shell"].is_null() && !image.shell.empty()) config["Shell"] = image.shell;
+  return check_settings(settings);
+}
+
+}  // namespace engine

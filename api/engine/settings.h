@@ -1,0 +1,61 @@
+// Settings: what a container is asked to be. The normalised form of a create request: every field
+// present, of its type, its values checked.
+//
+// It is kept as JSON in Docker's own shape, because that is what inspect shows and what the
+// database stores; typed questions are answered by the functions below.
+// Trust: the request comes from the client, the image's defaults from whoever made the image.
+// Errors: kInvalidArgument for a wrong value, kNotSupported for one this host does not honour; the
+// messages are sentences for the client.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "images/store/image_config.h"
+#include "vmm/base/result.h"
+
+namespace engine {
+
+struct RestartPolicy {
+  enum class Kind { kNo, kAlways, kUnlessStopped, kOnFailure } kind = Kind::kNo;
+  std::int64_t maximum_retries = 0;  // for kOnFailure; 0 = no limit
+};
+
+struct Settings {
+  nlohmann::json config;       // every field of config_fields()
+  nlohmann::json host_config;  // every field of host_config_fields()
+
+  const std::string& text(const char* field) const;  // of config
+  bool flag(const char* field) const;
+  std::vector<std::string> strings(const char* field) const;
+
+  std::string image() const { return text("Image"); }
+  bool tty() const { return flag("Tty"); }
+  bool open_stdin() const { return flag("OpenStdin"); }
+  bool stdin_once() const { return flag("StdinOnce"); }
+  bool auto_remove() const { return host_config.at("AutoRemove").get<bool>(); }
+  std::string network_mode() const;           // "bridge" or "none"
+  int stop_signal() const;                    // of StopSignal; SIGTERM
+  std::chrono::seconds stop_timeout() const;  // default 10 s; negative: wait for ever
+  RestartPolicy restart_policy() const;
+  bool logs() const;  // LogConfig.Type is not "none"
+  std::string log_driver() const;
+  /// Entrypoint followed by Cmd.
+  std::vector<std::string> command_line() const;
+};
+
+/// Checks a create request (`body`) and fills in defaults. The image's are not in it yet.
+base::Result<Settings> parse_settings(const nlohmann::json& body);
+
+/// Adds what `image` gives by default; kInvalidArgument if there is nothing to run then.
+base::Result<void> apply_image_defaults(Settings& settings, const images::ContainerDefaults& image);
+
+/// "SIGTERM", "TERM", "15", "RTMIN+3" -> number.
+base::Result<int> parse_signal(std::string_view text);
+
+}  // namespace engine

@@ -1,0 +1,159 @@
+#include "api/engine/settings_fields.h"
+
+#include <array>
+
+namespace engine {
+
+namespace {
+
+using enum FieldType;
+using enum Support;
+
+constexpr auto kConfigFields = std::to_array<Field>({
+    {"Hostname", kString, R"("")", kHonoured, "default: the short ID"},
+    {"Domainname", kString, R"("")", kHonoured, ""},
+    {"User", kString, R"("")", kHonoured, ""},
+    {"AttachStdin", kBool, "false", kInformation, "what the client will attach"},
+    {"AttachStdout", kBool, "false", kInformation, "what the client will attach"},
+    {"AttachStderr", kBool, "false", kInformation, "what the client will attach"},
+    {"ExposedPorts", kSet, "null", kInformation, "documents ports; publishing is PortBindings"},
+    {"Tty", kBool, "false", kHonoured, ""},
+    {"OpenStdin", kBool, "false", kHonoured, ""},
+    {"StdinOnce", kBool, "false", kHonoured, ""},
+    {"Env", kStrings, "[]", kHonoured, ""},
+    {"Cmd", kCommand, "null", kHonoured, ""},
+    {"Healthcheck", kObject, "null", kChecked,
+     "only disabling (Test: NONE); an image's check is not run yet"},
+    {"ArgsEscaped", kBool, "false", kInformation, "Windows only"},
+    {"Image", kString, R"("")", kHonoured, ""},
+    {"Volumes", kSet, "null", kRefused,
+     "no volumes yet; a VOLUME of an image is a directory of the writable layer"},
+    {"WorkingDir", kString, R"("")", kHonoured, "created when missing"},
+    {"Entrypoint", kCommand, "null", kHonoured, ""},
+    {"NetworkDisabled", kBool, "false", kHonoured, "as network none"},
+    {"MacAddress", kString, R"("")", kRefused, "the MAC is derived from the address"},
+    {"OnBuild", kStrings, "null", kInformation, "for builds"},
+    {"Labels", kStringMap, "{}", kInformation, "shown, and filtered by"},
+    {"StopSignal", kString, R"("")", kHonoured, ""},
+    {"StopTimeout", kInteger, "null", kHonoured, ""},
+    {"Shell", kStrings, "null", kInformation, "for builds"},
+});
+
+constexpr auto kHostConfigFields = std::to_array<Field>({
+    {"Binds", kStrings, "null", kRefused, "no bind mounts or volumes yet"},
+    {"ContainerIDFile", kString, R"("")", kInformation, "written by the client"},
+    {"LogConfig", kObject, R"({"Type":"json-file","Config":{}})", kChecked,
+     "Type json-file or none, without options"},
+    {"NetworkMode", kString, R"("default")", kChecked, "default, bridge, none"},
+    {"PortBindings", kObject, "{}", kRefused, "no published ports yet"},
+    {"RestartPolicy", kObject, R"({"Name":"no","MaximumRetryCount":0})", kHonoured, ""},
+    {"AutoRemove", kBool, "false", kHonoured, ""},
+    {"VolumeDriver", kString, R"("")", kRefused, "no volumes yet"},
+    {"VolumesFrom", kStrings, "null", kRefused, "no volumes yet"},
+    {"ConsoleSize", kArray, "[0,0]", kHonoured, "the terminal's first rows and columns"},
+    {"Annotations", kStringMap, "null", kInformation, "shown again"},
+    {"CapAdd", kStrings, "null", kHonoured, ""},
+    {"CapDrop", kStrings, "null", kHonoured, ""},
+    {"CgroupnsMode", kString, R"("private")", kChecked, "private"},
+    {"Dns", kStrings, "[]", kHonoured, ""},
+    {"DnsOptions", kStrings, "[]", kHonoured, ""},
+    {"DnsSearch", kStrings, "[]", kHonoured, ""},
+    {"ExtraHosts", kStrings, "null", kHonoured, "host-gateway is the bridge's address"},
+    {"GroupAdd", kStrings, "null", kHonoured, ""},
+    {"IpcMode", kString, R"("private")", kChecked, "private, shareable"},
+    {"Cgroup", kString, R"("")", kRefused, "containers do not share cgroups"},
+    {"Links", kStrings, "null", kRefused, "no links yet"},
+    {"OomScoreAdj", kInteger, "0", kHonoured, "inside the guest"},
+    {"PidMode", kString, R"("")", kRefused, "no shared PID namespaces yet"},
+    {"Privileged", kBool, "false", kHonoured, "everything inside the guest, nothing of the host"},
+    {"PublishAllPorts", kBool, "false", kRefused, "no published ports yet"},
+    {"ReadonlyRootfs", kBool, "false", kHonoured, ""},
+    {"SecurityOpt", kStrings, "null", kChecked,
+     "no-new-privileges, seccomp=unconfined, apparmor=unconfined, label=disable"},
+    {"StorageOpt", kStringMap, "null", kChecked, "size"},
+    {"Tmpfs", kStringMap, "null", kHonoured, ""},
+    {"UTSMode", kString, R"("")", kRefused, "the host's UTS namespace is not shared"},
+    {"UsernsMode", kString, R"("")", kChecked, "host (no remapping: the machine isolates)"},
+    {"ShmSize", kInteger, "67108864", kHonoured, ""},
+    {"Sysctls", kStringMap, "null", kHonoured, ""},
+    {"Runtime", kString, R"("containervm")", kChecked, "containervm, or runc as its other name"},
+    {"Isolation", kString, R"("")", kChecked, "default"},
+    {"CpuShares", kInteger, "0", kHonoured, ""},
+    {"Memory", kInteger, "0", kHonoured, ""},
+    {"NanoCpus", kInteger, "0", kHonoured, ""},
+    {"CgroupParent", kString, R"("")", kRefused, "containers have no cgroup on the host"},
+    {"BlkioWeight", kInteger, "0", kRefused, "no block I/O limits yet"},
+    {"BlkioWeightDevice", kArray, "[]", kRefused, "no block I/O limits yet"},
+    {"BlkioDeviceReadBps", kArray, "[]", kRefused, "no block I/O limits yet"},
+    {"BlkioDeviceWriteBps", kArray, "[]", kRefused, "no block I/O limits yet"},
+    {"BlkioDeviceReadIOps", kArray, "[]", kRefused, "no block I/O limits yet"},
+    {"BlkioDeviceWriteIOps", kArray, "[]", kRefused, "no block I/O limits yet"},
+    {"CpuPeriod", kInteger, "0", kHonoured, ""},
+    {"CpuQuota", kInteger, "0", kHonoured, ""},
+    {"CpuRealtimePeriod", kInteger, "0", kRefused, "no realtime scheduling in the guest"},
+    {"CpuRealtimeRuntime", kInteger, "0", kRefused, "no realtime scheduling in the guest"},
+    {"CpusetCpus", kString, R"("")", kHonoured, "CPUs of the guest"},
+    {"CpusetMems", kString, R"("")", kChecked, "0: a guest has one memory node"},
+    {"Devices", kArray, "[]", kRefused, "no devices of the host in the guest"},
+    {"DeviceCgroupRules", kStrings, "null", kRefused, "no devices of the host in the guest"},
+    {"DeviceRequests", kArray, "null", kRefused, "no devices of the host in the guest"},
+    {"MemoryReservation", kInteger, "0", kHonoured, ""},
+    {"MemorySwap", kInteger, "0", kHonoured, "the guest has no swap space"},
+    {"MemorySwappiness", kInteger, "null", kChecked,
+     "-1 (the default): cgroup v2 has no such knob"},
+    {"OomKillDisable", kBool, "null", kRefused, "cgroup v2 cannot disable the OOM killer"},
+    {"PidsLimit", kInteger, "null", kHonoured, ""},
+    {"Ulimits", kArray, "null", kHonoured, ""},
+    {"CpuCount", kInteger, "0", kRefused, "Windows only"},
+    {"CpuPercent", kInteger, "0", kRefused, "Windows only"},
+    {"IOMaximumIOps", kInteger, "0", kRefused, "Windows only"},
+    {"IOMaximumBandwidth", kInteger, "0", kRefused, "Windows only"},
+    {"KernelMemory", kInteger, "0", kRefused, "removed from the kernel"},
+    {"KernelMemoryTCP", kInteger, "0", kRefused, "cgroup v2 has no such limit"},
+    {"Mounts", kArray, "null", kChecked, "Type tmpfs"},
+    {"MaskedPaths", kStrings, "null", kHonoured, "default: Docker's list"},
+    {"ReadonlyPaths", kStrings, "null", kHonoured, "default: Docker's list"},
+    {"Init", kBool, "null", kHonoured, ""},
+});
+
+std::string_view word_for(Support support) {
+  switch (support) {
+    case kHonoured:
+      return "honoured";
+    case kInformation:
+      return "kept";
+    case kChecked:
+      return "some values";
+    case kRefused:
+      return "refused";
+  }
+  return "";
+}
+
+void append_rows(std::string& out, std::string_view title, std::span<const Field> fields) {
+  out += "\n## " + std::string(title) + "\n\n| field | support | note |\n|---|---|---|\n";
+  for (const Field& field : fields) {
+    out += "| " + std::string(field.name) + " | " + std::string(word_for(field.support)) + " | ";
+    out += std::string(field.note) + " |\n";
+  }
+}
+
+}  // namespace
+
+std::span<const Field> config_fields() { return kConfigFields; }
+std::span<const Field> host_config_fields() { return kHostConfigFields; }
+
+std::string fields_as_markdown() {
+  std::string out =
+      "# Fields of a create request\n\n"
+      "Written from the table in `api/engine/settings_fields.cc`; a test compares the two.\n"
+      "*honoured*: does what Docker documents. *kept*: shown again, asks nothing of the host.\n"
+      "*some values*: the note says which; others are refused. *refused*: anything but the "
+      "default\n"
+      "is an error that says so. A field that is not listed is refused too.\n";
+  append_rows(out, "Config", kConfigFields);
+  append_rows(out, "HostConfig", kHostConfigFields);
+  return out;
+}
+
+}  // namespace engine
