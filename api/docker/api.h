@@ -1,0 +1,40 @@
+// The Docker Engine API: which handler answers which path. One add_*_routes() per group of the API.
+//
+// Threads: the io_context thread. What Api refers to outlives the Router.
+// Spec: Docker Engine API 1.51 (1.24 and up are answered in the same shapes).
+#pragma once
+
+#include <string>
+
+#include "api/async/blocking_pool.h"
+#include "api/engine/containers.h"
+#include "api/engine/events.h"
+#include "api/http/router.h"
+#include "images/store/store.h"
+
+namespace docker {
+
+inline constexpr std::string_view kProductVersion = "0.1.0";
+
+struct Api {
+  engine::Containers& containers;
+  engine::Events& events;
+  images::Store& images;
+  async::BlockingPool& pool;
+  std::string state_directory;  // shown as DockerRootDir
+};
+
+/// _ping, version, info, events, system/df, auth.
+void add_system_routes(http::Router& router, Api& api);
+/// containers/...: create, list, inspect and every change of state.
+void add_container_routes(http::Router& router, Api& api);
+/// containers/{id}/attach, logs, wait: long answers and hijacked connections.
+void add_stream_routes(http::Router& router, Api& api);
+/// networks, volumes, swarm, plugins, and what this host does not do: answered so that clients
+/// cope.
+void add_minimal_routes(http::Router& router, Api& api);
+
+/// Complete header lines for every response.
+std::string fixed_headers();
+
+}  // namespace docker

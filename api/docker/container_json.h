@@ -1,0 +1,26 @@
+// The JSON shapes of containers: GET /containers/{id}/json and the rows of GET /containers/json.
+#pragma once
+
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "api/engine/containers.h"
+
+namespace docker {
+
+/// `sizes`: with SizeRw and SizeRootFs.
+nlohmann::json inspect_json(const engine::Containers& containers,
+                            const engine::Container& container, bool sizes);
+nlohmann::json summary_json(const engine::Containers& containers,
+                            const engine::Container& container, bool sizes);
+
+/// "Up 5 minutes", "Exited (0) 2 hours ago".
+std::string status_text(const engine::ContainerState& state, engine::TimeNs now);
+
+/// Docker's rough durations: "About a minute".
+std::string human_duration(engine::TimeNs duration);
+
+std::map<std::string, std::string> labels_of(const engine::Container& container);
+
+}  // namespace docker

@@ -1,0 +1,343 @@
+// _ping, version, info, events, system/df, auth.
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "api/docker/api.h"
+#include "api/docker/container_json.h"
+#include "api/docker/filters.h"
+
+namespace docker {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using http::Exchange;
+using http::Request;
+using http::Response;
+using http::Status;
+using nlohmann::json;
+using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
+
+namespace {
+
+std::string kernel_release() {
+  utsname names{};
+  return ::uname(&names) == 0 ? names.release : "";
+}
+
+std::string host_name() {
+  utsname names{};
+  return ::uname(&names) == 0 ? names.nodename : "";
+}
+
+// GET and HEAD /_ping
+net::awaitable<Response> ping(Request) {
+  Response response = http::text(Status::kOk, "OK");
+  response.headers.add("Builder-Version", "1");
+  response.headers.add("Swarm", "inactive");
+  response.headers.add("Cache-Control", "no-cache, no-store, must-revalidate");
+  response.headers.add("Pragma", "no-cache");
+  co_return response;
+}
+
+// GET /version
+net::awaitable<Response> version(Request) {
+  const std::string newest = http::to_string(http::kMaxApiVersion);
+  const std::string oldest = http::to_string(http::kMinApiVersion);
+  const std::string architecture(images::host_architecture());
+  const json details{{"ApiVersion", newest},
+                     {"Arch", architecture},
+                     {"BuildTime", ""},
+                     {"Experimental", "false"},
+                     {"GitCommit", ""},
+                     {"GoVersion", ""},
+                     {"KernelVersion", kernel_release()},
+                     {"MinAPIVersion", oldest},
+                     {"Os", "linux"}};
+  const json answer{
+      {"Platform", {{"Name", "containerVM"}}},
+      {"Components",
+       json::array({{{"Name", "Engine"}, {"Version", kProductVersion}, {"Details", details}}})},
+      {"Version", kProductVersion},
+      {"ApiVersion", newest},
+      {"MinAPIVersion", oldest},
+      {"GitCommit", ""},
+      {"GoVersion", ""},
+      {"Os", "linux"},
+      {"Arch", architecture},
+      {"KernelVersion", kernel_release()},
+      {"BuildTime", ""}};
+  co_return http::json(Status::kOk, answer);
+}
+
+json container_counts(const Api& api) {
+  int running = 0;
+  int paused = 0;
+  int stopped = 0;
+  for (const auto& container : api.containers.list()) {
+    if (container->state.status == engine::Status::kPaused) {
+      ++paused;
+    } else {
+      ++(container->state.running() ? running : stopped);
+    }
+  }
+  return {{"Containers", running + paused + stopped},
+          {"ContainersRunning", running},
+          {"ContainersPaused", paused},
+          {"ContainersStopped", stopped}};
+}
+
+/// What does not change while the daemon runs.
+json host_facts(const Api& api) {
+  struct sysinfo memory {};
+  ::sysinfo(&memory);
+  return {{"ID", api.containers.parts().host_id},
+          {"Driver", "erofs"},
+          {"DriverStatus", json::array()},
+          {"Plugins",
+           {{"Volume", json::array()},
+            {"Network", json::array({"bridge", "null"})},
+            {"Authorization", nullptr},
+            {"Log", json::array({"json-file", "none"})}}},
+          {"MemoryLimit", true},
+          {"SwapLimit", true},
+          {"CpuCfsPeriod", true},
+          {"CpuCfsQuota", true},
+          {"CPUShares", true},
+          {"CPUSet", true},
+          {"PidsLimit", true},
+          {"IPv4Forwarding", true},
+          {"Debug", false},
+          {"OomKillDisable", false},
+          {"NFd", 0},
+          {"NGoroutines", 0},
+          {"LoggingDriver", "json-file"},
+          {"CgroupDriver", "cgroupfs"},
+          {"CgroupVersion", "2"},
+          {"NEventsListener", 0},
+          {"KernelVersion", kernel_release()},
+          {"OperatingSystem", "containerVM"},
+          {"OSVersion", std::string(kProductVersion)},
+          {"OSType", "linux"},
+          {"Architecture", "x86_64"},
+          {"IndexServerAddress", ""},
+          {"RegistryConfig", nullptr},
+          {"NCPU", ::sysconf(_SC_NPROCESSORS_ONLN)},
+          {"MemTotal", static_cast<std::int64_t>(memory.totalram) * memory.mem_unit},
+          {"GenericResources", nullptr},
+          {"DockerRootDir", api.state_directory},
+          {"HttpProxy", ""},
+          {"HttpsProxy", ""},
+          {"NoProxy", ""},
+          {"Name", host_name()},
+          {"Labels", json::array()},
+          {"ExperimentalBuild", false},
+          {"ServerVersion", std::string(kProductVersion)},
+          {"Runtimes", {{"containervm", {{"path", "containervm-vmm"}}}}},
+          {"DefaultRuntime", "containervm"},
+          {"Swarm",
+           {{"NodeID", ""},
+            {"NodeAddr", ""},
+            {"LocalNodeState", "inactive"},
+            {"ControlAvailable", false},
+            {"Error", ""},
+            {"RemoteManagers", nullptr}}},
+          {"LiveRestoreEnabled", false},
+          {"Isolation", ""},
+          {"InitBinary", "guest-init"},
+          {"SecurityOptions", json::array()},
+          {"Warnings", nullptr}};
+}
+
+// GET /info
+net::awaitable<Response> info(Api& api, Request) {
+  const auto images = co_await api.pool.run<Result<std::vector<images::ImageSummary>>>(
+      [&store = api.images] { return store.list(images::ListFilter{}); });
+  if (!images) co_return http::error_response(images.error());
+  json answer = host_facts(api);
+  answer.update(container_counts(api));
+  answer["Images"] = images->size();
+  answer["SystemTime"] = engine::format_time(engine::now_ns());
+  co_return http::json(Status::kOk, answer);
+}
+
+// POST /auth
+net::awaitable<Response> auth(Request) {
+  co_return http::error_response(Status::kNotImplemented,
+                                 "logging in to registries is not supported yet");
+}
+
+// GET /system/df
+net::awaitable<Response> disk_usage(Api& api, Request) {
+  const auto usage = co_await api.pool.run<Result<images::DiskUsage>>(
+      [&store = api.images] { return store.disk_usage(); });
+  if (!usage) co_return http::error_response(usage.error());
+  json images = json::array();
+  for (const images::ImageSummary& image : usage->images)
+    images.push_back({{"Id", image.id},
+                      {"ParentId", image.parent},
+                      {"RepoTags", image.repo_tags},
+                      {"RepoDigests", image.repo_digests},
+                      {"Created", image.created_seconds},
+                      {"Size", image.size},
+                      {"SharedSize", 0},
+                      {"Labels", image.labels},
+                      {"Containers", image.containers}});
+  json rows = json::array();
+  for (const auto& container : api.containers.list())
+    rows.push_back(summary_json(api.containers, *container, true));
+  const json answer{{"LayersSize", usage->layers_bytes},
+                    {"Images", images},
+                    {"Containers", rows},
+                    {"Volumes", json::array()},
+                    {"BuildCache", json::array()},
+                    {"BuilderSize", 0}};
+  co_return http::json(Status::kOk, answer);
+}
+
+// --- events ---------------------------------------------------------------------------------
+
+std::string attribute(const engine::Event& event, const char* name) {
+  const auto found = event.attributes.find(name);
+  return found == event.attributes.end() ? "" : found->second;
+}
+
+json event_json(const engine::Event& event) {
+  json value{{"Type", event.type},
+             {"Action", event.action},
+             {"Actor", {{"ID", event.actor}, {"Attributes", event.attributes}}},
+             {"scope", "local"},
+             {"time", event.time / 1'000'000'000},
+             {"timeNano", event.time}};
+  if (event.type == "container" || event.type == "image") {
+    value["status"] = event.action;
+    value["id"] = event.actor;
+    if (event.type == "container") value["from"] = attribute(event, "image");
+  }
+  return value;
+}
+
+bool names_actor(const engine::Event& event, const std::string& wanted) {
+  return event.actor == wanted || (wanted.size() >= 2 && event.actor.starts_with(wanted)) ||
+         attribute(event, "name") == wanted;
+}
+
+bool event_matches(const Filters& filters, const engine::Event& event) {
+  const auto of_type = [&](const char* type) {
+    return [&event, type](const std::string& wanted) {
+      return event.type == type && names_actor(event, wanted);
+    };
+  };
+  // "exec_create: sh" matches the filter "exec_create".
+  const std::string action = event.action.substr(0, event.action.find(':'));
+  return filters.any("type", [&](const auto& v) { return event.type == v; }) &&
+         filters.any("event", [&](const auto& v) { return event.action == v || action == v; }) &&
+         filters.any("container",
+                     [&](const auto& v) {
+                       return of_type("container")(v) || attribute(event, "container") == v;
+                     }) &&
+         filters.any("image",
+                     [&](const auto& v) {
+                       const std::string image = attribute(event, "image");
+                       return of_type("image")(v) || image == v ||
+                              image.substr(0, image.find(':')) == v;
+                     }) &&
+         filters.any("network", of_type("network")) && filters.any("volume", of_type("volume")) &&
+         filters.any("daemon", of_type("daemon")) &&
+         filters.any("scope", [](const auto& v) { return v == "local"; }) &&
+         filters.labels_match(event.attributes);
+}
+
+struct EventQuery {
+  engine::TimeNs since = 0;
+  engine::TimeNs until = 0;  // 0: for ever
+  Filters filters;
+};
+
+Result<EventQuery> parse_event_query(const Request& request) {
+  auto filters =
+      Filters::parse(request.query.get("filters"),
+                     {"config", "container", "daemon", "event", "image", "label", "network", "node",
+                      "plugin", "scope", "secret", "service", "type", "volume"});
+  if (!filters) return std::move(filters).error();
+  const auto since = engine::parse_time(request.query.get_or("since", ""));
+  if (!since) return since.error();
+  const auto until = engine::parse_time(request.query.get_or("until", ""));
+  if (!until) return until.error();
+  if (*since != 0 && *until != 0 && *since > *until)
+    return Error{Code::kInvalidArgument, "`since` time cannot be after `until` time"};
+  return EventQuery{.since = *since, .until = *until, .filters = *std::move(filters)};
+}
+
+net::awaitable<bool> write_event(Exchange& exchange, const EventQuery& query,
+                                 const engine::Event& event) {
+  if (!event_matches(query.filters, event)) co_return true;
+  const std::string line = http::dump_json(event_json(event)) + "\n";
+  const auto written = co_await exchange.write(std::string_view(line));
+  co_return written.has_value();
+}
+
+// GET /events
+net::awaitable<void> events(Api& api, Exchange& exchange) {
+  const auto query = parse_event_query(exchange.request());
+  if (!query) {
+    co_await exchange.respond(http::error_response(query.error()));
+    co_return;
+  }
+  engine::Events::Cursor cursor = api.events.now();
+  std::vector<engine::Event> past;
+  if (query->since != 0 || query->until != 0)
+    past = api.events.since(query->since, query->until, cursor);
+  Response head{.content_type = "application/json"};
+  const auto begun = co_await exchange.begin_stream(std::move(head));
+  if (!begun) co_return;
+  if (query->since != 0) {
+    for (const engine::Event& event : past) {
+      const bool alive = co_await write_event(exchange, *query, event);
+      if (!alive) co_return;
+    }
+  }
+  const net::any_io_executor executor = co_await net::this_coro::executor;
+  for (;;) {
+    while (auto event = api.events.next(cursor)) {
+      if (query->until != 0 && event->time > query->until) co_return;
+      const bool alive = co_await write_event(exchange, *query, *event);
+      if (!alive) co_return;
+    }
+    if (query->until == 0) {
+      co_await api.events.wait();
+      continue;
+    }
+    const engine::TimeNs left = query->until - engine::now_ns();
+    if (left <= 0) co_return;
+    net::steady_timer until(executor, std::chrono::nanoseconds(left));
+    co_await (api.events.wait() || until.async_wait(async::kTuple));
+  }
+}
+
+}  // namespace
+
+std::string fixed_headers() {
+  return "Api-Version: " + http::to_string(http::kMaxApiVersion) +
+         "\r\nDocker-Experimental: false\r\nOstype: linux\r\nServer: containerVM/" +
+         std::string(kProductVersion) + " (linux)\r\n";
+}
+
+void add_system_routes(http::Router& router, Api& api) {
+  router.add("GET", "/_ping", ping);
+  router.add("HEAD", "/_ping", ping);
+  router.add("GET", "/version", version);
+  router.add("GET", "/info", std::bind_front(info, std::ref(api)));
+  router.add("POST", "/auth", auth);
+  router.add("GET", "/system/df", std::bind_front(disk_usage, std::ref(api)));
+  router.add_stream("GET", "/events", std::bind_front(events, std::ref(api)));
+}
+
+}  // namespace docker

@@ -1,0 +1,28 @@
+// The daemon with fake machines and images, so that the stock client can be tried without KVM. Not
+// a product: it is built with the tests and installed nowhere.
+#include <filesystem>
+#include <iostream>
+
+#include "api/fakes/fake_image_store.h"
+#include "api/fakes/fake_machine_host.h"
+#include "api/program/daemon.h"
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: fake_containervmd STATE\n";
+    return 2;
+  }
+  const std::filesystem::path state = std::filesystem::absolute(argv[1]);
+  program::DaemonConfig config{.state = state, .socket = state / "docker.sock"};
+  config.open_images = []() -> base::Result<std::unique_ptr<images::Store>> {
+    return std::unique_ptr<images::Store>(std::make_unique<fakes::FakeImageStore>());
+  };
+  config.open_machines =
+      [](boost::asio::io_context& io) -> base::Result<std::unique_ptr<engine::MachineHost>> {
+    return std::unique_ptr<engine::MachineHost>(
+        std::make_unique<fakes::FakeMachineHost>(io.get_executor()));
+  };
+  const auto result = program::run_daemon(config);
+  if (!result) std::cerr << result.error().message << "\n";
+  return result ? 0 : 1;
+}

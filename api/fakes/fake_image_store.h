@@ -1,0 +1,76 @@
+// FakeImageStore: knows one image, "busybox", without any file. For tests of the API.
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "images/store/store.h"
+
+namespace fakes {
+
+class FakeImageStore final : public images::Store {
+ public:
+  static constexpr const char* kImageId =
+      "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+  base::Result<images::Image> resolve(std::string_view name) override {
+    if (name != "busybox" && name != "busybox:latest" && name != kImageId)
+      return base::Error{base::Code::kNotFound, "No such image: " + std::string(name)};
+    images::Image image;
+    image.id = kImageId;
+    image.config.defaults.cmd = {"true"};
+    image.config.defaults.env = {"PATH=/bin", "COLOUR=blue"};
+    image.config.defaults.labels = {{"vendor", "debian"}};
+    image.repo_tags = {"busybox:latest"};
+    return image;
+  }
+  base::Result<images::Image> hold(std::string_view holder, std::string_view) override {
+    holders_.emplace(holder);
+    return resolve("busybox");
+  }
+  base::Result<std::vector<images::LayerFile>> held_layers(std::string_view) override {
+    return std::vector<images::LayerFile>();
+  }
+  base::Result<void> release(std::string_view holder) override {
+    holders_.erase(std::string(holder));
+    return {};
+  }
+  base::Result<void> retain_only(const std::set<std::string>&) override { return {}; }
+  base::Result<std::vector<images::ImageSummary>> list(const images::ListFilter&) override {
+    images::ImageSummary summary;
+    summary.id = kImageId;
+    summary.repo_tags = {"busybox:latest"};
+    return std::vector<images::ImageSummary>{summary};
+  }
+  base::Result<images::DiskUsage> disk_usage() override { return images::DiskUsage{}; }
+
+  base::Result<std::vector<images::LoadedImage>> load(images::ByteSource&,
+                                                      const images::LoadObserver&) override {
+    return refused();
+  }
+  base::Result<images::LoadedImage> import(images::ByteSource&,
+                                           const images::ImportOptions&) override {
+    return refused();
+  }
+  base::Result<void> save(const std::vector<std::string>&, images::ByteSink&) override {
+    return refused();
+  }
+  base::Result<std::string> tag(std::string_view, std::string_view) override { return refused(); }
+  base::Result<std::vector<images::RemovedItem>> remove(std::string_view,
+                                                        const images::RemoveOptions&) override {
+    return refused();
+  }
+  base::Result<images::PruneReport> prune(const images::PruneOptions&) override {
+    return refused();
+  }
+
+  std::size_t holders() const { return holders_.size(); }
+
+ private:
+  static base::Error refused() {
+    return base::Error{base::Code::kNotSupported, "not part of this test"};
+  }
+  std::set<std::string, std::less<>> holders_;
+};
+
+}  // namespace fakes

@@ -1,0 +1,241 @@
+#include "api/fakes/fake_machine_host.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <csignal>
+#include <fstream>
+
+#include "api/async/notifier.h"
+
+namespace fakes {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using engine::ProcessId;
+using protocol::ExitStatus;
+using protocol::Stream;
+
+namespace {
+
+/// The commands this guest knows:
+///   true, false · exit N · echo WORD... · err WORD... (to stderr) · cat (until end of input)
+///   sleep (until a signal) · stubborn (until SIGKILL) · spew N (N bytes) · size (the terminal's)
+class FakeMachine final : public engine::Machine, public std::enable_shared_from_this<FakeMachine> {
+ public:
+  FakeMachine(net::any_io_executor executor, std::string id)
+      : executor_(executor), id_(std::move(id)), changed_(executor) {}
+
+  const std::string& id() const override { return id_; }
+
+  net::awaitable<Result<engine::ProcessStart>> start_process(
+      protocol::StartProcess process, std::shared_ptr<engine::OutputSink> sink) override {
+    engine::ProcessStart started{.pid = 100, .refusal = refusal_of(process.argv.at(0))};
+    if (started.refusal) co_return started;
+    processes_[process.process] = Process{};
+    net::co_spawn(executor_, run(shared_from_this(), std::move(process), std::move(sink)),
+                  net::detached);
+    co_return started;
+  }
+
+  net::awaitable<Result<ExitStatus>> wait_exit(ProcessId process) override {
+    const auto self = shared_from_this();
+    while (!processes_.at(process).exit && !stopped_) co_await changed_.wait();
+    if (processes_.at(process).exit) co_return *processes_.at(process).exit;
+    co_return Error{Code::kUnavailable, "the machine has ended"};
+  }
+  void forget_process(ProcessId process) override { processes_.erase(process); }
+
+  net::awaitable<Result<void>> write_stdin(ProcessId process,
+                                           std::vector<std::byte> bytes) override {
+    Process& target = processes_.at(process);
+    if (target.exit) co_return Error{Code::kUnavailable, "the process has ended"};
+    target.input.insert(target.input.end(), bytes.begin(), bytes.end());
+    changed_.notify_all();
+    co_return Result<void>();
+  }
+  void close_stdin(ProcessId process) override {
+    processes_.at(process).input_closed = true;
+    changed_.notify_all();
+  }
+
+  net::awaitable<Result<void>> signal(ProcessId process, int number) override {
+    Process& target = processes_.at(process);
+    if (target.exit) co_return Error{Code::kNotFound, "no such process"};
+    target.signal = number;
+    changed_.notify_all();
+    co_return Result<void>();
+  }
+  net::awaitable<Result<void>> resize(ProcessId, std::uint16_t, std::uint16_t) override {
+    co_return Result<void>();
+  }
+
+  net::awaitable<void> shutdown(std::chrono::milliseconds) override {
+    end(engine::EndReason::kGuestShutdown);
+    co_return;
+  }
+  void kill() override { end(engine::EndReason::kRequested); }
+  net::awaitable<engine::MachineEnd> wait_stopped() override {
+    const auto self = shared_from_this();
+    while (!stopped_) co_await changed_.wait();
+    co_return engine::MachineEnd{.reason = *stopped_, .message = "ended", .console_tail = {}};
+  }
+  pid_t monitor_pid() const override { return 4242; }
+
+ private:
+  struct Process {
+    std::vector<std::byte> input;
+    bool input_closed = false;
+    int signal = 0;
+    std::optional<ExitStatus> exit;
+  };
+
+  static std::optional<protocol::Failure> refusal_of(const std::string& command) {
+    protocol::Failure failure;
+    failure.stage = "execve";
+    failure.message = "cannot execute";
+    if (command == "no-such-command" || command == "/no/such/file") {
+      failure.kind = protocol::FailureKind::kExecutableNotFound;
+      failure.error_number = ENOENT;
+    } else if (command == "/etc/passwd") {
+      failure.kind = protocol::FailureKind::kNotExecutable;
+      failure.error_number = EACCES;
+    } else {
+      return std::nullopt;
+    }
+    return failure;
+  }
+
+  static net::awaitable<void> run(std::shared_ptr<FakeMachine> self, protocol::StartProcess process,
+                                  std::shared_ptr<engine::OutputSink> sink) {
+    const int code = co_await self->execute(process, sink);
+    Process& state = self->processes_[process.process];
+    const bool signaled = code < 0;
+    state.exit = ExitStatus{.signaled = signaled, .code = signaled ? -code : code};
+    self->changed_.notify_all();
+  }
+
+  /// Exit code, or minus the signal's number.
+  net::awaitable<int> execute(protocol::StartProcess process,
+                              std::shared_ptr<engine::OutputSink> sink) {
+    const std::string command = process.argv.at(0);
+    Process& state = processes_[process.process];
+    if (command == "false") co_return 1;
+    if (command == "exit") co_return std::stoi(process.argv.at(1));
+    if (command == "echo" || command == "err") {
+      std::string line;
+      for (std::size_t i = 1; i < process.argv.size(); ++i)
+        line += (i > 1 ? " " : "") + process.argv[i];
+      line += "\n";
+      co_await sink->write(command == "err" ? Stream::kStderr : Stream::kStdout,
+                           std::as_bytes(std::span(line)));
+    }
+    if (command == "spew") {
+      const std::vector<std::byte> piece(32768, std::byte{'x'});
+      for (std::size_t left = std::stoul(process.argv.at(1)); left > 0;) {
+        const std::size_t size = std::min(left, piece.size());
+        co_await sink->write(Stream::kStdout, std::span(piece).first(size));
+        left -= size;
+      }
+    }
+    if (command == "size") {
+      const std::string line =
+          std::to_string(process.rows) + " " + std::to_string(process.columns) + "\n";
+      co_await sink->write(Stream::kStdout, std::as_bytes(std::span(line)));
+    }
+    while (command == "cat" && !state.signal && !stopped_) {
+      if (!state.input.empty()) {
+        const std::vector<std::byte> bytes = std::exchange(state.input, {});
+        co_await sink->write(Stream::kStdout, bytes);
+        continue;
+      }
+      if (state.input_closed) break;
+      co_await changed_.wait();
+    }
+    while ((command == "sleep" && !state.signal && !stopped_) ||
+           (command == "stubborn" && state.signal != SIGKILL && !stopped_))
+      co_await changed_.wait();
+    if (stopped_) co_return -SIGKILL;
+    co_return -state.signal;
+  }
+
+  void end(engine::EndReason reason) {
+    if (!stopped_) stopped_ = reason;
+    changed_.notify_all();
+  }
+
+  net::any_io_executor executor_;
+  std::string id_;
+  async::Notifier changed_;
+  std::map<ProcessId, Process> processes_;
+  std::optional<engine::EndReason> stopped_;
+};
+
+net::awaitable<void> release_at_end(std::shared_ptr<engine::Machine> machine, FakeMachineHost& host,
+                                    engine::Endpoint endpoint) {
+  co_await machine->wait_stopped();
+  host.release(endpoint);
+}
+
+}  // namespace
+
+net::awaitable<Result<engine::StartedMachine>> FakeMachineHost::start(engine::MachineSpec spec) {
+  last_spec_ = spec;
+  if (next_failure_) {
+    if (spec.network) release(*spec.network);
+    co_return *std::exchange(next_failure_, std::nullopt);
+  }
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id);
+  auto first = co_await machine->start_process(spec.process, spec.sink);
+  if (!first) co_return std::move(first).error();
+  engine::StartedMachine started{.machine = machine, .first = *std::move(first)};
+  if (spec.network) {
+    if (started.first.refusal) {
+      release(*spec.network);
+    } else {
+      net::co_spawn(executor_, release_at_end(machine, *this, *spec.network), net::detached);
+    }
+  }
+  if (started.first.refusal) started.machine = nullptr;
+  co_return started;
+}
+
+net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(engine::AdoptSpec) {
+  co_return Error{Code::kNotFound, "the machine did not survive"};
+}
+
+engine::NetworkInfo FakeMachineHost::default_network() const {
+  return {.name = "bridge", .bridge = "fake0", .subnet = "172.17.0.0/16", .gateway = "172.17.0.1"};
+}
+
+net::awaitable<Result<engine::Endpoint>> FakeMachineHost::connect(std::string network) {
+  if (network != "bridge") co_return Error{Code::kNotFound, "no such network"};
+  int number = 2;
+  while (in_use_.contains(number)) ++number;
+  in_use_[number] = true;
+  engine::Endpoint endpoint;
+  endpoint.network = network;
+  endpoint.tap = "fake" + std::to_string(number);
+  endpoint.mac = {2, 0x42, 172, 17, 0, static_cast<std::uint8_t>(number)};
+  endpoint.address = "172.17.0." + std::to_string(number);
+  endpoint.prefix_length = 16;
+  endpoint.gateway = "172.17.0.1";
+  co_return endpoint;
+}
+
+void FakeMachineHost::release(const engine::Endpoint& endpoint) { in_use_.erase(endpoint.mac[5]); }
+
+std::string FakeMachineHost::resolv_conf(std::vector<std::string> servers, std::vector<std::string>,
+                                         std::vector<std::string>) const {
+  std::string text;
+  for (const std::string& server : servers) text += "nameserver " + server + "\n";
+  return text;
+}
+
+net::awaitable<Result<void>> FakeMachineHost::create(std::filesystem::path path, std::uint64_t) {
+  if (!std::ofstream(path)) co_return Error{Code::kInternal, "cannot create the disk"};
+  co_return Result<void>();
+}
+
+}  // namespace fakes

@@ -1,0 +1,55 @@
+// FakeMachineHost: machines without virtual machines, for tests of the API. The "guest" knows a few
+// commands (fake_machine_host.cc lists them); disks are empty files, addresses are counted up.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "api/async/net.h"
+#include "api/engine/machines/machine_host.h"
+
+namespace fakes {
+
+class FakeMachineHost final : public engine::MachineHost,
+                              public engine::Machines,
+                              public engine::Networks,
+                              public engine::Disks {
+ public:
+  explicit FakeMachineHost(net::any_io_executor executor) : executor_(executor) {}
+
+  engine::Machines& machines() override { return *this; }
+  engine::Networks& networks() override { return *this; }
+  engine::Disks& disks() override { return *this; }
+  net::awaitable<void> close() override { co_return; }
+
+  net::awaitable<base::Result<engine::StartedMachine>> start(engine::MachineSpec spec) override;
+  net::awaitable<base::Result<std::shared_ptr<engine::Machine>>> adopt(
+      engine::AdoptSpec spec) override;
+  std::vector<std::string> left_over() const override { return {}; }
+  net::awaitable<void> remove_left_over() override { co_return; }
+
+  engine::NetworkInfo default_network() const override;
+  net::awaitable<base::Result<engine::Endpoint>> connect(std::string network) override;
+  void release(const engine::Endpoint& endpoint) override;
+  base::Result<void> resume(const engine::Endpoint&) override { return {}; }
+  std::string resolv_conf(std::vector<std::string> servers, std::vector<std::string> search,
+                          std::vector<std::string> options) const override;
+
+  net::awaitable<base::Result<void>> create(std::filesystem::path path,
+                                            std::uint64_t bytes) override;
+
+  /// The spec of the last start(), for tests that look at it.
+  const engine::MachineSpec& last_spec() const { return last_spec_; }
+  std::size_t endpoints_in_use() const { return in_use_.size(); }
+  void fail_next_start(base::Error error) { next_failure_ = std::move(error); }
+
+ private:
+  net::any_io_executor executor_;
+  engine::MachineSpec last_spec_;
+  std::map<int, bool> in_use_;
+  std::optional<base::Error> next_failure_;
+};
+
+}  // namespace fakes

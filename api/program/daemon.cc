@@ -1,0 +1,169 @@
+#include "api/program/daemon.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <fstream>
+
+#include "api/async/blocking_pool.h"
+#include "api/docker/api.h"
+#include "api/engine/containers.h"
+#include "api/engine/identifiers.h"
+#include "api/http/server.h"
+
+namespace program {
+
+using base::Code;
+using base::Error;
+using base::Result;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::size_t kBlockingThreads = 4;
+
+/// Held as long as this process lives: one daemon per state directory.
+Result<base::UniqueFd> lock_state(const fs::path& state) {
+  std::error_code error;
+  fs::create_directories(state / "containers", error);
+  if (error) return Error{Code::kInternal, "make " + state.string() + ": " + error.message()};
+  const fs::path path = state / "containervmd.lock";
+  base::UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock) return base::errno_error("open " + path.string());
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+    return Error{Code::kAlreadyExists, "another containervmd uses " + state.string() +
+                                           "; stop it, or choose another --state"};
+  return lock;
+}
+
+/// The same 64 digits after every restart.
+Result<std::string> host_id(const fs::path& state) {
+  const fs::path path = state / "host-id";
+  std::string id;
+  if (std::ifstream file(path); file && std::getline(file, id) && id.size() == 64) return id;
+  id = engine::random_id();
+  std::ofstream file(path);
+  file << id << "\n";
+  file.flush();
+  if (!file) return Error{Code::kInternal, "write " + path.string()};
+  return id;
+}
+
+/// Everything that lives as long as the daemon. Members are destroyed from the last to the first.
+struct Parts {
+  net::io_context io{1};
+  base::UniqueFd lock;
+  std::unique_ptr<engine::Database> database;
+  std::unique_ptr<engine::Events> events;
+  std::unique_ptr<images::Store> images;
+  std::unique_ptr<engine::MachineHost> machines;
+  async::BlockingPool pool{kBlockingThreads};
+  std::unique_ptr<engine::Containers> containers;
+  std::unique_ptr<docker::Api> api;
+  http::Router router;
+  std::unique_ptr<http::Server> server;
+};
+
+Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
+  auto lock = lock_state(config.state);
+  if (!lock) return std::move(lock).error();
+  parts.lock = *std::move(lock);
+  auto id = host_id(config.state);
+  if (!id) return std::move(id).error();
+  auto database = engine::Database::open(config.state / "containers.db");
+  if (!database) return std::move(database).error();
+  parts.database = *std::move(database);
+  parts.events = std::make_unique<engine::Events>(parts.io.get_executor(), *parts.database);
+  RETURN_IF_ERROR(parts.events->load());
+  auto images = config.open_images();
+  if (!images) return base::annotate(std::move(images), "image store");
+  parts.images = *std::move(images);
+  auto machines = config.open_machines(parts.io);
+  if (!machines) return base::annotate(std::move(machines), "machines");
+  parts.machines = *std::move(machines);
+
+  parts.containers = std::make_unique<engine::Containers>(
+      engine::EngineParts{.executor = parts.io.get_executor(),
+                          .database = *parts.database,
+                          .events = *parts.events,
+                          .pool = parts.pool,
+                          .images = *parts.images,
+                          .machines = parts.machines->machines(),
+                          .networks = parts.machines->networks(),
+                          .disks = parts.machines->disks(),
+                          .directory = config.state / "containers",
+                          .default_shape = config.default_shape,
+                          .host_id = *std::move(id)});
+  parts.api = std::make_unique<docker::Api>(docker::Api{
+      *parts.containers, *parts.events, *parts.images, parts.pool, config.state.string()});
+  docker::add_system_routes(parts.router, *parts.api);
+  docker::add_container_routes(parts.router, *parts.api);
+  docker::add_stream_routes(parts.router, *parts.api);
+  docker::add_minimal_routes(parts.router, *parts.api);
+  parts.server = std::make_unique<http::Server>(
+      parts.io.get_executor(), parts.router,
+      http::Server::Options{.max_connections = 1024, .fixed_headers = docker::fixed_headers()});
+  return {};
+}
+
+net::awaitable<Result<void>> start_serving(Parts& parts, const fs::path& socket) {
+  auto recovered = co_await parts.containers->recover();
+  if (!recovered) co_return std::move(recovered).error();
+  auto listener = http::listen_unix(socket);
+  if (!listener) co_return std::move(listener).error();
+  auto started = parts.server->start(*std::move(listener));
+  if (!started) co_return std::move(started).error();
+  spdlog::info("listening on {}", socket.string());
+  co_return Result<void>();
+}
+
+net::awaitable<void> stop_everything(Parts& parts, const fs::path& socket) {
+  spdlog::info("stopping");
+  ::unlink(socket.c_str());
+  co_await parts.server->stop();
+  co_await parts.containers->shut_down();
+  parts.events->flush();
+  co_await parts.machines->close();
+}
+
+net::awaitable<void> serve(Parts& parts, const fs::path& socket, Result<void>& result) {
+  net::signal_set signals(parts.io, SIGTERM, SIGINT);
+  result = co_await start_serving(parts, socket);
+  if (result) {
+    co_await signals.async_wait(async::kTuple);
+    // The second signal ends the process as it does by default.
+    signals.clear();
+    co_await stop_everything(parts, socket);
+  } else {
+    co_await parts.machines->close();
+  }
+  parts.io.stop();
+}
+
+}  // namespace
+
+Result<void> run_daemon(DaemonConfig config) {
+  std::signal(SIGPIPE, SIG_IGN);
+  ::umask(077);
+  Parts parts;
+  RETURN_IF_ERROR(open_parts(parts, config));
+  Result<void> result;
+  net::co_spawn(parts.io, serve(parts, config.socket, result),
+                [&](const std::exception_ptr& failure) {
+                  if (failure) std::rethrow_exception(failure);
+                });
+  try {
+    parts.io.run();
+  } catch (const std::exception& error) {
+    return Error{Code::kInternal, error.what()};
+  }
+  return result;
+}
+
+}  // namespace program

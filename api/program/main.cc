@@ -1,0 +1,39 @@
+// containervmd: the Docker Engine API on virtual machines.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "api/program/daemon.h"
+#include "api/program/options.h"
+
+int main(int argc, char** argv) {
+  const program::ParsedOptions parsed = program::parse_options(argc, argv);
+  if (!parsed.options) return parsed.exit_code;
+  const program::Options& options = *parsed.options;
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("containervmd"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+  spdlog::set_level(spdlog::level::from_str(options.log_level));
+
+  program::DaemonConfig config{.state = options.state, .socket = options.socket};
+  config.open_images = [&] {
+    return images::Store::open({.root = (options.state / "images").string(),
+                                .tenant = "default",
+                                .layer_tool = options.layer_tool.string(),
+                                .limits = {}});
+  };
+  config.open_machines = [&](boost::asio::io_context& io) {
+    return engine::MachineHost::open(io, {.state = options.state,
+                                          .kernel = options.kernel,
+                                          .initramfs = options.initramfs,
+                                          .monitor = options.monitor,
+                                          .tenant = "default",
+                                          .default_shape = config.default_shape,
+                                          .pool = options.pool,
+                                          .networking = options.networking,
+                                          .bridge = {},
+                                          .subnet = {}});
+  };
+  const auto result = program::run_daemon(config);
+  if (result) return 0;
+  spdlog::error("{}", result.error().message);
+  return 1;
+}

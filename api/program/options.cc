@@ -1,0 +1,50 @@
+#include "api/program/options.h"
+
+#include <CLI/CLI.hpp>
+
+namespace program {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Where the build, or an installation, puts containervm-layer.
+fs::path find_layer_tool() {
+  std::error_code error;
+  const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
+  const fs::path beside = here / "containervm-layer";
+  if (fs::exists(beside, error)) return beside;
+  return here.parent_path() / "images" / "containervm-layer";
+}
+
+}  // namespace
+
+ParsedOptions parse_options(int argc, const char* const* argv) {
+  Options options;
+  CLI::App app{"containervmd: the Docker API, every container in a virtual machine of its own"};
+  app.add_option("--state", options.state, "directory of everything kept")->required();
+  app.add_option("--socket", options.socket, "unix socket of the API (default: STATE/docker.sock)");
+  app.add_option("--kernel", options.kernel, "guest kernel, an uncompressed vmlinux")->required();
+  app.add_option("--init", options.initramfs, "guest-init.cpio")->required();
+  app.add_option("--vmm", options.monitor, "the containervm-vmm program")->required();
+  app.add_option("--layer-tool", options.layer_tool, "the containervm-layer program");
+  app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  app.add_option("--pool", options.pool, "clones restored in advance")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  app.add_flag("!--no-network", options.networking, "make no bridge: only --network none works");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return {.options = std::nullopt, .exit_code = app.exit(error)};
+  }
+  options.state = fs::absolute(options.state).lexically_normal();
+  if (options.socket.empty()) options.socket = options.state / "docker.sock";
+  options.socket = fs::absolute(options.socket).lexically_normal();
+  if (options.layer_tool.empty()) options.layer_tool = find_layer_tool();
+  return {.options = std::move(options), .exit_code = 0};
+}
+
+}  // namespace program

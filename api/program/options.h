@@ -1,0 +1,31 @@
+// The command line of containervmd.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "vmm/base/result.h"
+
+namespace program {
+
+struct Options {
+  std::filesystem::path state;       // absolute
+  std::filesystem::path socket;      // absolute; default: <state>/docker.sock
+  std::filesystem::path kernel;      // uncompressed vmlinux
+  std::filesystem::path initramfs;   // guest-init.cpio
+  std::filesystem::path monitor;     // containervm-vmm
+  std::filesystem::path layer_tool;  // containervm-layer; default: beside this program
+  std::string log_level = "info";
+  std::size_t pool = 2;  // clones kept ready
+  bool networking = true;
+};
+
+/// Options to run with, or the exit code to end with at once (--help, a wrong flag; said already).
+struct ParsedOptions {
+  std::optional<Options> options;
+  int exit_code = 0;
+};
+ParsedOptions parse_options(int argc, const char* const* argv);
+
+}  // namespace program
