@@ -26,7 +26,8 @@ class BlockingPool {
   BlockingPool(const BlockingPool&) = delete;
   BlockingPool& operator=(const BlockingPool&) = delete;
 
-  /// Runs `call()` on a pool thread and returns its result to the caller's executor.
+  /// Runs `call()` on a pool thread and returns its result to the caller's executor. Give the
+  /// callable a name first: gcc 12 destroys a lambda written into the co_await twice.
   template <typename T>
   net::awaitable<T> run(std::function<T()> call) {
     // Asio wants to default-construct what a coroutine returns, which a Result cannot be.

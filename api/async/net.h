@@ -3,7 +3,8 @@
 // Threading: one io_context thread runs every coroutine and owns all state; BlockingPool takes what
 // blocks. Coroutines take parameters by value (or references to what outlives them), and none is a
 // capturing lambda. gcc 12 miscompiles `co_await` inside the condition of an if in a do-while loop
-// and aggregates built inside a co_await's arguments: give the result (or the argument) a name.
+// and temporaries with captures or members built inside a co_await's arguments (it destroys them
+// twice): give the result, or the argument, a name.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

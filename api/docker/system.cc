@@ -158,8 +158,9 @@ json host_facts(const Api& api) {
 
 // GET /info
 net::awaitable<Response> info(Api& api, Request) {
-  const auto images = co_await api.pool.run<Result<std::vector<images::ImageSummary>>>(
-      [&store = api.images] { return store.list(images::ListFilter{}); });
+  const std::function<Result<std::vector<images::ImageSummary>>()> list_images =
+      [&store = api.images] { return store.list(images::ListFilter{}); };
+  const auto images = co_await api.pool.run(list_images);
   if (!images) co_return http::error_response(images.error());
   json answer = host_facts(api);
   answer.update(container_counts(api));
@@ -176,8 +177,10 @@ net::awaitable<Response> auth(Request) {
 
 // GET /system/df
 net::awaitable<Response> disk_usage(Api& api, Request) {
-  const auto usage = co_await api.pool.run<Result<images::DiskUsage>>(
-      [&store = api.images] { return store.disk_usage(); });
+  const std::function<Result<images::DiskUsage>()> measure = [&store = api.images] {
+    return store.disk_usage();
+  };
+  const auto usage = co_await api.pool.run(measure);
   if (!usage) co_return http::error_response(usage.error());
   json images = json::array();
   for (const images::ImageSummary& image : usage->images)

@@ -81,9 +81,10 @@ net::awaitable<Result<void>> Containers::make_files(ContainerPtr container) {
   auto created = co_await parts_.disks.create(container->disk(), *bytes);
   if (!created) co_return base::annotate(std::move(created), "writable layer");
   // From here on the image's layers stay until this container is removed.
-  auto held = co_await parts_.pool.run<Result<images::Image>>([&store = parts_.images, container] {
+  const std::function<Result<images::Image>()> hold = [&store = parts_.images, container] {
     return store.hold(container->id, container->image_id);
-  });
+  };
+  auto held = co_await parts_.pool.run(hold);
   if (!held) co_return std::move(held).error();
   for (const images::LayerFile& layer : held->layers)
     container->layers.push_back(LayerFile{.path = layer.path, .bytes = layer.bytes});
@@ -91,13 +92,13 @@ net::awaitable<Result<void>> Containers::make_files(ContainerPtr container) {
 }
 
 net::awaitable<void> Containers::drop_files(ContainerPtr container) {
-  const auto released =
-      co_await parts_.pool.run<Result<void>>([&store = parts_.images, container]() -> Result<void> {
-        std::error_code error;
-        std::filesystem::remove_all(container->directory, error);
-        if (error) spdlog::error("remove {}: {}", container->directory.string(), error.message());
-        return store.release(container->id);
-      });
+  const std::function<Result<void>()> drop = [&store = parts_.images, container]() -> Result<void> {
+    std::error_code error;
+    std::filesystem::remove_all(container->directory, error);
+    if (error) spdlog::error("remove {}: {}", container->directory.string(), error.message());
+    return store.release(container->id);
+  };
+  const auto released = co_await parts_.pool.run(drop);
   if (!released) spdlog::error("release image: {}", released.error().message);
 }
 
@@ -119,8 +120,9 @@ Result<void> Containers::commit(const Container& container) {
 
 net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   const auto container = std::make_shared<Container>(parts_.executor, random_id());
-  auto image = co_await parts_.pool.run<Result<images::Image>>(
-      [&store = parts_.images, name = request.settings.image()] { return store.resolve(name); });
+  const std::function<Result<images::Image>()> resolve =
+      [&store = parts_.images, name = request.settings.image()] { return store.resolve(name); };
+  auto image = co_await parts_.pool.run(resolve);
   if (!image) co_return std::move(image).error();
   RETURN_IF_ERROR_ASYNC(apply_image_defaults(request.settings, image->config.defaults));
   container->settings = std::move(request.settings);

@@ -54,13 +54,16 @@ net::awaitable<Result<void>> Containers::recover() {
   drop_unknown_directories();
   std::set<std::string> ids;
   for (const auto& [id, container] : by_id_) ids.insert(id);
-  auto kept = co_await parts_.pool.run<Result<void>>(
-      [&store = parts_.images, ids] { return store.retain_only(ids); });
+  const std::function<Result<void>()> retain = [&store = parts_.images, ids] {
+    return store.retain_only(ids);
+  };
+  auto kept = co_await parts_.pool.run(retain);
   if (!kept) co_return base::annotate(std::move(kept), "images in use");
 
   for (const ContainerPtr& container : list()) {
-    auto layers = co_await parts_.pool.run<Result<std::vector<images::LayerFile>>>(
-        [&store = parts_.images, container] { return store.held_layers(container->id); });
+    const std::function<Result<std::vector<images::LayerFile>>()> find_layers =
+        [&store = parts_.images, container] { return store.held_layers(container->id); };
+    const auto layers = co_await parts_.pool.run(find_layers);
     if (!layers) {
       spdlog::error("container {}: {}", container->short_id(), layers.error().message);
     } else {
