@@ -30,6 +30,8 @@ void add_system_routes(http::Router& router, Api& api);
 void add_container_routes(http::Router& router, Api& api);
 /// containers/{id}/attach, logs, wait: long answers and hijacked connections.
 void add_stream_routes(http::Router& router, Api& api);
+/// images/...: list, inspect, change, load, import, save.
+void add_image_routes(http::Router& router, Api& api);
 /// networks, volumes, swarm, plugins, and what this host does not do: answered so that clients
 /// cope.
 void add_minimal_routes(http::Router& router, Api& api);

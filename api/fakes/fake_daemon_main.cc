@@ -1,5 +1,6 @@
-// The daemon with fake machines and images, so that the stock client can be tried without KVM. Not
-// a product: it is built with the tests and installed nowhere.
+// The daemon with fake machines, so that the stock client can be tried without KVM; with fake images
+// too, unless containervm-layer is named. Not a product: it is built with the tests and installed
+// nowhere.
 #include <filesystem>
 #include <iostream>
 
@@ -8,13 +9,20 @@
 #include "api/program/daemon.h"
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::cerr << "usage: fake_containervmd STATE\n";
+  if (argc != 2 && argc != 3) {
+    std::cerr << "usage: fake_containervmd STATE [LAYER-TOOL]\n";
     return 2;
   }
   const std::filesystem::path state = std::filesystem::absolute(argv[1]);
   program::DaemonConfig config{.state = state, .socket = state / "docker.sock"};
-  config.open_images = []() -> base::Result<std::unique_ptr<images::Store>> {
+  const std::string layer_tool = argc == 3 ? argv[2] : "";
+  config.open_images = [state, layer_tool]() -> base::Result<std::unique_ptr<images::Store>> {
+    if (!layer_tool.empty()) {
+      images::StoreOptions options;
+      options.root = (state / "images").string();
+      options.layer_tool = layer_tool;
+      return images::Store::open(std::move(options));
+    }
     return std::unique_ptr<images::Store>(std::make_unique<fakes::FakeImageStore>());
   };
   config.open_machines =

@@ -105,6 +105,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);
+  docker::add_image_routes(parts.router, *parts.api);
   docker::add_minimal_routes(parts.router, *parts.api);
   parts.server = std::make_unique<http::Server>(
       parts.io.get_executor(), parts.router,

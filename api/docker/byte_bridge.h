@@ -1,0 +1,47 @@
+// Bridges between a connection, which is asynchronous, and the image store, which blocks: a socket
+// pair with a coroutine of the io_context thread at one end and a pool thread at the other. What
+// one side does not take, the other does not give: memory stays bounded.
+//
+// Lifetime: the coroutine side is owned by the coroutine that pumps, the blocking side by the call.
+// When either side ends, the other sees the end of the stream or a broken pipe.
+#pragma once
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <memory>
+#include <utility>
+
+#include "api/async/net.h"
+#include "api/http/exchange.h"
+#include "images/store/byte_source.h"
+#include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
+
+namespace docker {
+
+struct ByteBridge {
+  net::local::stream_protocol::socket coroutine_side;
+  base::UniqueFd blocking_side;
+
+  static base::Result<ByteBridge> make(const net::any_io_executor& executor);
+};
+
+/// Writes to the blocking side; a coroutine that is gone is kUnavailable, not a signal.
+class BridgeSink : public images::ByteSink {
+ public:
+  explicit BridgeSink(int socket) : socket_(socket) {}
+  base::Result<void> write(std::span<const std::byte> bytes) override;
+
+ private:
+  int socket_;
+};
+
+/// Sends the request's body into the bridge and ends it. If nobody takes it any more, the rest is
+/// read and dropped, so that the client comes to read the answer.
+net::awaitable<base::Result<void>> pump_body(http::Exchange& exchange,
+                                             net::local::stream_protocol::socket into);
+
+/// Sends what comes out of the bridge as the response's body, to its end.
+net::awaitable<base::Result<void>> pump_response(net::local::stream_protocol::socket from,
+                                                 http::Exchange& exchange);
+
+}  // namespace docker

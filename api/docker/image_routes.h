@@ -1,0 +1,17 @@
+// What the files of the image endpoints share.
+#pragma once
+
+#include <string>
+
+#include "api/docker/api.h"
+
+namespace docker {
+
+/// images/load, images/create, images/get: long bodies in one direction or the other.
+void add_image_stream_routes(http::Router& router, Api& api);
+
+/// `name`: what the image was called in the request, or its ID.
+void publish_image_event(Api& api, const std::string& action, const std::string& id,
+                         const std::string& name);
+
+}  // namespace docker
