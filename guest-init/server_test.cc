@@ -1,107 +1,12 @@
-// guest-init as a whole, natively (native_machine.h): what the host asks, what the processes see,
-// what comes back.
-#include <gtest/gtest.h>
+// guest-init as a whole: what the host asks, what the processes see, what comes back.
 #include <signal.h>
 
-#include "guest-init/native_machine.h"
-#include "guest-init/protocol/docker_defaults.h"
+#include "guest-init/testing/server_fixture.h"
 
 namespace guest_init::testing {
 namespace {
 
-constexpr std::uint64_t kDockerCapabilities = 0xa80425fb;
-
-class NativeTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string why_not;
-    machine_ = NativeMachine::start(why_not);
-    if (!machine_) GTEST_SKIP() << "cannot run here: " << why_not;
-    control_.emplace(machine_->connect_control());
-    control_->send(protocol::Hello{});
-    ASSERT_TRUE(control_->receive_as<protocol::HelloReply>());
-  }
-
-  void identify() {
-    protocol::SetIdentity identity;
-    identity.machine_id = std::string(32, 'a');
-    control_->send(identity);
-    expect_done();
-  }
-
-  void expect_done() {
-    const auto done = control_->receive_as<protocol::Done>();
-    ASSERT_TRUE(done) << done.error().message;
-  }
-
-  protocol::Failure expect_failure() {
-    const auto failure = control_->receive_as<protocol::Failure>();
-    EXPECT_TRUE(failure) << failure.error().message;
-    return failure ? *failure : protocol::Failure{};
-  }
-
-  protocol::PrepareContainer container_spec() {
-    protocol::PrepareContainer spec;
-    spec.container = 1;
-    spec.layers = machine_->layers();
-    spec.hostname = "box";
-    spec.hostname_file = "box\n";
-    spec.hosts_file = "127.0.0.1 localhost\n";
-    spec.resolv_conf_file = "nameserver 192.0.2.1\n";
-    spec.masked_paths = {protocol::kDefaultMaskedPaths.begin(),
-                         protocol::kDefaultMaskedPaths.end()};
-    spec.read_only_paths = {protocol::kDefaultReadOnlyPaths.begin(),
-                            protocol::kDefaultReadOnlyPaths.end()};
-    return spec;
-  }
-
-  void prepare(const protocol::PrepareContainer& spec) {
-    control_->send(spec);
-    expect_done();
-  }
-  void prepare_default() {
-    identify();
-    prepare(container_spec());
-  }
-
-  static protocol::StartProcess process_spec(std::uint32_t process, std::string script) {
-    protocol::StartProcess spec;
-    spec.container = 1;
-    spec.process = process;
-    spec.argv = {"sh", "-c", std::move(script)};
-    spec.env = {"PATH=/usr/local/bin:/usr/bin:/bin"};
-    spec.capabilities = kDockerCapabilities;
-    return spec;
-  }
-
-  void start(const protocol::StartProcess& spec) {
-    control_->send(spec);
-    const auto started = control_->receive_as<protocol::ProcessStarted>();
-    ASSERT_TRUE(started) << started.error().message;
-    EXPECT_EQ(started->process, spec.process);
-  }
-
-  protocol::ExitStatus wait_exit() {
-    const auto exited = control_->receive_as<protocol::ProcessExited>();
-    EXPECT_TRUE(exited) << exited.error().message;
-    return exited ? exited->status : protocol::ExitStatus{};
-  }
-
-  /// Runs `spec` to its end and returns what it wrote to standard output.
-  std::string output_of(const protocol::StartProcess& spec) {
-    HostConnection out = machine_->open_stream(spec.process, protocol::Stream::kStdout);
-    start(spec);
-    std::string text = out.read_to_end();
-    last_status_ = wait_exit();
-    return text;
-  }
-
-  std::unique_ptr<NativeMachine> machine_;
-  std::optional<HostConnection> control_;
-  protocol::ExitStatus last_status_;
-};
-
-TEST_F(NativeTest, RunsACommandAndReportsItsOutputAndExitCode) {
+TEST_F(ServerTest, RunsACommandAndReportsItsOutputAndExitCode) {
   prepare_default();
 
   const std::string output = output_of(process_spec(1, "echo hello; exit 7"));
@@ -111,13 +16,13 @@ TEST_F(NativeTest, RunsACommandAndReportsItsOutputAndExitCode) {
   EXPECT_EQ(last_status_.code, 7);
 }
 
-TEST_F(NativeTest, RefusesTenantsWorkBeforeTheMachineHasItsIdentity) {
+TEST_F(ServerTest, RefusesTenantsWorkBeforeTheMachineHasItsIdentity) {
   control_->send(container_spec());
 
   EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
 }
 
-TEST_F(NativeTest, JoinsAllLayersAndTheWritableDisk) {
+TEST_F(ServerTest, JoinsAllLayersAndTheWritableDisk) {
   prepare_default();
 
   const std::string output = output_of(process_spec(
@@ -129,7 +34,7 @@ TEST_F(NativeTest, JoinsAllLayersAndTheWritableDisk) {
                         std::string(32, 'a') + "\nbox\n/.dockerenv\n");
 }
 
-TEST_F(NativeTest, ShowsTheContainerItsOwnProcessesOnly) {
+TEST_F(ServerTest, ShowsTheContainerItsOwnProcessesOnly) {
   prepare_default();
 
   const std::string output = output_of(process_spec(1, "echo $$; ls -d /proc/[0-9]* | head -1"));
@@ -137,7 +42,7 @@ TEST_F(NativeTest, ShowsTheContainerItsOwnProcessesOnly) {
   EXPECT_EQ(output, "1\n/proc/1\n");
 }
 
-TEST_F(NativeTest, RunsFurtherProcessesInsideTheSameContainer) {
+TEST_F(ServerTest, RunsFurtherProcessesInsideTheSameContainer) {
   prepare_default();
   start(process_spec(1, "echo mine > /tmp/shared; sleep 1000; true"));
 
@@ -150,7 +55,7 @@ TEST_F(NativeTest, RunsFurtherProcessesInsideTheSameContainer) {
   EXPECT_EQ(last_status_.code, 0);
 }
 
-TEST_F(NativeTest, GivesTheUserItsGroupsAndHomeButNoCapabilities) {
+TEST_F(ServerTest, GivesTheUserItsGroupsAndHomeButNoCapabilities) {
   prepare_default();
   auto spec = process_spec(1,
                            "id -u; id -g; id -G; echo $HOME; grep CapEff /proc/self/status; "
@@ -164,7 +69,7 @@ TEST_F(NativeTest, GivesTheUserItsGroupsAndHomeButNoCapabilities) {
             "33\n34\n34 50 60 77\n/srv\nCapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\n");
 }
 
-TEST_F(NativeTest, ReportsWhyACommandCannotRun) {
+TEST_F(ServerTest, ReportsWhyACommandCannotRun) {
   prepare_default();
   start(process_spec(1, "sleep 1000"));
   const auto failure_of = [this](std::uint32_t process, std::string command) {
@@ -186,7 +91,7 @@ TEST_F(NativeTest, ReportsWhyACommandCannotRun) {
   EXPECT_EQ(nonsense.kind, protocol::FailureKind::kNotExecutable);
 }
 
-TEST_F(NativeTest, ReportsTheSignalThatEndedAProcess) {
+TEST_F(ServerTest, ReportsTheSignalThatEndedAProcess) {
   prepare_default();
   start(process_spec(1, "sleep 1000"));
   protocol::SignalProcess kill;
@@ -201,7 +106,7 @@ TEST_F(NativeTest, ReportsTheSignalThatEndedAProcess) {
   EXPECT_EQ(status.code, SIGKILL);
 }
 
-TEST_F(NativeTest, CarriesStandardInputToItsEnd) {
+TEST_F(ServerTest, CarriesStandardInputToItsEnd) {
   prepare_default();
   auto spec = process_spec(1, "cat");
   spec.open_stdin = true;
@@ -213,7 +118,7 @@ TEST_F(NativeTest, CarriesStandardInputToItsEnd) {
   EXPECT_EQ(output_of(spec), "first second");
 }
 
-TEST_F(NativeTest, HoldsTheProcessBackUntilTheHostAcknowledges) {
+TEST_F(ServerTest, HoldsTheProcessBackUntilTheHostAcknowledges) {
   constexpr std::size_t kTotal = 3 * protocol::kReplayBytes;
   prepare_default();
   auto spec = process_spec(1, "head -c " + std::to_string(kTotal) + " /dev/zero");
@@ -229,7 +134,7 @@ TEST_F(NativeTest, HoldsTheProcessBackUntilTheHostAcknowledges) {
   EXPECT_EQ(wait_exit().code, 0);
 }
 
-TEST_F(NativeTest, RepeatsUnacknowledgedOutputOnANewConnection) {
+TEST_F(ServerTest, RepeatsUnacknowledgedOutputOnANewConnection) {
   prepare_default();
   start(process_spec(1, "echo 0123456789; sleep 1000"));
   HostConnection first = machine_->open_stream(1, protocol::Stream::kStdout);
@@ -242,7 +147,7 @@ TEST_F(NativeTest, RepeatsUnacknowledgedOutputOnANewConnection) {
   EXPECT_EQ(second.read(7), "456789\n");
 }
 
-TEST_F(NativeTest, TellsANewHostWhatRunsAndWhatHasExited) {
+TEST_F(ServerTest, TellsANewHostWhatRunsAndWhatHasExited) {
   prepare_default();
   start(process_spec(1, "sleep 1000"));
   start(process_spec(2, "exit 3"));
@@ -264,7 +169,7 @@ TEST_F(NativeTest, TellsANewHostWhatRunsAndWhatHasExited) {
   EXPECT_EQ(exited->process, 2u);
 }
 
-TEST_F(NativeTest, GivesATerminalWithItsSize) {
+TEST_F(ServerTest, GivesATerminalWithItsSize) {
   prepare_default();
   auto spec = process_spec(1, "stty size; ls -l /dev/console | head -c 1; test -t 0 && echo tty");
   spec.tty = true;
@@ -275,7 +180,7 @@ TEST_F(NativeTest, GivesATerminalWithItsSize) {
   EXPECT_EQ(output_of(spec), "33 101\r\nctty\r\n");
 }
 
-TEST_F(NativeTest, ResizesTheTerminal) {
+TEST_F(ServerTest, ResizesTheTerminal) {
   prepare_default();
   auto spec = process_spec(1, "read line; stty size");
   spec.tty = true;
@@ -295,7 +200,7 @@ TEST_F(NativeTest, ResizesTheTerminal) {
   EXPECT_EQ(out.read_to_end(), "\r\n10 20\r\n");
 }
 
-TEST_F(NativeTest, MasksAndProtectsWhatDockerDoes) {
+TEST_F(ServerTest, MasksAndProtectsWhatDockerDoes) {
   prepare_default();
 
   const std::string output = output_of(process_spec(
@@ -306,7 +211,7 @@ TEST_F(NativeTest, MasksAndProtectsWhatDockerDoes) {
   EXPECT_NE(output.find("protected\nread-only\n"), std::string::npos) << output;
 }
 
-TEST_F(NativeTest, MountsTmpfsWithDockersOptions) {
+TEST_F(ServerTest, MountsTmpfsWithDockersOptions) {
   identify();
   auto spec = container_spec();
   spec.tmpfs = {{"/run/scratch", "size=64k,mode=700"}};
@@ -325,7 +230,7 @@ TEST_F(NativeTest, MountsTmpfsWithDockersOptions) {
   EXPECT_NE(output.find("\n700\n"), std::string::npos) << output;
 }
 
-TEST_F(NativeTest, KeepsAReadOnlyRootReadOnly) {
+TEST_F(ServerTest, KeepsAReadOnlyRootReadOnly) {
   identify();
   auto spec = container_spec();
   spec.read_only_root = true;
@@ -337,8 +242,8 @@ TEST_F(NativeTest, KeepsAReadOnlyRootReadOnly) {
             "refused\nshm\n");
 }
 
-TEST_F(NativeTest, RunsTheCommandUnderAnInitThatReaps) {
-  if (!NativeMachine::has_init_program()) GTEST_SKIP() << "this build has no static guest-init";
+TEST_F(ServerTest, RunsTheCommandUnderAnInitThatReaps) {
+  if (!machine_->has_init_program()) GTEST_SKIP() << "this build has no static guest-init";
   prepare_default();
   auto spec = process_spec(1, "cat /proc/1/cmdline | head -c 17; echo; echo $$; exit 5");
   spec.use_init = true;
@@ -349,7 +254,7 @@ TEST_F(NativeTest, RunsTheCommandUnderAnInitThatReaps) {
   EXPECT_EQ(last_status_.code, 5);
 }
 
-TEST_F(NativeTest, ForgetsProcessesOnlyAfterTheirEnd) {
+TEST_F(ServerTest, ForgetsProcessesOnlyAfterTheirEnd) {
   prepare_default();
   start(process_spec(1, "sleep 1000"));
   start(process_spec(2, "true"));
@@ -368,14 +273,14 @@ TEST_F(NativeTest, ForgetsProcessesOnlyAfterTheirEnd) {
   EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kNoSuchProcess);
 }
 
-TEST_F(NativeTest, SurvivesNonsenseOnTheControlStream) {
+TEST_F(ServerTest, SurvivesNonsenseOnTheControlStream) {
   control_->send_bytes({std::byte{1}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{200},
                         std::byte{0}, std::byte{9}});
 
   EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
 }
 
-TEST_F(NativeTest, EndsEverythingWhenTheFirstProcessEnds) {
+TEST_F(ServerTest, EndsEverythingWhenTheFirstProcessEnds) {
   prepare_default();
   auto first = process_spec(1, "read line");
   first.open_stdin = true;
@@ -393,7 +298,7 @@ TEST_F(NativeTest, EndsEverythingWhenTheFirstProcessEnds) {
   EXPECT_EQ(killed.status.code, SIGKILL);
 }
 
-TEST_F(NativeTest, RemovesAContainerAndPreparesAnother) {
+TEST_F(ServerTest, RemovesAContainerAndPreparesAnother) {
   prepare_default();
   HostConnection out = machine_->open_stream(1, protocol::Stream::kStdout);
   start(process_spec(1, "echo kept > /kept; echo written; sleep 1000"));
@@ -409,7 +314,7 @@ TEST_F(NativeTest, RemovesAContainerAndPreparesAnother) {
   EXPECT_EQ(output_of(process_spec(2, "cat /kept")), "kept\n");
 }
 
-TEST_F(NativeTest, ShutsDownWithACleanDisk) {
+TEST_F(ServerTest, ShutsDownWithACleanDisk) {
   prepare_default();
   start(process_spec(1, "while echo data >> /file; do :; done"));
 
@@ -419,7 +324,7 @@ TEST_F(NativeTest, ShutsDownWithACleanDisk) {
   control_->reset();
 
   EXPECT_TRUE(machine_->wait_for_power_off());
-  EXPECT_TRUE(machine_->disk_is_clean());
+  EXPECT_TRUE(machine_->disks().is_clean());
 }
 
 }  // namespace

@@ -1,0 +1,42 @@
+// A machine that runs guest-init, for tests: natively in namespaces (native_machine.cc) or a real
+// one under KVM (vmm_machine.cc). A test program links one of the two.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "guest-init/testing/host_connection.h"
+#include "guest-init/testing/test_disks.h"
+
+namespace guest_init::testing {
+
+class TestMachine {
+ public:
+  /// kNotSupported where this host cannot run one: the test is then skipped.
+  static base::Result<std::unique_ptr<TestMachine>> start();
+  virtual ~TestMachine() = default;
+
+  virtual HostConnection connect_control() = 0;
+  /// A connection to the stream port, before its StreamOpen.
+  virtual HostConnection connect_stream() = 0;
+  HostConnection open_stream(std::uint32_t process, protocol::Stream stream,
+                             std::uint64_t offset = 0) {
+    HostConnection connection = connect_stream();
+    protocol::StreamOpen open;
+    open.process = process;
+    open.stream = stream;
+    open.offset = offset;
+    connection.send(open);
+    return connection;
+  }
+
+  virtual const TestDisks& disks() const = 0;
+  /// Whether the machine has ended in order. Waits a bounded time.
+  virtual bool wait_for_power_off() = 0;
+  /// Whether containers that ask for an init can have one.
+  virtual bool has_init_program() const = 0;
+  /// Whether it has a kernel, a clock and devices of its own.
+  virtual bool is_real() const = 0;
+};
+
+}  // namespace guest_init::testing
