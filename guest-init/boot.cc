@@ -32,8 +32,6 @@ struct BootMount {
 constexpr BootMount kMounts[] = {
     {"tmpfs", "/base", MS_NOSUID | MS_NODEV, "mode=755"},
     {"proc", "/base/proc", kNoExecution, ""},
-    {"sysfs", "/base/sys", kNoExecution, ""},
-    {"cgroup2", "/base/sys/fs/cgroup", kNoExecution, ""},
     {"devtmpfs", "/base/dev", MS_NOSUID, "mode=755"},
 };
 
@@ -42,6 +40,7 @@ base::Result<void> mount_root() {
     RETURN_IF_ERROR(make_directories(mount.target));
     RETURN_IF_ERROR(mount_at(mount.type, mount.target, mount.type, mount.flags, mount.data));
   }
+  RETURN_IF_ERROR(make_directories("/base/sys"));
   if (chdir("/base") != 0) return base::errno_error("enter the root");
   if (mount(".", "/", nullptr, MS_MOVE, nullptr) != 0) return base::errno_error("move the root");
   if (chroot(".") != 0 || chdir("/") != 0) return base::errno_error("change the root");
@@ -121,13 +120,17 @@ base::Result<Machine> boot() {
   machine.init_program.reset(open("/init", O_PATH | O_CLOEXEC));
   if (!machine.init_program) return base::errno_error("open /init");
   RETURN_IF_ERROR(mount_root());
+  auto network = Network::enter_namespace();
+  if (!network) return std::move(network).error();
+  // Shows the devices of the namespace in which it is mounted.
+  RETURN_IF_ERROR(mount_at("sysfs", "/sys", "sysfs", kNoExecution));
+  RETURN_IF_ERROR(mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2", kNoExecution));
   fill_standard_descriptors();
   RETURN_IF_ERROR(raise_limits());
   RETURN_IF_ERROR(delegate_controllers(machine.cgroups));
 
-  auto network = Network::bring_up();
-  if (!network) return std::move(network).error();
   const auto shared_network = std::make_shared<Network>(*std::move(network));
+  RETURN_IF_ERROR(shared_network->bring_up());
   machine.configure_network = [shared_network](const protocol::ConfigureNetwork& request) {
     return shared_network->configure(request);
   };

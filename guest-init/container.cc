@@ -54,8 +54,10 @@ base::Result<void> set_names(const protocol::PrepareContainer& spec) {
 base::Result<std::unique_ptr<Container>> Container::stage(const Place& place) {
   auto cgroup = Cgroup::create(place.cgroups, place.name);
   if (!cgroup) return std::move(cgroup).error();
-  std::unique_ptr<Container> container(
-      new Container(*std::move(cgroup), ContainerFilesystem(place.stage, place.files)));
+  auto devices = DevicePolicy::load();
+  if (!devices) return std::move(devices).error();
+  std::unique_ptr<Container> container(new Container(
+      *std::move(cgroup), *std::move(devices), ContainerFilesystem(place.stage, place.files)));
   auto task = SharedTask::create(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC,
                                  container->cgroup_.directory());
   if (!task) return std::move(task).error();
@@ -88,6 +90,10 @@ std::optional<protocol::Failure> Container::prepare(const protocol::PrepareConta
       refused = failure(FailureKind::kRootFilesystem, "root filesystem", std::move(built).error());
   });
   if (!ran) return failure(FailureKind::kInternal, "prepare", std::move(ran).error());
+  // Only now: the task needed the disks. A privileged container uses every device of its machine.
+  if (!refused && !spec.privileged)
+    if (auto attached = devices_.attach(cgroup_.directory()); !attached)
+      return failure(FailureKind::kInternal, "devices", std::move(attached).error());
   return refused;
 }
 

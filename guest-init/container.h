@@ -10,6 +10,7 @@
 
 #include "guest-init/cgroup.h"
 #include "guest-init/container_filesystem.h"
+#include "guest-init/device_policy.h"
 #include "guest-init/protocol/messages.h"
 #include "guest-init/shared_task.h"
 
@@ -45,10 +46,13 @@ class Container {
   base::Result<void> make_disk_clean() const { return filesystem_.make_disk_clean(); }
 
  private:
-  Container(Cgroup cgroup, ContainerFilesystem filesystem)
-      : cgroup_(std::move(cgroup)), filesystem_(std::move(filesystem)) {}
+  Container(Cgroup cgroup, DevicePolicy devices, ContainerFilesystem filesystem)
+      : cgroup_(std::move(cgroup)),
+        devices_(std::move(devices)),
+        filesystem_(std::move(filesystem)) {}
 
   Cgroup cgroup_;
+  DevicePolicy devices_;
   ContainerFilesystem filesystem_;
   std::unique_ptr<SharedTask> task_;
   bool first_started_ = false;

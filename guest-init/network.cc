@@ -5,6 +5,7 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <array>
@@ -39,23 +40,39 @@ in_addr broadcast_of(in_addr address, unsigned prefix) {
 
 }  // namespace
 
-base::Result<Network> Network::bring_up() {
+base::Result<Network> Network::enter_namespace() {
+  Network network;
+  network.first_namespace_.reset(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!network.first_namespace_) return base::errno_error("open /proc/self/ns/net");
+  auto first_socket = NetlinkSocket::open();
+  if (!first_socket) return std::move(first_socket).error();
+  const unsigned device = if_nametoindex(kDevice);
+  // Else every new namespace gets its own fallback tunnels. Absent without tunnels.
+  (void)write_file_at(AT_FDCWD, "/proc/sys/net/core/fb_tunnels_only_for_init_net", "1").has_value();
+  if (unshare(CLONE_NEWNET) != 0) return base::errno_error("unshare the network namespace");
   auto socket = NetlinkSocket::open();
   if (!socket) return std::move(socket).error();
-  Network network;
   network.socket_ = *std::move(socket);
-  network.loopback_ = if_nametoindex("lo");
-  network.device_ = if_nametoindex(kDevice);
+  if (device == 0) return network;
   NetlinkBatch batch;
-  if (network.loopback_ != 0)
-    batch.begin(RTM_NEWLINK, 0, link_message(network.loopback_, true), "bring up loopback");
-  if (network.device_ != 0) {
+  batch.begin(RTM_NEWLINK, 0, link_message(device, false), "move eth0");
+  batch.attribute(IFLA_NET_NS_PID, static_cast<std::uint32_t>(getpid()));
+  RETURN_IF_ERROR(first_socket->carry_out(batch));
+  return network;
+}
+
+base::Result<void> Network::bring_up() {
+  loopback_ = if_nametoindex("lo");
+  device_ = if_nametoindex(kDevice);
+  NetlinkBatch batch;
+  if (loopback_ != 0)
+    batch.begin(RTM_NEWLINK, 0, link_message(loopback_, true), "bring up loopback");
+  if (device_ != 0) {
     // Absent without IPv6 in the kernel: nothing to silence then.
     (void)write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1").has_value();
-    batch.begin(RTM_NEWLINK, 0, link_message(network.device_, true), "bring up eth0");
+    batch.begin(RTM_NEWLINK, 0, link_message(device_, true), "bring up eth0");
   }
-  RETURN_IF_ERROR(network.socket_.carry_out(batch));
-  return network;
+  return socket_.carry_out(batch);
 }
 
 base::Result<NetlinkBatch> interface_requests(
@@ -103,12 +120,10 @@ base::Result<void> Network::configure(const protocol::ConfigureNetwork& request)
 
 /// Docker's `--network none` shows loopback only.
 base::Result<void> Network::remove_device() const {
-  std::array<char, 256> link{};
-  const ssize_t size = readlink("/sys/class/net/eth0/device", link.data(), link.size());
-  if (size <= 0) return {};  // gone already
-  const std::string path(link.data(), static_cast<std::size_t>(size));
-  const std::string name = path.substr(path.find_last_of('/') + 1);
-  return write_file_at(AT_FDCWD, "/sys/class/net/eth0/device/driver/unbind", name);
+  NetlinkBatch batch;
+  batch.begin(RTM_NEWLINK, 0, link_message(device_, false), "remove eth0");
+  batch.attribute(IFLA_NET_NS_FD, static_cast<std::uint32_t>(first_namespace_.get()));
+  return socket_.carry_out(batch);
 }
 
 }  // namespace guest_init

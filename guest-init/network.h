@@ -11,9 +11,14 @@ namespace guest_init {
 
 class Network {
  public:
-  /// At boot, before the machine is cloned: loopback up, and the device up (which fills its receive
-  /// queue) with IPv6 off on it, so that it stays silent until it has its own address.
-  static base::Result<Network> bring_up();
+  /// At boot, before anything is mounted: moves guest-init, and with it everything it starts, to a
+  /// new network namespace that has loopback and eth0 only. The kernel's first one has the
+  /// unremovable devices of every tunnel it knows.
+  static base::Result<Network> enter_namespace();
+
+  /// Before the machine is cloned: loopback up, and the device up (which fills its receive queue)
+  /// with IPv6 off on it, so that it stays silent until it has its own address. Needs /proc.
+  base::Result<void> bring_up();
 
   /// Gives eth0 what is this clone's own; without an interface takes the device away.
   base::Result<void> configure(const protocol::ConfigureNetwork& request) const;
@@ -21,6 +26,7 @@ class Network {
  private:
   base::Result<void> remove_device() const;
 
+  base::UniqueFd first_namespace_;  // the kernel's
   NetlinkSocket socket_;
   unsigned loopback_ = 0;  // interface indices; 0: there is none
   unsigned device_ = 0;

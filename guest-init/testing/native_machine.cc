@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -133,6 +134,8 @@ base::Result<void> NativeMachine::wait_until_served() {
 
 /// This process unshares; its child is PID 1 of the new namespace.
 void NativeMachine::unshare_and_serve() const {
+  // Whatever ends the test program ends both.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET) != 0) _exit(12);
   const pid_t init = fork();
   if (init == 0) serve();
@@ -159,6 +162,7 @@ void NativeMachine::serve() const {
     dprintf(2, "native machine: %s\n", result.error().message.c_str());
     _exit(14);
   };
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   umask(0);
   require(mount_at("none", "/", nullptr, MS_REC | MS_PRIVATE));
   require(mount_at("proc", "/proc", "proc", 0));
