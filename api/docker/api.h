@@ -9,6 +9,7 @@
 #include "api/async/blocking_pool.h"
 #include "api/engine/containers.h"
 #include "api/engine/events.h"
+#include "api/engine/execs.h"
 #include "api/http/router.h"
 #include "images/store/store.h"
 
@@ -18,6 +19,7 @@ inline constexpr std::string_view kProductVersion = "0.1.0";
 
 struct Api {
   engine::Containers& containers;
+  engine::Execs& execs;
   engine::Events& events;
   images::Store& images;
   async::BlockingPool& pool;
@@ -32,6 +34,8 @@ void add_container_routes(http::Router& router, Api& api);
 void add_stream_routes(http::Router& router, Api& api);
 /// images/...: list, inspect, change, load, import, save.
 void add_image_routes(http::Router& router, Api& api);
+/// containers/{id}/exec, exec/...: further processes in running containers.
+void add_exec_routes(http::Router& router, Api& api);
 /// networks, volumes, swarm, plugins, and what this host does not do: answered so that clients
 /// cope.
 void add_minimal_routes(http::Router& router, Api& api);

@@ -325,7 +325,6 @@ void add_container_routes(http::Router& router, Api& api) {
   later("HEAD", "/containers/{id}/archive", "copying from a container");
   later("GET", "/containers/{id}/archive", "copying from a container");
   later("PUT", "/containers/{id}/archive", "copying into a container");
-  later("POST", "/containers/{id}/exec", "running a further command in a container");
   later("GET", "/containers/{id}/attach/ws", "attaching over a websocket");
   later("GET", "/containers/{id}/checkpoints", "a checkpoint");
   later("POST", "/containers/{id}/checkpoints", "a checkpoint");

@@ -194,9 +194,6 @@ void add_minimal_routes(http::Router& router, Api& api) {
   unsupported("POST", "/commit", "committing a container");
   unsupported("GET", "/distribution/{name:*}/json", "asking a registry");
   unsupported("POST", "/images/{name:*}/push", "pushing an image");
-  for (const char* path : {"/exec/{id}/start", "/exec/{id}/resize"})
-    unsupported("POST", path, "running a further command in a container");
-  unsupported("GET", "/exec/{id}/json", "running a further command in a container");
 }
 
 }  // namespace docker

@@ -187,7 +187,8 @@ std::set<std::string> Containers::running_ids() const {
 
 Result<void> Containers::rename(ContainerPtr container, std::string name) {
   if (name.empty()) return Error{Code::kInvalidArgument, "Neither old nor new names may be empty"};
-  if (container->removed) return no_such_container(container->id);
+  if (container->removed || container->state.status == Status::kRemoving)
+    return no_such_container(container->id);
   const std::string bare = name.front() == '/' ? name.substr(1) : name;
   if (bare == container->name)
     return Error{Code::kInvalidArgument,

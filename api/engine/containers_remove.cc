@@ -43,11 +43,12 @@ net::awaitable<Result<void>> Containers::remove_locked(ContainerPtr container) {
   auto deleted = parts_.database.run("DELETE FROM containers WHERE id = ?", {container->id});
   if (!deleted) co_return std::move(deleted).error();
   // The row is gone: should we die now, the next start removes the files.
-  container->removed = true;
-  container->state.status = Status::kDead;
+  container->state.status = Status::kRemoving;
   by_id_.erase(container->id);
   names_.erase(container->name);
   co_await drop_files(container);
+  container->removed = true;
+  container->state.status = Status::kDead;
   publish(*container, "destroy");
   container->output->finish();
   container->changed.notify_all();

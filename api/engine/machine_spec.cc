@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "api/engine/capabilities.h"
+#include "api/engine/execs.h"
 #include "api/engine/identifiers.h"
 
 namespace engine {
@@ -69,7 +70,7 @@ PrepareContainer::Limits limits_of(const json& host) {
 
 /// TmpfsOptions of a mount as mount(8) writes them.
 std::string tmpfs_options(const json& mount) {
-  std::string options = mount.value("ReadOnly", false) ? "ro" : "rw";
+  std::string options = mount.value("ReadOnly", json(false)) == true ? "ro" : "rw";
   const auto found = mount.find("TmpfsOptions");
   if (found == mount.end() || !found->is_object()) return options;
   if (const json size = found->value("SizeBytes", json(0)); size.is_number_integer() && size > 0)
@@ -243,6 +244,24 @@ Result<MachineSpec> machine_spec_for(const Container& container, StartContext co
   spec.process = *std::move(process);
   spec.sink = container.output;
   return spec;
+}
+
+Result<StartProcess> exec_process_for(const Container& container, const ExecSettings& exec) {
+  auto process = process_of(container);
+  if (!process) return process;
+  process->argv = exec.command;
+  for (const std::string& variable : exec.env) {
+    const std::string key = variable.substr(0, variable.find('=') + 1);
+    std::erase_if(process->env, [&](const std::string& old) { return old.starts_with(key); });
+    process->env.push_back(variable);
+  }
+  if (!exec.user.empty()) process->user = exec.user;
+  if (!exec.working_dir.empty()) process->cwd = exec.working_dir;
+  process->tty = exec.tty;
+  process->open_stdin = exec.attach_stdin;
+  process->use_init = false;
+  if (exec.privileged) process->capabilities = kAllCapabilities;
+  return process;
 }
 
 StartRefusal explain_refusal(const protocol::Failure& failure, const std::string& argv0) {

@@ -19,6 +19,12 @@ struct StartContext {
 /// Errors: kInvalidArgument for a value that only shows itself here (capabilities, sizes).
 base::Result<MachineSpec> machine_spec_for(const Container& container, StartContext context);
 
+struct ExecSettings;
+/// A further process: the container's environment, user and directory unless `exec` says otherwise.
+/// `process` and the terminal's size are left to the caller.
+base::Result<protocol::StartProcess> exec_process_for(const Container& container,
+                                                      const ExecSettings& exec);
+
 /// The hostname: as asked for, else the short ID.
 std::string hostname_of(const Container& container);
 

@@ -14,6 +14,7 @@
 #include "api/async/blocking_pool.h"
 #include "api/docker/api.h"
 #include "api/engine/containers.h"
+#include "api/engine/execs.h"
 #include "api/engine/identifiers.h"
 #include "api/http/server.h"
 
@@ -65,6 +66,7 @@ struct Parts {
   std::unique_ptr<engine::MachineHost> machines;
   async::BlockingPool pool{kBlockingThreads};
   std::unique_ptr<engine::Containers> containers;
+  std::unique_ptr<engine::Execs> execs;
   std::unique_ptr<docker::Api> api;
   http::Router router;
   std::unique_ptr<http::Server> server;
@@ -100,12 +102,15 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                           .directory = config.state / "containers",
                           .default_shape = config.default_shape,
                           .host_id = *std::move(id)});
-  parts.api = std::make_unique<docker::Api>(docker::Api{
-      *parts.containers, *parts.events, *parts.images, parts.pool, config.state.string()});
+  parts.execs = std::make_unique<engine::Execs>(*parts.containers);
+  parts.api =
+      std::make_unique<docker::Api>(docker::Api{*parts.containers, *parts.execs, *parts.events,
+                                                *parts.images, parts.pool, config.state.string()});
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);
   docker::add_image_routes(parts.router, *parts.api);
+  docker::add_exec_routes(parts.router, *parts.api);
   docker::add_minimal_routes(parts.router, *parts.api);
   parts.server = std::make_unique<http::Server>(
       parts.io.get_executor(), parts.router,
@@ -129,6 +134,7 @@ net::awaitable<void> stop_everything(Parts& parts, const fs::path& socket) {
   ::unlink(socket.c_str());
   co_await parts.server->stop();
   co_await parts.containers->shut_down();
+  co_await parts.execs->drained();
   parts.events->flush();
   co_await parts.machines->close();
 }

@@ -1,0 +1,341 @@
+// The API's shapes and texts, through the router, on fake machines.
+#include "api/docker/api.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "api/docker/container_json.h"
+#include "api/fakes/engine_fixture.h"
+
+namespace docker {
+namespace {
+
+using nlohmann::json;
+
+/// Records the answer; input comes from a string.
+class FakeExchange final : public http::Exchange {
+ public:
+  FakeExchange(std::string method, std::string_view target, std::string body)
+      : body_(std::move(body)) {
+    auto parsed = http::parse_target(target);
+    request_.method = std::move(method);
+    request_.version = parsed->version;
+    request_.path = parsed->path;
+    request_.query = parsed->query;
+    request_.headers.add("Content-Type", "application/json");
+  }
+
+  http::Request& request() override { return request_; }
+  net::awaitable<base::Result<std::size_t>> read_some(std::span<std::byte> out) override {
+    const std::size_t size = std::min(out.size(), body_.size());
+    std::memcpy(out.data(), body_.data(), size);
+    body_.erase(0, size);
+    co_return size;
+  }
+  net::awaitable<base::Result<void>> respond(http::Response response) override {
+    answer = std::move(response);
+    answered_ = true;
+    co_return base::Result<void>();
+  }
+  net::awaitable<base::Result<void>> begin_stream(http::Response head) override {
+    return respond(std::move(head));
+  }
+  net::awaitable<base::Result<void>> hijack(std::string content_type) override {
+    answer.status = http::Status::kSwitchingProtocols;
+    answer.content_type = std::move(content_type);
+    answered_ = true;
+    co_return base::Result<void>();
+  }
+  net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) override {
+    answer.body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    co_return base::Result<void>();
+  }
+  net::awaitable<void> peer_gone() override {
+    async::Notifier never(co_await net::this_coro::executor);
+    co_await never.wait();
+  }
+  bool answered() const override { return answered_; }
+
+  http::Response answer;
+
+ private:
+  http::Request request_;
+  std::string body_;
+  bool answered_ = false;
+};
+
+class ApiTest : public fakes::EngineFixture {
+ protected:
+  ApiTest()
+      : execs_(*containers_), api_{*containers_, execs_, *events_,
+                                   images_,      pool_,  directory_.string()} {
+    add_system_routes(router_, api_);
+    add_container_routes(router_, api_);
+    add_stream_routes(router_, api_);
+    add_exec_routes(router_, api_);
+    add_minimal_routes(router_, api_);
+  }
+
+  http::Response call(std::string method, std::string_view target, const json& body = nullptr) {
+    FakeExchange exchange(std::move(method), target, body.is_null() ? "" : body.dump());
+    await(router_.serve(exchange));
+    return exchange.answer;
+  }
+  int status(std::string method, std::string_view target, const json& body = nullptr) {
+    return static_cast<int>(call(std::move(method), target, body).status);
+  }
+  json get(std::string_view target) { return json::parse(call("GET", target).body); }
+
+  std::string create_over_api(const json& body, std::string_view query = "") {
+    const auto answer = call("POST", "/v1.51/containers/create" + std::string(query), body);
+    EXPECT_EQ(static_cast<int>(answer.status), 201) << answer.body;
+    return json::parse(answer.body).value("Id", "");
+  }
+  std::string run_over_api(std::vector<std::string> command) {
+    const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", command}});
+    EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+    return id;
+  }
+
+  engine::Execs execs_;
+  Api api_;
+  http::Router router_;
+};
+
+TEST_F(ApiTest, PingTellsWhatTheClientNeeds) {
+  const auto answer = call("GET", "/_ping");
+
+  EXPECT_EQ(answer.body, "OK");
+  EXPECT_EQ(answer.headers.get("Builder-Version"), "1");
+  EXPECT_NE(fixed_headers().find("Api-Version: 1.51\r\n"), std::string::npos);
+}
+
+TEST_F(ApiTest, VersionSaysBothApiVersions) {
+  const json version = get("/version");
+
+  EXPECT_EQ(version.at("ApiVersion"), "1.51");
+  EXPECT_EQ(version.at("MinAPIVersion"), "1.24");
+  EXPECT_EQ(version.at("Os"), "linux");
+}
+
+TEST_F(ApiTest, InfoCountsContainers) {
+  run_over_api({"sleep"});
+  create_over_api({{"Image", "busybox"}});
+
+  const json info = get("/info");
+
+  EXPECT_EQ(info.at("Containers"), 2);
+  EXPECT_EQ(info.at("ContainersRunning"), 1);
+  EXPECT_EQ(info.at("ContainersStopped"), 1);
+  EXPECT_EQ(info.at("Images"), 1);
+}
+
+TEST_F(ApiTest, CreateAnswersDockersErrors) {
+  const json good{{"Image", "busybox"}};
+  create_over_api(good, "?name=taken");
+
+  EXPECT_EQ(status("POST", "/containers/create?name=taken", good), 409);
+  EXPECT_EQ(status("POST", "/containers/create?name=-bad", good), 400);
+  EXPECT_EQ(status("POST", "/containers/create", {{"Image", "nothing"}}), 404);
+  EXPECT_EQ(status("POST", "/containers/create"), 400);
+  EXPECT_EQ(status("POST", "/containers/create?platform=linux/s390x", good), 404);
+  EXPECT_EQ(status("POST", "/containers/create",
+                   {{"Image", "busybox"}, {"HostConfig", {{"Binds", {"/a:/b"}}}}}),
+            501);
+}
+
+TEST_F(ApiTest, InspectHasTheShapeClientsRead) {
+  const std::string id = run_over_api({"sleep", "100"});
+
+  const json value = get("/containers/" + id.substr(0, 12) + "/json");
+
+  EXPECT_EQ(value.at("Id"), id);
+  EXPECT_EQ(value.at("Path"), "sleep");
+  EXPECT_EQ(value.at("Args"), json::array({"100"}));
+  EXPECT_EQ(value.at("State").at("Status"), "running");
+  EXPECT_EQ(value.at("State").at("Running"), true);
+  EXPECT_EQ(value.at("Config").at("Hostname"), id.substr(0, 12));
+  EXPECT_EQ(value.at("Config").at("Labels"), (json{{"vendor", "debian"}}));
+  EXPECT_EQ(value.at("HostConfig").at("RestartPolicy").at("Name"), "no");
+  EXPECT_EQ(value.at("NetworkSettings").at("IPAddress"), "172.17.0.2");
+  EXPECT_EQ(value.at("NetworkSettings").at("Networks").at("bridge").at("MacAddress"),
+            "02:42:ac:11:00:02");
+  EXPECT_TRUE(value.at("LogPath").get<std::string>().ends_with(id + "-json.log"));
+}
+
+TEST_F(ApiTest, ListsOnlyRunningContainersUnlessAsked) {
+  run_over_api({"sleep"});
+  create_over_api({{"Image", "busybox"}, {"Labels", {{"colour", "blue"}}}}, "?name=quiet");
+
+  EXPECT_EQ(get("/containers/json").size(), 1u);
+  EXPECT_EQ(get("/containers/json?all=1").size(), 2u);
+  EXPECT_EQ(get("/containers/json?limit=1").size(), 1u);
+  EXPECT_EQ(get(R"(/containers/json?filters={"status":["created"]})").at(0).at("Names").at(0),
+            "/quiet");
+  EXPECT_EQ(get(R"(/containers/json?all=1&filters={"label":["colour=blue"]})").size(), 1u);
+  EXPECT_EQ(get(R"(/containers/json?all=1&filters={"name":{"^/quiet$":true}})").size(), 1u);
+  EXPECT_EQ(status("GET", R"(/containers/json?filters={"nonsense":["x"]})"), 400);
+  EXPECT_EQ(status("GET", R"(/containers/json?filters={"status":["nonsense"]})"), 400);
+}
+
+TEST_F(ApiTest, AnswersWithDockersStatusForEveryState) {
+  const std::string id = run_over_api({"sleep"});
+  const std::string at = "/containers/" + id;
+
+  EXPECT_EQ(status("POST", at + "/start"), 304);
+  EXPECT_EQ(status("DELETE", at), 409);
+  EXPECT_EQ(status("POST", at + "/kill?signal=NONSENSE"), 400);
+  EXPECT_EQ(status("POST", at + "/resize?h=10&w=20"), 200);
+  EXPECT_EQ(status("POST", at + "/resize?h=x&w=20"), 400);
+  EXPECT_EQ(status("POST", at + "/kill"), 204);
+  EXPECT_EQ(status("POST", at + "/kill"), 409);
+  EXPECT_EQ(status("POST", at + "/stop"), 304);
+  EXPECT_EQ(status("POST", at + "/resize?h=10&w=20"), 409);
+  EXPECT_EQ(status("DELETE", at), 204);
+  EXPECT_EQ(status("DELETE", at), 404);
+  EXPECT_EQ(status("GET", at + "/json"), 404);
+}
+
+TEST_F(ApiTest, AFailedStartSaysWhatTheClientLooksFor) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"/no/such/file"}}});
+
+  const auto answer = call("POST", "/containers/" + id + "/start");
+
+  EXPECT_EQ(static_cast<int>(answer.status), 400);
+  EXPECT_NE(answer.body.find("no such file or directory"), std::string::npos);
+}
+
+TEST_F(ApiTest, WaitSendsItsHeadBeforeTheExit) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"exit", "5"}}});
+  FakeExchange waiting("POST", "/containers/" + id + "/wait?condition=next-exit", "");
+  bool ended = false;
+  net::co_spawn(io_, router_.serve(waiting), [&](const std::exception_ptr&) { ended = true; });
+  settle();
+  EXPECT_TRUE(waiting.answered());
+  EXPECT_FALSE(ended);
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  run_until([&] { return ended; });
+
+  EXPECT_EQ(json::parse(waiting.answer.body), (json{{"StatusCode", 5}}));
+}
+
+TEST_F(ApiTest, LogsAreFramedAndNeedAStream) {
+  const std::string id = run_over_api({"err", "oops"});
+  await(containers_->wait(*containers_->find(id), engine::WaitCondition::kNotRunning, 0));
+
+  const auto answer = call("GET", "/containers/" + id + "/logs?stdout=1&stderr=1");
+
+  EXPECT_EQ(answer.content_type, "application/vnd.docker.multiplexed-stream");
+  EXPECT_EQ(answer.body, std::string("\2\0\0\0\0\0\0\5oops\n", 13));
+  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1").body, "");
+  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stderr=1&tail=0").body, "");
+  EXPECT_EQ(status("GET", "/containers/" + id + "/logs"), 400);
+}
+
+TEST_F(ApiTest, FollowedLogsEndWithTheContainer) {
+  const std::string id = run_over_api({"sleep"});
+  FakeExchange following("GET", "/containers/" + id + "/logs?stdout=1&follow=1", "");
+  bool ended = false;
+  net::co_spawn(io_, router_.serve(following), [&](const std::exception_ptr&) { ended = true; });
+  settle();
+  EXPECT_FALSE(ended);
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/kill"), 204);
+
+  run_until([&] { return ended; });
+}
+
+TEST_F(ApiTest, AttachCarriesInputAndOutput) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox"}, {"Cmd", {"cat"}}, {"OpenStdin", true}, {"StdinOnce", true}});
+  FakeExchange attached("POST", "/containers/" + id + "/attach?stream=1&stdin=1&stdout=1", "ping");
+  bool ended = false;
+  net::co_spawn(io_, router_.serve(attached), [&](const std::exception_ptr&) { ended = true; });
+  settle();
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  run_until([&] { return ended; });
+
+  EXPECT_EQ(attached.answer.body, std::string("\1\0\0\0\0\0\0\4ping", 12));
+}
+
+TEST_F(ApiTest, ExecRunsAFurtherProcess) {
+  const std::string id = run_over_api({"sleep"});
+  const auto created = call("POST", "/containers/" + id + "/exec",
+                            {{"Cmd", {"echo", "more"}}, {"AttachStdout", true}});
+  const std::string exec = json::parse(created.body).at("Id");
+
+  const auto answer = call("POST", "/exec/" + exec + "/start", {{"Detach", false}});
+
+  EXPECT_EQ(answer.body, std::string("\1\0\0\0\0\0\0\5more\n", 13));
+  run_until([&] { return get("/exec/" + exec + "/json").at("Running") == false; });
+  EXPECT_EQ(get("/exec/" + exec + "/json").at("ExitCode"), 0);
+  EXPECT_EQ(status("POST", "/exec/" + exec + "/start", {{"Detach", false}}), 409);
+}
+
+TEST_F(ApiTest, ExecOfAMissingCommandEndsWith127) {
+  const std::string id = run_over_api({"sleep"});
+  const auto created = call("POST", "/containers/" + id + "/exec",
+                            {{"Cmd", {"no-such-command"}}, {"AttachStdout", true}});
+  const std::string exec = json::parse(created.body).at("Id");
+
+  const auto answer = call("POST", "/exec/" + exec + "/start", json::object());
+
+  EXPECT_NE(answer.body.find("executable file not found"), std::string::npos);
+  EXPECT_EQ(get("/exec/" + exec + "/json").at("ExitCode"), 127);
+}
+
+TEST_F(ApiTest, ExecNeedsARunningContainer) {
+  const std::string id = create_over_api({{"Image", "busybox"}});
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/exec", {{"Cmd", {"true"}}}), 409);
+  EXPECT_EQ(status("POST", "/exec/nothing/start", json::object()), 404);
+}
+
+TEST_F(ApiTest, AttachToNothingIs404AsText) {
+  const auto answer = call("POST", "/containers/nothing/attach?stream=1");
+
+  EXPECT_EQ(static_cast<int>(answer.status), 404);
+  EXPECT_EQ(answer.body, "No such container: nothing\r\n");
+}
+
+TEST_F(ApiTest, EventsAreFilteredAndEndAtUntil) {
+  const std::string id = run_over_api({"sleep"});
+  const std::string until = std::to_string(engine::now_ns() / 1'000'000'000 + 1);
+
+  const std::string text =
+      call("GET", R"(/events?since=1&filters={"event":["start"]}&until=)" + until).body;
+
+  const json event = json::parse(text);
+  EXPECT_EQ(event.at("Action"), "start");
+  EXPECT_EQ(event.at("Actor").at("ID"), id);
+  EXPECT_EQ(event.at("Actor").at("Attributes").at("image"), "busybox");
+  EXPECT_EQ(event.at("from"), "busybox");
+}
+
+TEST_F(ApiTest, AnswersForWhatThisHostDoesNotHave) {
+  EXPECT_EQ(status("GET", "/swarm"), 503);
+  EXPECT_EQ(status("GET", "/services"), 503);
+  EXPECT_EQ(status("POST", "/swarm/leave"), 503);
+  EXPECT_EQ(get("/plugins"), json::array());
+  EXPECT_EQ(get("/networks").size(), 2u);
+  EXPECT_EQ(get("/networks/bridge").at("IPAM").at("Config").at(0).at("Subnet"), "172.17.0.0/16");
+  EXPECT_EQ(status("DELETE", "/networks/bridge"), 403);
+  EXPECT_EQ(status("GET", "/volumes/x"), 404);
+  EXPECT_EQ(status("GET", "/nothing"), 404);
+}
+
+TEST(HumanDuration, IsAsRoughAsDockers) {
+  constexpr engine::TimeNs kSecond = 1'000'000'000;
+  EXPECT_EQ(human_duration(0), "Less than a second");
+  EXPECT_EQ(human_duration(kSecond), "1 second");
+  EXPECT_EQ(human_duration(59 * kSecond), "59 seconds");
+  EXPECT_EQ(human_duration(60 * kSecond), "About a minute");
+  EXPECT_EQ(human_duration(60 * 60 * kSecond), "About an hour");
+  EXPECT_EQ(human_duration(3 * 24 * 3600 * kSecond), "3 days");
+}
+
+}  // namespace
+}  // namespace docker

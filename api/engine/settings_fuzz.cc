@@ -1,0 +1,23 @@
+// Client-controlled text: the body of a create request, and what follows from it.
+#include <cstdint>
+#include <string_view>
+
+#include "api/engine/machine_spec.h"
+#include "api/engine/settings.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto body = nlohmann::json::parse(text, nullptr, false);
+  if (body.is_discarded()) return 0;
+  auto settings = engine::parse_settings(body);
+  if (!settings) return 0;
+  images::ContainerDefaults image;
+  image.cmd = {"true"};
+  if (!engine::apply_image_defaults(*settings, image)) return 0;
+  // What was accepted can be asked everything without an exception.
+  if (settings->command_line().empty()) __builtin_trap();
+  [[maybe_unused]] const auto policy = settings->restart_policy();
+  [[maybe_unused]] const auto timeout = settings->stop_timeout();
+  [[maybe_unused]] const auto disk = engine::disk_bytes_of(*settings);
+  return 0;
+}

@@ -1,0 +1,189 @@
+#include "api/engine/settings.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <fstream>
+#include <sstream>
+
+#include "api/engine/capabilities.h"
+#include "api/engine/settings_fields.h"
+
+namespace engine {
+namespace {
+
+using base::Code;
+using nlohmann::json;
+
+json body(json host_config = json::object()) {
+  return {{"Image", "busybox"}, {"Cmd", {"true"}}, {"HostConfig", std::move(host_config)}};
+}
+
+Code code_of(const json& request) {
+  const auto settings = parse_settings(request);
+  return settings ? Code::kInternal : settings.error().code;
+}
+
+TEST(Settings, FillsInTheDefaultOfEveryField) {
+  const auto settings = parse_settings(body());
+
+  ASSERT_TRUE(settings);
+  for (const Field& field : config_fields())
+    EXPECT_TRUE(settings->config.contains(std::string(field.name))) << field.name;
+  for (const Field& field : host_config_fields())
+    EXPECT_TRUE(settings->host_config.contains(std::string(field.name))) << field.name;
+  EXPECT_EQ(settings->network_mode(), "bridge");
+  EXPECT_EQ(settings->stop_signal(), SIGTERM);
+}
+
+TEST(Settings, AcceptsEveryFieldAtItsDefault) {
+  json config = body();
+  for (const Field& field : config_fields())
+    if (field.name != "Image" && field.name != "Cmd")
+      config[std::string(field.name)] = json::parse(field.default_json);
+  for (const Field& field : host_config_fields())
+    config["HostConfig"][std::string(field.name)] = json::parse(field.default_json);
+
+  const auto settings = parse_settings(config);
+
+  EXPECT_TRUE(settings) << settings.error().message;
+}
+
+TEST(Settings, RefusesEveryRefusedFieldThatAsksForSomething) {
+  const auto asking = [](FieldType type) -> json {
+    switch (type) {
+      case FieldType::kBool:
+        return true;
+      case FieldType::kInteger:
+        return 7;
+      case FieldType::kString:
+        return "x";
+      case FieldType::kStrings:
+      case FieldType::kCommand:
+        return json::array({"x"});
+      case FieldType::kStringMap:
+        return {{"x", "y"}};
+      case FieldType::kSet:
+      case FieldType::kObject:
+        return {{"x", json::object()}};
+      case FieldType::kArray:
+        return json::array({json::object()});
+    }
+    return nullptr;
+  };
+
+  for (const Field& field : host_config_fields()) {
+    if (field.support != Support::kRefused) continue;
+    const json request = body({{std::string(field.name), asking(field.type)}});
+    EXPECT_EQ(code_of(request), Code::kNotSupported) << field.name;
+  }
+}
+
+TEST(Settings, RefusesFieldsThatItDoesNotKnow) {
+  EXPECT_EQ(code_of(body({{"Gadget", 1}})), Code::kNotSupported);
+  EXPECT_TRUE(parse_settings(body({{"Gadget", nullptr}})));
+}
+
+TEST(Settings, RefusesValuesOfTheWrongType) {
+  EXPECT_EQ(code_of(json::array()), Code::kInvalidArgument);
+  EXPECT_EQ(code_of({{"Image", 5}}), Code::kInvalidArgument);
+  EXPECT_EQ(code_of({{"Env", {1}}}), Code::kInvalidArgument);
+  EXPECT_EQ(code_of({{"HostConfig", "x"}}), Code::kInvalidArgument);
+  EXPECT_EQ(code_of(body({{"Memory", "1g"}})), Code::kInvalidArgument);
+  EXPECT_EQ(code_of(body({{"Memory", 1e30}})), Code::kInvalidArgument);
+  EXPECT_EQ(code_of(body({{"Memory", UINT64_MAX}})), Code::kInvalidArgument);
+  EXPECT_EQ(code_of({{"Cmd", {std::string("a\0b", 3)}}}), Code::kInvalidArgument);
+}
+
+TEST(Settings, TakesNamesWithoutRegardToCase) {
+  const auto settings =
+      parse_settings({{"image", "busybox"}, {"hostconfig", {{"memory", 8 << 20}}}});
+
+  ASSERT_TRUE(settings);
+  EXPECT_EQ(settings->image(), "busybox");
+  EXPECT_EQ(settings->host_config.at("Memory"), 8 << 20);
+}
+
+TEST(Settings, ChecksLimitsAsDockerDoes) {
+  for (const json& bad : {json{{"Memory", 1024}}, json{{"Memory", -1}}, json{{"NanoCpus", -5}},
+                          json{{"MemorySwap", 1 << 30}}, json{{"CpuPeriod", 10}},
+                          json{{"CpuQuota", 10}}, json{{"ShmSize", -1}}, json{{"CpusetCpus", "a"}},
+                          json{{"RestartPolicy", {{"Name", "sometimes"}}}},
+                          json{{"RestartPolicy", {{"Name", "always"}}}, {"AutoRemove", true}},
+                          json{{"Ulimits", {{{"Name", "nofile"}, {"Soft", 9}, {"Hard", 8}}}}},
+                          json{{"ConsoleSize", {1, 99999}}}, json{{"Tmpfs", {{"tmp", ""}}}}})
+    EXPECT_EQ(code_of(body(bad)), Code::kInvalidArgument) << bad;
+}
+
+TEST(Settings, TakesWhatTheImageGives) {
+  auto settings =
+      parse_settings({{"Image", "x"}, {"Env", {"B=own", "C"}}, {"Labels", {{"l", "own"}}}});
+  ASSERT_TRUE(settings);
+  images::ContainerDefaults image;
+  image.cmd = {"sh"};
+  image.entrypoint = {"/entry"};
+  image.env = {"A=1", "B=2", "C=3"};
+  image.labels = {{"l", "image"}, {"m", "image"}};
+  image.working_dir = "/work";
+
+  ASSERT_TRUE(apply_image_defaults(*settings, image));
+
+  EXPECT_EQ(settings->command_line(), (std::vector<std::string>{"/entry", "sh"}));
+  EXPECT_EQ(settings->strings("Env"), (std::vector<std::string>{"B=own", "A=1"}));
+  EXPECT_EQ(settings->config.at("Labels"), (json{{"l", "own"}, {"m", "image"}}));
+  EXPECT_EQ(settings->text("WorkingDir"), "/work");
+}
+
+TEST(Settings, DropsTheImagesCommandWithAnOwnEntrypoint) {
+  auto settings = parse_settings({{"Image", "x"}, {"Entrypoint", {"/own"}}});
+  ASSERT_TRUE(settings);
+  images::ContainerDefaults image;
+  image.cmd = {"sh"};
+
+  ASSERT_TRUE(apply_image_defaults(*settings, image));
+
+  EXPECT_EQ(settings->command_line(), std::vector<std::string>{"/own"});
+}
+
+TEST(Settings, NeedsACommand) {
+  auto settings = parse_settings({{"Image", "x"}});
+  ASSERT_TRUE(settings);
+
+  const auto applied = apply_image_defaults(*settings, {});
+
+  ASSERT_FALSE(applied);
+  EXPECT_EQ(applied.error().message, "no command specified");
+}
+
+TEST(Settings, FieldsTableIsInTheDocumentation) {
+  std::ifstream file(FIELDS_DOCUMENT);
+  std::stringstream text;
+  text << file.rdbuf();
+
+  EXPECT_EQ(text.str(), fields_as_markdown());
+}
+
+TEST(Signal, ReadsNamesAndNumbers) {
+  EXPECT_EQ(*parse_signal("SIGTERM"), SIGTERM);
+  EXPECT_EQ(*parse_signal("usr1"), SIGUSR1);
+  EXPECT_EQ(*parse_signal("9"), SIGKILL);
+  EXPECT_EQ(*parse_signal("RTMIN+3"), 37);
+  EXPECT_EQ(*parse_signal("SIGRTMAX-1"), 63);
+}
+
+TEST(Signal, RefusesEverythingElse) {
+  for (const char* text : {"", "0", "-1", "65", "SIG", "TERMX", "RTMIN+99", "RTMIN3", "9x"})
+    EXPECT_FALSE(parse_signal(text)) << text;
+}
+
+TEST(Capabilities, AreDockersDefaultsPlusAndMinus) {
+  EXPECT_EQ(*capabilities_for({}, {}, false), kDefaultCapabilities);
+  EXPECT_EQ(*capabilities_for({"NET_ADMIN"}, {}, false), kDefaultCapabilities | 1u << 12);
+  EXPECT_EQ(*capabilities_for({}, {"cap_chown"}, false), kDefaultCapabilities & ~1ull);
+  EXPECT_EQ(*capabilities_for({"CHOWN"}, {"ALL"}, false), 1u);
+  EXPECT_EQ(*capabilities_for({}, {}, true), kAllCapabilities);
+  EXPECT_FALSE(capabilities_for({"FLY"}, {}, false));
+}
+
+}  // namespace
+}  // namespace engine

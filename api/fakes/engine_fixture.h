@@ -1,0 +1,117 @@
+// EngineFixture: the whole engine on fake machines, its io_context run by the test's own thread.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "api/engine/containers.h"
+#include "api/fakes/fake_image_store.h"
+#include "api/fakes/fake_machine_host.h"
+
+namespace fakes {
+
+class EngineFixture : public testing::Test {
+ protected:
+  EngineFixture() : host_(io_.get_executor()) {
+    char name[] = "/tmp/containervm-engine-XXXXXX";
+    directory_ = ::mkdtemp(name);
+    std::filesystem::create_directory(directory_ / "containers");
+    open();
+  }
+  ~EngineFixture() override {
+    await(containers_->shut_down());
+    containers_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  /// Opens the engine on what is in the directory: again, for a restart.
+  void open() {
+    containers_.reset();
+    events_.reset();
+    auto database = engine::Database::open(directory_ / "containers.db");
+    ASSERT_TRUE(database) << database.error().message;
+    database_ = *std::move(database);
+    events_ = std::make_unique<engine::Events>(io_.get_executor(), *database_);
+    containers_ = std::make_unique<engine::Containers>(
+        engine::EngineParts{.executor = io_.get_executor(),
+                            .database = *database_,
+                            .events = *events_,
+                            .pool = pool_,
+                            .images = images_,
+                            .machines = host_,
+                            .networks = host_,
+                            .disks = host_,
+                            .directory = directory_ / "containers",
+                            .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
+                            .host_id = std::string(64, 'a')});
+    const auto recovered = await(containers_->recover());
+    ASSERT_TRUE(recovered) << recovered.error().message;
+  }
+
+  /// Runs everything until `task` has ended.
+  template <typename T>
+  T await(net::awaitable<T> task) {
+    if constexpr (std::is_void_v<T>) {
+      bool done = false;
+      net::co_spawn(io_, std::move(task), [&](const std::exception_ptr&) { done = true; });
+      run_until([&] { return done; });
+    } else {
+      std::optional<T> result;
+      net::co_spawn(io_, store(std::move(task), result), [](const std::exception_ptr&) {});
+      run_until([&] { return result.has_value(); });
+      return *std::move(result);
+    }
+  }
+
+  template <typename Condition>
+  void run_until(Condition holds) {
+    while (!holds()) {
+      io_.restart();
+      io_.run_one();
+    }
+  }
+
+  /// Runs what can run now.
+  void settle() {
+    io_.restart();
+    io_.poll();
+  }
+
+  engine::ContainerPtr create(std::vector<std::string> command,
+                              nlohmann::json host_config = nlohmann::json::object(),
+                              nlohmann::json config = nlohmann::json::object()) {
+    config["Image"] = "busybox";
+    config["Cmd"] = command;
+    config["HostConfig"] = host_config;
+    auto settings = engine::parse_settings(config);
+    EXPECT_TRUE(settings) << settings.error().message;
+    engine::CreateRequest request{.name = {}, .settings = *std::move(settings)};
+    auto created = await(containers_->create(std::move(request)));
+    EXPECT_TRUE(created) << created.error().message;
+    return *created;
+  }
+
+  net::io_context io_{1};
+  std::filesystem::path directory_;
+  FakeMachineHost host_;
+  FakeImageStore images_;
+  async::BlockingPool pool_{1};
+  std::unique_ptr<engine::Database> database_;
+  std::unique_ptr<engine::Events> events_;
+  std::unique_ptr<engine::Containers> containers_;
+
+ private:
+  template <typename T>
+  static net::awaitable<void> store(net::awaitable<T> task, std::optional<T>& result) {
+    result.emplace(co_await std::move(task));
+  }
+};
+
+}  // namespace fakes
