@@ -128,6 +128,7 @@ net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   container->settings = std::move(request.settings);
   if (container->settings.text("Hostname").empty())
     container->settings.config["Hostname"] = container->short_id();
+  fill_in_default_paths(container->settings.host_config);
   container->image_id = image->id;
   container->created = now_ns();
   container->directory = parts_.directory / container->id;

@@ -108,7 +108,8 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
   if (started->first.refusal) {
     const StartRefusal refusal = explain_refusal(*started->first.refusal, argv0);
     container->state.exit_code = refusal.exit_code;
-    co_return Error{Code::kInvalidArgument, refusal.message};
+    co_return Error{Code::kInvalidArgument,
+                    "failed to create task for container: " + refusal.message};
   }
   container->state.endpoint = *std::move(endpoint);
   if (container->state.endpoint)

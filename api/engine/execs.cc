@@ -101,7 +101,8 @@ net::awaitable<Result<void>> Execs::start(ExecPtr exec, std::uint16_t rows, std:
   } else if (started->refusal) {
     const StartRefusal refusal = explain_refusal(*started->refusal, argv0);
     exec->exit_code = refusal.exit_code;
-    result = Error{Code::kInvalidArgument, "OCI runtime exec failed: " + refusal.message};
+    result =
+        Error{Code::kInvalidArgument, "OCI runtime exec failed: exec failed: " + refusal.message};
   }
   if (!result) {
     exec->machine.reset();

@@ -111,15 +111,6 @@ PrepareContainer container_of(const Container& container, const StartContext& co
     prepare.sysctls.push_back({.name = name, .value = value.get<std::string>()});
   prepare.masked_paths = strings(host, "MaskedPaths");
   prepare.read_only_paths = strings(host, "ReadonlyPaths");
-  if (prepare.privileged) {
-    prepare.masked_paths.clear();
-    prepare.read_only_paths.clear();
-    return prepare;
-  }
-  if (host.at("MaskedPaths").is_null())
-    prepare.masked_paths.assign(kMaskedPaths.begin(), kMaskedPaths.end());
-  if (host.at("ReadonlyPaths").is_null())
-    prepare.read_only_paths.assign(kReadOnlyPaths.begin(), kReadOnlyPaths.end());
   return prepare;
 }
 
@@ -182,6 +173,14 @@ Result<StartProcess> process_of(const Container& container) {
 }
 
 }  // namespace
+
+void fill_in_default_paths(json& host_config) {
+  const bool privileged = flag(host_config, "Privileged");
+  if (host_config.at("MaskedPaths").is_null() && !privileged)
+    host_config["MaskedPaths"] = kMaskedPaths;
+  if (host_config.at("ReadonlyPaths").is_null() && !privileged)
+    host_config["ReadonlyPaths"] = kReadOnlyPaths;
+}
 
 std::string hostname_of(const Container& container) {
   const std::string& asked = container.settings.text("Hostname");
@@ -265,8 +264,7 @@ Result<StartProcess> exec_process_for(const Container& container, const ExecSett
 }
 
 StartRefusal explain_refusal(const protocol::Failure& failure, const std::string& argv0) {
-  const std::string prefix =
-      "failed to create task for container: unable to start container process: ";
+  const std::string prefix = "unable to start container process: ";
   const std::string quoted = "exec: \"" + argv0 + "\": ";
   switch (failure.kind) {
     case protocol::FailureKind::kExecutableNotFound:

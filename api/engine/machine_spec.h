@@ -25,6 +25,9 @@ struct ExecSettings;
 base::Result<protocol::StartProcess> exec_process_for(const Container& container,
                                                       const ExecSettings& exec);
 
+/// MaskedPaths and ReadonlyPaths: Docker's lists, unless the client gave its own or is privileged.
+void fill_in_default_paths(nlohmann::json& host_config);
+
 /// The hostname: as asked for, else the short ID.
 std::string hostname_of(const Container& container);
 
