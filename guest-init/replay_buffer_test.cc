@@ -12,7 +12,7 @@ namespace {
 std::size_t fill(ReplayBuffer& buffer, const std::string& text) {
   const auto space = buffer.free_space();
   const std::size_t size = std::min(space.size(), text.size());
-  std::memcpy(space.data(), text.data(), size);
+  if (size != 0) std::memcpy(space.data(), text.data(), size);
   buffer.commit(size);
   return size;
 }

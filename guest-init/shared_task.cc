@@ -1,6 +1,7 @@
 #include "guest-init/shared_task.h"
 
 #include <linux/futex.h>
+#include <sanitizer/asan_interface.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -40,6 +41,8 @@ base::Result<std::unique_ptr<SharedTask>> SharedTask::create(std::uint64_t names
   auto stack = base::MappedRegion::map(kStackSize, PROT_READ | PROT_WRITE,
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK);
   if (!stack) return annotate(std::move(stack), "stack of a task");
+  // A task that executed a program left its frames marked where this one's stack may be now.
+  ASAN_UNPOISON_MEMORY_REGION(stack->data(), stack->size());
   std::unique_ptr<SharedTask> task(new SharedTask(*std::move(stack)));
 
   int pidfd = -1;
