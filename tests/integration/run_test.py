@@ -198,7 +198,7 @@ class DetachedTest(HostTest):
         self.assertEqual(output("wait", container), "9")
 
     def test_keeps_the_writable_layer_over_stop_and_start(self):
-        docker("run", "--name", "keeper", "busybox", "sh", "-c", "echo $((1+$(cat /n 2>/dev/null))) > /n; cat /n")
+        docker("run", "--name", "keeper", "busybox", "sh", "-c", "echo $((1 + $(cat /n 2>/dev/null || echo 0))) > /n.new; mv /n.new /n; cat /n")
         docker("start", "-a", "keeper")
 
         self.assertEqual(output("start", "-a", "keeper"), "3")

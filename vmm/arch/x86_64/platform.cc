@@ -18,10 +18,11 @@ constexpr std::uint64_t kLeastMemory = 32_MiB;
 constexpr std::uint64_t kMostMemory = 1024_GiB;
 
 // reboot=k: the reset line. panic=-1: reset at once. tsc=reliable: no watchdog, the counter is
-// virtual. The early console shows warnings and panics until hvc0 is there.
+// virtual. The early console shows warnings and panics until hvc0 is there. dummy.numdummies=0: the
+// only links of a container are its own.
 constexpr char kCommandLine[] =
     "console=hvc0 earlyprintk=serial,0x3f8,115200 quiet reboot=k panic=-1 tsc=reliable "
-    "no_timer_check nomodule";
+    "no_timer_check nomodule dummy.numdummies=0";
 
 base::Result<void> fill_random(std::span<std::byte> bytes) {
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
