@@ -8,6 +8,8 @@
 
 #include <atomic>
 #include <cstdio>
+#include <mutex>
+#include <thread>
 
 #include "vmm/base/scope_exit.h"
 #include "vmm/emulated/byte_relay.h"
@@ -16,6 +18,8 @@ namespace emulated {
 namespace {
 
 constexpr auto kOpenTimeout = std::chrono::seconds(30);
+constexpr int kOpenAttempts = 6;
+constexpr auto kOpenPause = std::chrono::milliseconds(50);
 
 /// Connections being served; threads are detached, so this outlives every relay.
 std::atomic<int>& open_connections() {
@@ -23,10 +27,27 @@ std::atomic<int>& open_connections() {
   return count;
 }
 
+/// One connection is opened at a time, and again when it is reset before the agent has answered:
+/// QEMU's port forwarding listens with a backlog of one, so connections that come at once are lost.
+/// Nothing of the client's has been sent by then.
+base::Result<base::UniqueFd> open_inside(const Endpoint& endpoint, const std::string& target) {
+  static std::mutex one_at_a_time;
+  const auto deadline = std::chrono::steady_clock::now() + kOpenTimeout;
+  const wire::Bytes request = wire::frame(OpenUnix{.path = target});
+  for (int attempt = 1;; ++attempt) {
+    auto inside = [&] {
+      const std::lock_guard lock(one_at_a_time);
+      return open_connection(endpoint, request, deadline);
+    }();
+    const bool again = !inside && inside.error().code == base::Code::kUnavailable;
+    if (!again || attempt == kOpenAttempts) return inside;
+    std::this_thread::sleep_for(kOpenPause * attempt);
+  }
+}
+
 void serve(base::UniqueFd client, const Endpoint& endpoint, const std::string& target) {
   const base::ScopeExit leave([] { --open_connections(); });
-  auto inside = open_connection(endpoint, wire::frame(OpenUnix{.path = target}),
-                                std::chrono::steady_clock::now() + kOpenTimeout);
+  auto inside = open_inside(endpoint, target);
   if (!inside) {
     std::fprintf(stderr, "relay: %s\n", inside.error().message.c_str());
     return;
