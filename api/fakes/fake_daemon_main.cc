@@ -1,6 +1,6 @@
-// The daemon with fake machines, so that the stock client can be tried without KVM; with fake images
-// too, unless containervm-layer is named. Not a product: it is built with the tests and installed
-// nowhere.
+// The daemon with fake machines, so that the stock client can be tried without KVM; with fake
+// images too, unless containervm-layer is named. Not a product: it is built with the tests and
+// installed nowhere.
 #include <filesystem>
 #include <iostream>
 

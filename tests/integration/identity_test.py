@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.host import HostTest, output  # noqa: E402
 
 CLONES = 100
-AT_ONCE = 10
+AT_ONCE = 4
 
 SCRIPT = """
 head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo

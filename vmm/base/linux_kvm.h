@@ -1,8 +1,8 @@
 // <linux/kvm.h>, made right for C++. Include this, never that one directly.
 //
 // Debian 12's kernel headers put an empty struct before each flexible array. In C it takes no room;
-// in C++ it takes a byte, so sizeof(kvm_cpuid2), the ioctl numbers made from it and the place of the
-// entries would all be wrong (the kernel answers EINVAL).
+// in C++ it takes a byte, so sizeof(kvm_cpuid2), the ioctl numbers made from it and the place of
+// the entries would all be wrong (the kernel answers EINVAL).
 #pragma once
 
 #include <linux/stddef.h>

@@ -17,17 +17,17 @@ namespace base {
 
 /// What kind of failure this is. api/http/status.cc alone maps it to an HTTP status.
 enum class Code {
-  kInvalidArgument,     // the caller's input is wrong
-  kNotFound,            // the named object does not exist
-  kAlreadyExists,       // a name or object is taken
-  kConflict,            // the object's state does not allow it
-  kPermissionDenied,    // refused by policy or the kernel
-  kResourceExhausted,   // a limit was reached: memory, disk, counts
-  kNotSupported,        // correct, but this host cannot or will not do it
-  kUnavailable,         // a peer is gone or not ready; trying again may help
-  kDeadlineExceeded,    // took too long
-  kDataLoss,            // stored or received bytes are corrupt
-  kInternal,            // a bug or an unexpected system error
+  kInvalidArgument,    // the caller's input is wrong
+  kNotFound,           // the named object does not exist
+  kAlreadyExists,      // a name or object is taken
+  kConflict,           // the object's state does not allow it
+  kPermissionDenied,   // refused by policy or the kernel
+  kResourceExhausted,  // a limit was reached: memory, disk, counts
+  kNotSupported,       // correct, but this host cannot or will not do it
+  kUnavailable,        // a peer is gone or not ready; trying again may help
+  kDeadlineExceeded,   // took too long
+  kDataLoss,           // stored or received bytes are corrupt
+  kInternal,           // a bug or an unexpected system error
 };
 
 std::string_view to_string(Code code);
@@ -48,7 +48,8 @@ class [[nodiscard]] Result {
  public:
   using value_type = T;
 
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
 
   bool has_value() const { return state_.index() == 0; }
