@@ -84,6 +84,7 @@ class Connection final : public Exchange {
   net::awaitable<void> run_handler();
   net::awaitable<void> call_router();
   net::awaitable<void> watch_client();
+  net::awaitable<void> try_respond(Response response);
   net::awaitable<Result<std::size_t>> read_raw(std::span<std::byte> out);
   net::awaitable<Result<void>> send(std::string head, std::string_view body);
   net::awaitable<void> finish();
@@ -140,18 +141,18 @@ net::awaitable<bool> Connection::read_head() {
 
   const error_code error = co_await read_head_in_time();
   if (error == beast::http::error::header_limit) {
-    co_await respond(error_response(Status::kHeadersTooLarge, "request headers are too large"));
+    co_await try_respond(error_response(Status::kHeadersTooLarge, "request headers are too large"));
     co_return false;
   }
   if (error.category() == beast::http::make_error_code(beast::http::error::bad_method).category() &&
       error != beast::http::error::end_of_stream && error != beast::http::error::partial_message) {
-    co_await respond(error_response(Status::kBadRequest, "malformed HTTP request"));
+    co_await try_respond(error_response(Status::kBadRequest, "malformed HTTP request"));
     co_return false;
   }
   if (error) co_return false;
   if (const Result<void> accepted = accept_head(); !accepted) {
     keep_alive_ = false;
-    co_await respond(error_response(accepted.error()));
+    co_await try_respond(error_response(accepted.error()));
     co_return false;
   }
   co_return true;
@@ -194,7 +195,7 @@ net::awaitable<void> Connection::call_router() {
   }
   spdlog::error("{} {}: {}", request_.method, request_.path, failure);
   keep_alive_ = false;
-  if (!answered_) co_await respond(error_response(Status::kInternalError, failure));
+  if (!answered_) co_await try_respond(error_response(Status::kInternalError, failure));
 }
 
 /// Completes when the client has left while its request is being served. A half-close is not
@@ -287,6 +288,11 @@ net::awaitable<Result<void>> Connection::respond(Response response) {
                           send_body ? std::string_view(response.body) : std::string_view());
 }
 
+/// For the last answer of a connection: a client that cannot be told has gone.
+net::awaitable<void> Connection::try_respond(Response response) {
+  [[maybe_unused]] const auto sent = co_await respond(std::move(response));
+}
+
 net::awaitable<Result<void>> Connection::begin_stream(Response head) {
   if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
   answered_ = streaming_ = true;
@@ -334,7 +340,7 @@ net::awaitable<Result<void>> Connection::write(std::span<const std::byte> bytes)
 /// After the handler: ends a streamed answer and makes the connection ready for the next request.
 net::awaitable<void> Connection::finish() {
   if (streaming_ && chunked_ && request_.method != "HEAD" && socket_.is_open()) {
-    co_await send("0\r\n\r\n", {});
+    [[maybe_unused]] const auto sent = co_await send("0\r\n\r\n", {});  // else it is not kept alive
   }
   if (!answered_) keep_alive_ = false;
   if (keep_alive_ && !parser_->is_done()) {
