@@ -76,7 +76,7 @@ Result<std::string> Containers::choose_name(const std::string& wanted, const std
 net::awaitable<Result<void>> Containers::make_files(ContainerPtr container) {
   if (::mkdir(container->directory.c_str(), 0700) != 0)
     co_return base::errno_error("mkdir " + container->directory.string());
-  const auto bytes = disk_bytes_of(container->settings);
+  const auto bytes = container->settings.disk_bytes();
   if (!bytes) co_return bytes.error();
   auto created = co_await parts_.disks.create(container->disk(), *bytes);
   if (!created) co_return base::annotate(std::move(created), "writable layer");

@@ -34,9 +34,6 @@ std::string hostname_of(const Container& container);
 /// Docker's /etc/hosts for the container.
 std::string hosts_file_of(const Container& container, const std::optional<Endpoint>& endpoint);
 
-/// The size of the writable disk: --storage-opt size, 0 for the default.
-base::Result<std::uint64_t> disk_bytes_of(const Settings& settings);
-
 /// What a refused process means to Docker's client: the error text, and the container's exit code.
 struct StartRefusal {
   std::string message;

@@ -1,6 +1,8 @@
 #include "api/engine/settings.h"
 
 #include <algorithm>
+#include <cctype>
+#include <charconv>
 #include <csignal>
 #include <set>
 
@@ -288,6 +290,28 @@ void merge_set(json& field, const std::set<std::string>& names) {
 }
 
 }  // namespace
+
+Result<std::uint64_t> Settings::disk_bytes() const {
+  const json& options = host_config.at("StorageOpt");
+  if (options.is_null() || !options.contains("size")) return std::uint64_t{0};
+  std::string text = options.at("size").get<std::string>();
+  const Error bad{Code::kInvalidArgument, "invalid size: '" + text.substr(0, 32) + "'"};
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::uint64_t value = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (parsed.ec != std::errc() || value == 0) return bad;
+  std::string unit = text.substr(static_cast<std::size_t>(parsed.ptr - text.data()));
+  if (unit.ends_with('b')) unit.pop_back();
+  if (unit.ends_with('i')) unit.pop_back();
+  constexpr std::string_view kUnits = "kmgt";
+  const std::size_t power = unit.empty() ? 0 : kUnits.find(unit) + 1;
+  if (unit.size() > 1 || (!unit.empty() && power == 0)) return bad;
+  constexpr std::uint64_t kMost = std::uint64_t{4} << 40;
+  if (value > kMost >> (10 * power)) return bad;
+  constexpr std::uint64_t kStep = 1 << 20;
+  return ((value << (10 * power)) + kStep - 1) / kStep * kStep;
+}
 
 Result<void> apply_image_defaults(Settings& settings, const images::ContainerDefaults& image) {
   json& config = settings.config;

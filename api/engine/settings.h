@@ -45,6 +45,9 @@ struct Settings {
   RestartPolicy restart_policy() const;
   bool logs() const;  // LogConfig.Type is not "none"
   std::string log_driver() const;
+  /// The size of the writable disk: --storage-opt size, 0 for the default; kInvalidArgument for
+  /// nonsense.
+  base::Result<std::uint64_t> disk_bytes() const;
   /// Entrypoint followed by Cmd.
   std::vector<std::string> command_line() const;
 };

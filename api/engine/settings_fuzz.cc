@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <string_view>
 
-#include "api/engine/machine_spec.h"
 #include "api/engine/settings.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -18,6 +17,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (settings->command_line().empty()) __builtin_trap();
   [[maybe_unused]] const auto policy = settings->restart_policy();
   [[maybe_unused]] const auto timeout = settings->stop_timeout();
-  [[maybe_unused]] const auto disk = engine::disk_bytes_of(*settings);
+  [[maybe_unused]] const auto disk = settings->disk_bytes();
   return 0;
 }
