@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <thread>
 
 #include "api/async/shield.h"
 #include "vmm/base/units.h"
@@ -22,6 +23,9 @@ constexpr std::size_t kMaxLayers = 127;
 /// Clones that did not come from the pool, until they have their container's name.
 constexpr const char* kFreshPrefix = "fresh-";
 constexpr const char* kTemplatePrefix = "template-";
+
+/// A start keeps about two threads busy (a vCPU and its devices), and sometimes waits.
+std::size_t starts_at_once() { return 2 * std::max(1u, std::thread::hardware_concurrency()); }
 
 bool is_valid_id(const std::string& id) {
   return !id.empty() && id.size() <= kMaxIdLength && std::all_of(id.begin(), id.end(), [](char c) {
@@ -62,7 +66,8 @@ LocalMachines::LocalMachines(CloneMachine::Context context, Templates& templates
     : context_(context),
       templates_(templates),
       networks_(networks),
-      pool_(context, templates, default_shape, pool_size) {}
+      pool_(context, templates, default_shape, pool_size),
+      starting_(context_.executor, starts_at_once()) {}
 
 void LocalMachines::open() {
   for (const std::string& name : context_.launcher.found()) {
@@ -101,6 +106,7 @@ net::awaitable<Result<StartedMachine>> LocalMachines::start_whole(MachineSpec sp
   running_.emplace(spec.id, nullptr);
   const std::string id = spec.id;
   const std::optional<Endpoint> network = spec.network;
+  const async::Slots::Slot slot = co_await starting_.take();
   auto started = co_await run_clone(std::move(spec));
   if (!started || !started->machine) release(id, network);
   pool_.refill();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "api/async/slots.h"
 #include "api/engine/machines/bridge_networks.h"
 #include "api/engine/machines/clone_machine.h"
 #include "api/engine/machines/clone_pool.h"
@@ -24,6 +25,8 @@ class LocalMachines final : public Machines {
   /// machines as left over, and begins to fill the pool. Blocks shortly. Once, before all else.
   void open();
 
+  /// At most a few machines per processor start at once, the others wait for their turn: all of
+  /// them at once would only make each one slower, up to its time limit.
   net::awaitable<base::Result<StartedMachine>> start(MachineSpec spec) override;
   net::awaitable<base::Result<std::shared_ptr<Machine>>> adopt(AdoptSpec spec) override;
   std::vector<std::string> left_over() const override;
@@ -47,6 +50,7 @@ class LocalMachines final : public Machines {
   Templates& templates_;
   BridgeNetworks* networks_;
   ClonePool pool_;
+  async::Slots starting_;
   std::map<std::string, Clone> running_;  // null while it is being started
   std::set<std::string> left_over_;
   std::uint64_t started_ = 0;
