@@ -24,6 +24,7 @@ struct Api {
   images::Store& images;
   async::BlockingPool& pool;
   std::string state_directory;  // shown as DockerRootDir
+  std::string kernel_release;   // the guests', shown as KernelVersion
 };
 
 /// _ping, version, info, events, system/df, auth.

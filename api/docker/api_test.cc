@@ -68,8 +68,8 @@ class FakeExchange final : public http::Exchange {
 class ApiTest : public fakes::EngineFixture {
  protected:
   ApiTest()
-      : execs_(*containers_), api_{*containers_, execs_, *events_,
-                                   images_,      pool_,  directory_.string()} {
+      : execs_(*containers_), api_{*containers_,        execs_,     *events_, images_, pool_,
+                                   directory_.string(), "6.12-fake"} {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
@@ -117,6 +117,7 @@ TEST_F(ApiTest, VersionSaysBothApiVersions) {
   EXPECT_EQ(version.at("ApiVersion"), "1.51");
   EXPECT_EQ(version.at("MinAPIVersion"), "1.24");
   EXPECT_EQ(version.at("Os"), "linux");
+  EXPECT_EQ(version.at("KernelVersion"), "6.12-fake");
 }
 
 TEST_F(ApiTest, InfoCountsContainers) {

@@ -27,11 +27,6 @@ using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| o
 
 namespace {
 
-std::string kernel_release() {
-  utsname names{};
-  return ::uname(&names) == 0 ? names.release : "";
-}
-
 std::string host_name() {
   utsname names{};
   return ::uname(&names) == 0 ? names.nodename : "";
@@ -48,7 +43,7 @@ net::awaitable<Response> ping(Request) {
 }
 
 // GET /version
-net::awaitable<Response> version(Request) {
+net::awaitable<Response> version(Api& api, Request) {
   const std::string newest = http::to_string(http::kMaxApiVersion);
   const std::string oldest = http::to_string(http::kMinApiVersion);
   const std::string architecture(images::host_architecture());
@@ -58,7 +53,7 @@ net::awaitable<Response> version(Request) {
                      {"Experimental", "false"},
                      {"GitCommit", ""},
                      {"GoVersion", ""},
-                     {"KernelVersion", kernel_release()},
+                     {"KernelVersion", api.kernel_release},
                      {"MinAPIVersion", oldest},
                      {"Os", "linux"}};
   const json answer{
@@ -72,7 +67,7 @@ net::awaitable<Response> version(Request) {
       {"GoVersion", ""},
       {"Os", "linux"},
       {"Arch", architecture},
-      {"KernelVersion", kernel_release()},
+      {"KernelVersion", api.kernel_release},
       {"BuildTime", ""}};
   co_return http::json(Status::kOk, answer);
 }
@@ -122,7 +117,7 @@ json host_facts(const Api& api) {
           {"CgroupDriver", "cgroupfs"},
           {"CgroupVersion", "2"},
           {"NEventsListener", 0},
-          {"KernelVersion", kernel_release()},
+          {"KernelVersion", api.kernel_release},
           {"OperatingSystem", "containerVM"},
           {"OSVersion", std::string(kProductVersion)},
           {"OSType", "linux"},
@@ -336,7 +331,7 @@ std::string fixed_headers() {
 void add_system_routes(http::Router& router, Api& api) {
   router.add("GET", "/_ping", ping);
   router.add("HEAD", "/_ping", ping);
-  router.add("GET", "/version", version);
+  router.add("GET", "/version", std::bind_front(version, std::ref(api)));
   router.add("GET", "/info", std::bind_front(info, std::ref(api)));
   router.add("POST", "/auth", auth);
   router.add("GET", "/system/df", std::bind_front(disk_usage, std::ref(api)));

@@ -22,6 +22,7 @@ class FakeMachineHost final : public engine::MachineHost,
   engine::Machines& machines() override { return *this; }
   engine::Networks& networks() override { return *this; }
   engine::Disks& disks() override { return *this; }
+  std::string kernel_release() const override { return "6.12-fake"; }
   net::awaitable<void> close() override { co_return; }
 
   net::awaitable<base::Result<engine::StartedMachine>> start(engine::MachineSpec spec) override;

@@ -103,9 +103,9 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                           .default_shape = config.default_shape,
                           .host_id = *std::move(id)});
   parts.execs = std::make_unique<engine::Execs>(*parts.containers);
-  parts.api =
-      std::make_unique<docker::Api>(docker::Api{*parts.containers, *parts.execs, *parts.events,
-                                                *parts.images, parts.pool, config.state.string()});
+  parts.api = std::make_unique<docker::Api>(
+      docker::Api{*parts.containers, *parts.execs, *parts.events, *parts.images, parts.pool,
+                  config.state.string(), parts.machines->kernel_release()});
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);

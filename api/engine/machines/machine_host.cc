@@ -10,6 +10,7 @@
 #include "api/async/blocking_pool.h"
 #include "api/engine/machines/bridge_networks.h"
 #include "api/engine/machines/ext4_disks.h"
+#include "api/engine/machines/kernel_release.h"
 #include "api/engine/machines/local_machines.h"
 #include "api/engine/machines/local_privileged.h"
 #include "api/engine/machines/templates.h"
@@ -87,6 +88,9 @@ class LocalMachineHost final : public MachineHost {
 
   Result<void> open() {
     RETURN_IF_ERROR(check_inputs(config_));
+    auto release = engine::kernel_release(config_.kernel);
+    if (!release) return base::annotate(std::move(release).error(), "the guest kernel");
+    kernel_release_ = *std::move(release);
     raise_descriptor_limit();
     std::error_code error;
     for (const fs::path& directory : {launcher_.config().run, config_.state / "templates"})
@@ -102,6 +106,7 @@ class LocalMachineHost final : public MachineHost {
 
   Machines& machines() override { return *machines_; }
   Disks& disks() override { return disks_; }
+  std::string kernel_release() const override { return kernel_release_; }
   Networks& networks() override {
     if (networks_) return *networks_;
     return no_networks_;
@@ -144,6 +149,7 @@ class LocalMachineHost final : public MachineHost {
   }
 
   MachineHostConfig config_;
+  std::string kernel_release_;
   std::string tag_;
   fs::path group_root_;
   net::any_io_executor executor_;

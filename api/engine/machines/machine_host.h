@@ -40,6 +40,8 @@ class MachineHost {
   virtual Machines& machines() = 0;
   virtual Networks& networks() = 0;
   virtual Disks& disks() = 0;
+  /// What `uname -r` says in a machine.
+  virtual std::string kernel_release() const = 0;
 
   /// Ends the pool and removes what was made on the host. Running machines are left alone, and so
   /// are the bridge and the rules as long as one of them uses them.
