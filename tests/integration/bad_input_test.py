@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.docker_api import ApiError  # noqa: E402
-from harness.host import HostTest, api, docker, output  # noqa: E402
+from harness.host import HostTest, api, docker, on_host, output  # noqa: E402
 
 
 def tar_of(entries):
@@ -123,6 +123,27 @@ class BadInputTest(HostTest):
         done = docker("load", stdin=image_archive(layer), check=False)
 
         self.assertNotEqual(done.returncode, 0)
+
+    def test_a_full_disk_is_said_and_changes_nothing(self):
+        if on_host("sh", "-c", "test -d /run/containervm-machine/state && echo own").strip() != "own":
+            self.skipTest("it would fill this host's disk: only in the emulated machine, on its own")
+        directory = api().get("/info")["DockerRootDir"]
+        filler = f"{directory}/filler"
+        layer = tar_of([file_entry("a", os.urandom(8 << 20))])
+        on_host("sh", "-c", f'fallocate -l $(($(df --output=avail -B1 "{directory}" | tail -1) - '
+                            f'2097152)) "{filler}"')
+        try:
+            loaded = docker("load", stdin=image_archive(layer), check=False)
+            imported = docker("import", "-", "hostile:latest", stdin=layer, check=False)
+            listed = output("images", "-aq", "--no-trunc")
+        finally:
+            on_host("rm", "-f", filler)
+
+        self.assertNotEqual(loaded.returncode, 0)
+        self.assertIn(b"No space left on device", loaded.stderr + loaded.stdout)
+        self.assertNotEqual(imported.returncode, 0)
+        self.assertIn(b"No space left on device", imported.stderr + imported.stdout)
+        self.assertEqual(listed, self.images_before)
 
     def test_bad_limits_are_400(self):
         for host_config in ({"Memory": 1024}, {"NanoCpus": -5}, {"Memory": -1}):

@@ -20,6 +20,7 @@ class RunTest(HostTest):
 
         self.assertEqual(words[0], "Linux")
         self.assertTrue(words[1].startswith("6.12."), words)
+        self.assertEqual(output("info", "-f", "{{.KernelVersion}}"), words[1])
 
     def test_passes_the_exit_code_on(self):
         for code in (0, 1, 42, 255):

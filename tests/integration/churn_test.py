@@ -1,5 +1,8 @@
 #!/usr/bin/python3
-"""Many containers, many at once: none lost, none hung, nothing left on the host."""
+"""Many containers, many at once: none lost, none hung, nothing left on the host.
+
+CHURN_CONTAINERS says how many (CI runs fewer than a soak by hand: 200 take 4 minutes in the emulated machine).
+"""
 
 import concurrent.futures
 import os
@@ -11,16 +14,23 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.host import HostTest, api, on_host, output  # noqa: E402
 
-CONTAINERS = 200
+CONTAINERS = int(os.environ.get("CHURN_CONTAINERS", "60"))
 AT_ONCE = 20
 
 
 def host_state():
-    """What a container may have left: monitors, taps, run directories."""
-    return {
-        "monitors": on_host("sh", "-c", "pgrep -c containervm-vmm || test $? = 1").strip(),
-        "taps": on_host("sh", "-c", "ls /sys/class/net | wc -l").strip(),
+    """What a container may have left. The pool of machines in advance is part of it, so it is compared."""
+    state = api().get("/info")["DockerRootDir"]
+    counts = {
+        "monitors": "pgrep -c containervm-vmm || test $? = 1",
+        "taps": "ls /sys/class/net | wc -l",
+        "machines": f"ls '{state}/run/machines' | wc -l",
+        "containers": f"ls '{state}/containers' | wc -l",
+        "groups": "ls -d /sys/fs/cgroup/containervm-*/* | grep -c /machine- || test $? = 1",
+        "rules": "nft list ruleset | wc -l",
     }
+    lines = on_host("sh", "-c", "\n".join(counts.values())).split()
+    return dict(zip(counts, lines, strict=True))
 
 
 def one_run(number):
@@ -29,7 +39,7 @@ def one_run(number):
 
 
 class ChurnTest(HostTest):
-    def test_two_hundred_containers_twenty_at_once(self):
+    def test_many_containers_twenty_at_once(self):
         one_run(0)
         self._settle()
         before = host_state()
