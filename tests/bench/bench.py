@@ -112,12 +112,13 @@ TITLES = {
 
 
 def report(results, svg_directory):
+    if svg_directory:
+        os.makedirs(svg_directory, exist_ok=True)
     for key, title in TITLES.items():
         if key not in results:
             continue
         print(table(title, "ms", results[key]))
         if svg_directory:
-            os.makedirs(svg_directory, exist_ok=True)
             with open(os.path.join(svg_directory, key + ".svg"), "w", encoding="utf-8") as out:
                 out.write(bar_chart(title, "ms", results[key]))
     if "idle_memory" in results:
