@@ -4,9 +4,12 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <string_view>
 
 namespace engine {
 namespace {
+
+using namespace std::string_view_literals;
 
 class KernelReleaseTest : public testing::Test {
  protected:
@@ -20,9 +23,8 @@ class KernelReleaseTest : public testing::Test {
 
 TEST_F(KernelReleaseTest, FindsItAmongOtherBytes) {
   write(
-      std::string("\x7f"
-                  "ELF\0\0Linux version 6.12.117-containervm (builder) #1 SMP\n\0",
-                  63));
+      "\x7f"
+      "ELF\0\0Linux version 6.12.117-containervm (builder) #1 SMP\n\0"sv);
 
   const auto release = kernel_release(path_);
 
