@@ -1,11 +1,13 @@
 // Slots: lets a fixed number of coroutines at a time into something, in the order they came.
 //
-// Threads: the io_context thread. The Slots must outlive what waits and every Slot (keep the owner
-// alive); a waiter must not be cancelled (await it shielded), or its turn is never given back.
+// Threads: the io_context thread. Slots and waiters may be destroyed after the Slots (with the
+// io_context, when a daemon ends in the middle). A waiter must not be cancelled (await it
+// shielded), or its turn is never given back.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "api/async/net.h"
@@ -14,41 +16,46 @@
 namespace async {
 
 class Slots {
+  struct State {
+    State(const net::any_io_executor& executor, std::size_t slots)
+        : count(slots), released(executor) {}
+    const std::uint64_t count;
+    std::uint64_t tickets = 0;     // handed out so far
+    std::uint64_t given_back = 0;  // slots that are free again
+    Notifier released;
+  };
+
  public:
   Slots(const net::any_io_executor& executor, std::size_t count)
-      : count_(count), released_(executor) {}
+      : state_(std::make_shared<State>(executor, count)) {}
 
   class [[nodiscard]] Slot {
    public:
-    Slot(Slot&& other) noexcept : slots_(std::exchange(other.slots_, nullptr)) {}
+    Slot(Slot&&) noexcept = default;
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
     ~Slot() {
-      if (slots_ != nullptr) slots_->give_back();
+      if (!state_) return;
+      ++state_->given_back;
+      state_->released.notify_all();
     }
 
    private:
     friend class Slots;
-    explicit Slot(Slots* slots) : slots_(slots) {}
-    Slots* slots_;
+    explicit Slot(std::shared_ptr<State> state) : state_(std::move(state)) {}
+    std::shared_ptr<State> state_;
   };
 
-  net::awaitable<Slot> take() {
-    const std::uint64_t ticket = tickets_++;
-    while (ticket >= given_back_ + count_) co_await released_.wait();
-    co_return Slot(this);
-  }
+  net::awaitable<Slot> take() { return take_from(state_); }
 
  private:
-  void give_back() {
-    ++given_back_;
-    released_.notify_all();
+  static net::awaitable<Slot> take_from(std::shared_ptr<State> state) {
+    const std::uint64_t ticket = state->tickets++;
+    while (ticket >= state->given_back + state->count) co_await state->released.wait();
+    co_return Slot(std::move(state));
   }
 
-  const std::uint64_t count_;
-  std::uint64_t tickets_ = 0;     // handed out so far
-  std::uint64_t given_back_ = 0;  // slots that are free again
-  Notifier released_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace async

@@ -12,7 +12,7 @@ namespace {
 
 class SlotsTest : public testing::Test {
  protected:
-  /// Enters, stays until `leave` is notified and `stay_` is false for its number.
+  /// Enters, and stays while `stay_` says so of its number.
   net::awaitable<void> visit(std::size_t number) {
     const Slots::Slot slot = co_await slots_.take();
     entered_.push_back(number);
@@ -38,7 +38,7 @@ class SlotsTest : public testing::Test {
     context_.poll();
   }
 
-  net::io_context context_;
+  net::io_context context_;  // first: suspended visits are destroyed with it, after the Slots
   Slots slots_{context_.get_executor(), 2};
   Notifier leave_{context_.get_executor()};
   std::vector<bool> stay_;
