@@ -41,6 +41,7 @@ class FakeExchange final : public http::Exchange {
   net::awaitable<base::Result<void>> begin_stream(http::Response head) override {
     return respond(std::move(head));
   }
+  void end_with_input() override {}
   net::awaitable<base::Result<void>> hijack(std::string content_type) override {
     answer.status = http::Status::kSwitchingProtocols;
     answer.content_type = std::move(content_type);

@@ -52,6 +52,7 @@ net::awaitable<void> wait(Api& api, Exchange& exchange) {
   // The client starts the container once it has our headers: remember now what it waits for.
   const std::uint64_t exits = (*container)->exits;
   Response head{.content_type = "application/json"};
+  exchange.end_with_input();
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
   const engine::WaitResult result = co_await api.containers.wait(*container, *condition, exits);
@@ -168,6 +169,7 @@ net::awaitable<void> logs(Api& api, Exchange& exchange) {
   }
   query->raw = (*container)->settings.tty();
   Response head{.content_type = content_type_of(**container, exchange.request().version)};
+  if (query->follow) exchange.end_with_input();
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (begun) co_await follow_log(exchange, *container, *query, std::move(reader));
 }

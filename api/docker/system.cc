@@ -294,6 +294,7 @@ net::awaitable<void> events(Api& api, Exchange& exchange) {
   if (query->since != 0 || query->until != 0)
     past = api.events.since(query->since, query->until, cursor);
   Response head{.content_type = "application/json"};
+  if (query->until == 0) exchange.end_with_input();
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
   if (query->since != 0) {

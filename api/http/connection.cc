@@ -59,6 +59,7 @@ class Connection final : public Exchange {
   Connection(StreamSocket socket, const Router& router, std::string fixed_headers)
       : socket_(std::move(socket)),
         never_(socket_.get_executor()),
+        input_matters_changed_(socket_.get_executor()),
         router_(router),
         fixed_headers_(std::move(fixed_headers)),
         buffer_(kMaxHead + (64u << 10)) {}
@@ -71,6 +72,7 @@ class Connection final : public Exchange {
   net::awaitable<Result<void>> begin_stream(Response head) override;
   net::awaitable<Result<void>> hijack(std::string content_type) override;
   net::awaitable<Result<void>> write(std::span<const std::byte> bytes) override;
+  void end_with_input() override;
   net::awaitable<void> peer_gone() override;
   bool answered() const override { return answered_; }
   using Exchange::write;
@@ -84,6 +86,7 @@ class Connection final : public Exchange {
   net::awaitable<void> run_handler();
   net::awaitable<void> call_router();
   net::awaitable<void> watch_client();
+  net::awaitable<void> watch_input();
   net::awaitable<void> try_respond(Response response);
   net::awaitable<Result<std::size_t>> read_raw(std::span<std::byte> out);
   net::awaitable<Result<void>> send(std::string head, std::string_view body);
@@ -93,11 +96,13 @@ class Connection final : public Exchange {
 
   StreamSocket socket_;
   async::Notifier never_;  // waited for by what is to be cancelled; never notified
+  async::Notifier input_matters_changed_;
   const Router& router_;
   const std::string fixed_headers_;
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   Request request_;
+  bool input_matters_ = false;  // its end is the client's leaving
   bool keep_alive_ = false;
   bool expects_continue_ = false;
   bool answered_ = false;
@@ -133,6 +138,7 @@ net::awaitable<error_code> Connection::read_head_in_time() {
 
 net::awaitable<bool> Connection::read_head() {
   keep_alive_ = expects_continue_ = answered_ = streaming_ = chunked_ = hijacked_ = false;
+  input_matters_ = false;
   request_ = Request();
   parser_.emplace();
   parser_->header_limit(kMaxHead);
@@ -199,10 +205,28 @@ net::awaitable<void> Connection::call_router() {
 }
 
 /// Completes when the client has left while its request is being served. A half-close is not
-/// leaving: simple clients send a request, close their side and read the answer.
+/// leaving, unless the handler said so: simple clients send a request, close their side and read the
+/// answer.
 net::awaitable<void> Connection::watch_client() {
-  co_await peer_gone();
+  co_await (peer_gone() || watch_input());
   if (hijacked_) co_await never_.wait();  // the handler's business from here on
+}
+
+void Connection::end_with_input() {
+  input_matters_ = true;
+  input_matters_changed_.notify_all();
+}
+
+/// Completes when the input has ended after end_with_input().
+net::awaitable<void> Connection::watch_input() {
+  while (!input_matters_) co_await input_matters_changed_.wait();
+  char next{};
+  // What comes instead of the end is the next request: a client that sends one is there.
+  const bool more = buffer_.size() > 0 || !parser_->is_done();
+  if (more) co_await never_.wait();
+  co_await socket_.async_wait(StreamSocket::wait_read, async::kTuple);
+  const ssize_t size = ::recv(socket_.native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (size > 0) co_await never_.wait();
 }
 
 net::awaitable<void> Connection::peer_gone() {

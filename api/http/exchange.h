@@ -38,6 +38,10 @@ class Exchange {
   /// `head.body` is sent first.
   virtual net::awaitable<base::Result<void>> begin_stream(Response head) = 0;
 
+  /// From here on the end of the client's input means that it has left. For an answer that may take
+  /// for ever to come: over TCP, and over a relay, a client that has gone looks like a half-close.
+  virtual void end_with_input() = 0;
+
   /// Takes over the connection: 101 with Upgrade headers if the client asked for an upgrade, else
   /// 200. What is written from here on is raw. The connection closes when the handler ends.
   virtual net::awaitable<base::Result<void>> hijack(std::string content_type) = 0;

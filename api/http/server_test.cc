@@ -75,6 +75,8 @@ class ServerTest : public testing::Test {
     router_.add("GET", "/fail", fail);
     router_.add_stream("POST", "/count", count_bytes);
     router_.add_stream("POST", "/hijack", hijacked_echo);
+    router_.add_stream("GET", "/endless",
+                       [this](Exchange& exchange) { return endless(exchange); });
     router_.add("GET", "/hang", [this](Request request) { return hang(std::move(request)); });
     server_ = std::make_unique<Server>(
         io_.get_executor(), router_,
@@ -89,11 +91,21 @@ class ServerTest : public testing::Test {
     forever_.reset();
   }
 
+  struct OnExit {
+    std::promise<void>& ended;
+    ~OnExit() { ended.set_value(); }
+  };
+
+  net::awaitable<void> endless(Exchange& exchange) {
+    const OnExit on_exit{hang_ended_};
+    exchange.end_with_input();
+    Response head{.content_type = "text/plain"};
+    co_await exchange.begin_stream(std::move(head));
+    co_await never_.wait();
+  }
+
   net::awaitable<Response> hang(Request) {
-    struct OnExit {
-      std::promise<void>& ended;
-      ~OnExit() { ended.set_value(); }
-    } const on_exit{hang_ended_};
+    const OnExit on_exit{hang_ended_};
     hanging_.set_value();
     co_await never_.wait();
     co_return empty(Status::kOk);
@@ -310,6 +322,29 @@ TEST_F(ServerTest, CancelsTheHandlerOfAClientThatLeft) {
   }
 
   hang_ended_.get_future().wait();
+}
+
+TEST_F(ServerTest, EndsAnEndlessAnswerWithTheClientsInput) {
+  const auto socket = connect();
+  send_text(socket, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  receive(socket, "\r\n\r\n");
+
+  ::shutdown(socket.get(), SHUT_WR);
+
+  hang_ended_.get_future().wait();
+  receive(socket);  // returns: the server closed
+}
+
+TEST_F(ServerTest, AnEndlessAnswerOutlivesAPipelinedRequest) {
+  const auto socket = connect();
+  send_text(socket, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  receive(socket, "\r\n\r\n");
+
+  send_text(socket, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  exchange("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  auto ended = hang_ended_.get_future();
+
+  EXPECT_EQ(ended.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
 }
 
 TEST_F(ServerTest, RefusesMoreConnectionsThanItMayHold) {
