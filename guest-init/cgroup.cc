@@ -1,15 +1,47 @@
 #include "guest-init/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <memory>
 
 #include "guest-init/files.h"
 
 namespace guest_init {
+
+namespace {
+
+/// A container that makes cgroups of its own can nest them at will.
+constexpr int kDeepestCgroup = 8;
+constexpr std::size_t kLargestPidList = 1u << 20;
+
+base::Result<void> add_processes(const std::string& path, int depth, std::vector<pid_t>& pids) {
+  auto list = read_regular_file(path + "/cgroup.procs", kLargestPidList);
+  if (!list) return std::move(list).error();
+  std::string_view rest = *list;
+  while (!rest.empty()) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    if (const auto pid = parse_decimal(line); pid && *pid != 0)
+      pids.push_back(static_cast<pid_t>(*pid));
+  }
+  if (depth == 0) return {};
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
+  if (!directory) return base::errno_error("open " + path);
+  while (const dirent* entry = readdir(directory.get())) {
+    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
+    // It may be gone by now.
+    (void)add_processes(path + "/" + entry->d_name, depth - 1, pids).has_value();
+  }
+  return {};
+}
+
+}  // namespace
 
 std::uint64_t cpu_weight_of_shares(std::uint64_t shares) {
   shares = std::clamp<std::uint64_t>(shares, 2, 262144);
@@ -40,6 +72,20 @@ std::vector<CgroupSetting> settings_of(const protocol::PrepareContainer::Limits&
     add("cpu.weight", std::to_string(cpu_weight_of_shares(limits.cpu_shares)));
   if (!limits.cpuset.empty()) add("cpuset.cpus", limits.cpuset);
   if (limits.pids != 0) add("pids.max", std::to_string(limits.pids));
+  return settings;
+}
+
+std::vector<CgroupSetting> all_settings_of(const protocol::PrepareContainer::Limits& limits) {
+  std::vector<CgroupSetting> settings{
+      {"memory.max", "max"}, {"memory.swap.max", "max"}, {"memory.low", "0"}, {"cpu.max", "max"},
+      {"cpu.weight", "100"}, {"cpuset.cpus", ""},        {"pids.max", "max"},
+  };
+  for (CgroupSetting& wanted : settings_of(limits)) {
+    const auto found = std::find_if(settings.begin(), settings.end(), [&](const auto& setting) {
+      return setting.file == wanted.file;
+    });
+    if (found != settings.end()) *found = std::move(wanted);
+  }
   return settings;
 }
 
@@ -79,6 +125,40 @@ std::uint64_t Cgroup::oom_kills() const {
   const ssize_t size = pread(memory_events_.get(), text.data(), text.size(), 0);
   if (size <= 0) return 0;
   return flat_keyed_value({text.data(), static_cast<std::size_t>(size)}, "oom_kill");
+}
+
+base::Result<void> Cgroup::replace(const protocol::PrepareContainer::Limits& limits) const {
+  for (const CgroupSetting& setting : all_settings_of(limits))
+    if (auto written = write_file_at(directory_.get(), setting.file, setting.value + "\n");
+        !written)
+      return annotate(std::move(written), setting.file);
+  return {};
+}
+
+base::Result<void> Cgroup::freeze(bool frozen) const {
+  constexpr int kPatience = 2'000;
+  RETURN_IF_ERROR(write_file_at(directory_.get(), "cgroup.freeze", frozen ? "1" : "0"));
+  if (!frozen) return {};
+  // The file's change is announced as POLLPRI.
+  const base::UniqueFd events(openat(directory_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC));
+  if (!events) return base::errno_error("open cgroup.events");
+  for (int waited = 0; waited < kPatience;) {
+    std::array<char, 256> text{};
+    const ssize_t size = pread(events.get(), text.data(), text.size(), 0);
+    if (size < 0) return base::errno_error("read cgroup.events");
+    if (flat_keyed_value({text.data(), static_cast<std::size_t>(size)}, "frozen") == 1) return {};
+    constexpr int kStep = 20;
+    pollfd change{.fd = events.get(), .events = POLLPRI, .revents = 0};
+    if (poll(&change, 1, kStep) <= 0) waited += kStep;
+  }
+  RETURN_IF_ERROR(write_file_at(directory_.get(), "cgroup.freeze", "0"));
+  return base::Error{base::Code::kDeadlineExceeded, "its processes do not stand still"};
+}
+
+base::Result<std::vector<pid_t>> Cgroup::processes() const {
+  std::vector<pid_t> pids;
+  RETURN_IF_ERROR(add_processes(path_, kDeepestCgroup, pids));
+  return pids;
 }
 
 base::Result<void> Cgroup::kill_all() const {

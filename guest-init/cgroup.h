@@ -28,6 +28,9 @@ struct CgroupSetting {
 /// The files to write for `limits`, in order. Limits that are not set produce nothing.
 std::vector<CgroupSetting> settings_of(const protocol::PrepareContainer::Limits& limits);
 
+/// The files to write so that exactly `limits` hold: those that are not set are lifted.
+std::vector<CgroupSetting> all_settings_of(const protocol::PrepareContainer::Limits& limits);
+
 /// The value of `key` in a flat-keyed cgroup file ("low 0\nhigh 0\noom_kill 2\n"); 0 if missing.
 std::uint64_t flat_keyed_value(std::string_view text, std::string_view key);
 
@@ -38,7 +41,15 @@ class Cgroup {
   static base::Result<Cgroup> create(const std::string& parent, const std::string& name);
 
   int directory() const { return directory_.get(); }
+  const std::string& path() const { return path_; }
   base::Result<void> apply(const protocol::PrepareContainer::Limits& limits) const;
+  /// As apply(), but lifts what is not in `limits`.
+  base::Result<void> replace(const protocol::PrepareContainer::Limits& limits) const;
+  /// Stops everything in it, or lets it go on. An error if not all of it stands still in time: then
+  /// it goes on.
+  base::Result<void> freeze(bool frozen) const;
+  /// Every process in it and in the cgroups below.
+  base::Result<std::vector<pid_t>> processes() const;
   /// How many processes of this cgroup the kernel has killed for want of memory.
   std::uint64_t oom_kills() const;
   /// SIGKILL to everything in it.

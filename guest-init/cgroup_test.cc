@@ -47,6 +47,20 @@ TEST(CgroupSettings, HoldEveryLimit) {
                                            {"pids.max", "100"}}));
 }
 
+TEST(CgroupSettings, LiftWhatIsNotLimitedWhenTheyReplaceOthers) {
+  protocol::PrepareContainer::Limits limits;
+  limits.memory_bytes = 64u << 20;
+  limits.pids = 7;
+
+  EXPECT_EQ(all_settings_of(limits), (Settings{{"memory.max", "67108864"},
+                                               {"memory.swap.max", "max"},
+                                               {"memory.low", "0"},
+                                               {"cpu.max", "max"},
+                                               {"cpu.weight", "100"},
+                                               {"cpuset.cpus", ""},
+                                               {"pids.max", "7"}}));
+}
+
 TEST(FlatKeyedValue, IsTheWholeKeys) {
   const char* text = "low 1\noom 2\noom_kill 3\noom_group_kill 4";
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "guest-init/log.h"
+#include "guest-init/observation.h"
 
 namespace guest_init {
 namespace {
@@ -156,6 +157,14 @@ void Server::on_frame(const wire::RawFrame& frame) {
       return decode_and(&Server::forget_process, frame);
     case MessageType::kRemoveContainer:
       return decode_and(&Server::remove_container, frame);
+    case MessageType::kFreezeContainer:
+      return decode_and(&Server::freeze_container, frame);
+    case MessageType::kUpdateLimits:
+      return decode_and(&Server::update_limits, frame);
+    case MessageType::kReadStatistics:
+      return decode_and(&Server::read_statistics, frame);
+    case MessageType::kListProcesses:
+      return decode_and(&Server::list_processes, frame);
     case MessageType::kShutdown:
       return decode_and(&Server::shut_down, frame);
     default:
@@ -343,6 +352,47 @@ void Server::remove_container(const protocol::RemoveContainer& request) {
                   "the container's processes do not end");
   containers_.erase(found);
   done(request.request);
+}
+
+const Container* Server::container_for(std::uint32_t request, std::uint32_t container) {
+  const auto found = containers_.find(container);
+  if (found != containers_.end()) return found->second.get();
+  refuse(request, FailureKind::kInvalidRequest, "container", "no such container");
+  return nullptr;
+}
+
+void Server::freeze_container(const protocol::FreezeContainer& request) {
+  const Container* container = container_for(request.request, request.container);
+  if (container == nullptr) return;
+  if (auto frozen = container->cgroup().freeze(request.frozen); !frozen)
+    return refuse(request.request, FailureKind::kInternal, "freeze", frozen.error().message);
+  done(request.request);
+}
+
+void Server::update_limits(const protocol::UpdateLimits& request) {
+  const Container* container = container_for(request.request, request.container);
+  if (container == nullptr) return;
+  if (auto replaced = container->cgroup().replace(request.limits); !replaced)
+    return refuse(request.request, FailureKind::kLimit, "cgroup", replaced.error().message);
+  done(request.request);
+}
+
+void Server::read_statistics(const protocol::ReadStatistics& request) {
+  const Container* container = container_for(request.request, request.container);
+  if (container == nullptr) return;
+  protocol::Statistics statistics = guest_init::read_statistics(container->cgroup());
+  statistics.request = request.request;
+  control_->send(statistics);
+}
+
+void Server::list_processes(const protocol::ListProcesses& request) {
+  const Container* container = container_for(request.request, request.container);
+  if (container == nullptr) return;
+  auto list = guest_init::list_processes(container->cgroup());
+  if (!list)
+    return refuse(request.request, FailureKind::kInternal, "processes", list.error().message);
+  list->request = request.request;
+  control_->send(*list);
 }
 
 void Server::shut_down(const protocol::Shutdown& request) {

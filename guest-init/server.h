@@ -80,7 +80,14 @@ class Server {
   void resize_terminal(const protocol::ResizeTerminal& request);
   void forget_process(const protocol::ForgetProcess& request);
   void remove_container(const protocol::RemoveContainer& request);
+  void freeze_container(const protocol::FreezeContainer& request);
+  void update_limits(const protocol::UpdateLimits& request);
+  void read_statistics(const protocol::ReadStatistics& request);
+  void list_processes(const protocol::ListProcesses& request);
   void shut_down(const protocol::Shutdown& request);
+
+  /// nullptr: there is none, and `request` was refused.
+  const Container* container_for(std::uint32_t request, std::uint32_t container);
 
   std::optional<protocol::Failure> try_prepare(const protocol::PrepareContainer& request);
   base::Result<ContainerDisks> disks_of(const protocol::PrepareContainer& request);

@@ -298,6 +298,71 @@ TEST_F(ServerTest, EndsEverythingWhenTheFirstProcessEnds) {
   EXPECT_EQ(killed.status.code, SIGKILL);
 }
 
+TEST_F(ServerTest, AFrozenContainerDoesNothingUntilItIsThawed) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000; true"));
+  protocol::FreezeContainer freeze;
+  freeze.container = 1;
+  freeze.frozen = true;
+  protocol::SignalProcess terminate;
+  terminate.process = 1;
+  terminate.signal = SIGHUP;
+
+  control_->send(freeze);
+  expect_done();
+  control_->send(terminate);
+  expect_done();
+  protocol::ListProcesses list;
+  list.container = 1;
+  control_->send(list);
+  const auto frozen = control_->receive_as<protocol::ProcessList>();
+  freeze.frozen = false;
+  control_->send(freeze);
+  expect_done();
+  terminate.signal = SIGKILL;
+  control_->send(terminate);
+  expect_done();
+
+  ASSERT_TRUE(frozen) << frozen.error().message;
+  ASSERT_FALSE(frozen->processes.empty());
+  EXPECT_EQ(frozen->processes[0].command_line.substr(0, 3), std::string("sh\0", 3));
+  EXPECT_TRUE(wait_exit().signaled);
+}
+
+TEST_F(ServerTest, TellsWhatAContainerUses) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000; true"));
+  protocol::ReadStatistics read;
+  read.container = 1;
+
+  control_->send(read);
+  const auto statistics = control_->receive_as<protocol::Statistics>();
+
+  ASSERT_TRUE(statistics) << statistics.error().message;
+  EXPECT_NE(statistics->cpu_stat.find("usage_usec"), std::string::npos);
+  EXPECT_NE(statistics->network_devices.find("lo:"), std::string::npos);
+  EXPECT_NE(statistics->memory_info.find("MemTotal:"), std::string::npos);
+  EXPECT_GE(statistics->cpus, 1u);
+}
+
+TEST_F(ServerTest, RefusesQuestionsAboutAContainerThatIsNone) {
+  prepare_default();
+  protocol::FreezeContainer freeze;
+  protocol::UpdateLimits update;
+  protocol::ReadStatistics read;
+  protocol::ListProcesses list;
+  freeze.container = update.container = read.container = list.container = 9;
+
+  control_->send(freeze);
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+  control_->send(update);
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+  control_->send(read);
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+  control_->send(list);
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+}
+
 TEST_F(ServerTest, RemovesAContainerAndPreparesAnother) {
   prepare_default();
   HostConnection out = machine_->open_stream(1, protocol::Stream::kStdout);

@@ -49,24 +49,6 @@ bool flag(const json& object, const char* field) {
   return !value.is_null() && value.get<bool>();
 }
 
-PrepareContainer::Limits limits_of(const json& host) {
-  PrepareContainer::Limits limits;
-  limits.memory_bytes = positive(host, "Memory");
-  limits.memory_swap_bytes = number(host, "MemorySwap");
-  limits.memory_low_bytes = positive(host, "MemoryReservation");
-  if (const std::uint64_t nano = positive(host, "NanoCpus"); nano > 0) {
-    limits.cpu_quota_us = nano * limits.cpu_period_us / 1'000'000'000;
-  } else {
-    limits.cpu_quota_us = positive(host, "CpuQuota");
-    if (const std::uint64_t period = positive(host, "CpuPeriod"); period > 0)
-      limits.cpu_period_us = period;
-  }
-  limits.cpu_shares = positive(host, "CpuShares");
-  limits.cpuset = host.at("CpusetCpus").get<std::string>();
-  limits.pids = positive(host, "PidsLimit");
-  return limits;
-}
-
 /// TmpfsOptions of a mount as mount(8) writes them.
 std::string tmpfs_options(const json& mount) {
   std::string options = mount.value("ReadOnly", json(false)) == true ? "ro" : "rw";
@@ -95,7 +77,7 @@ std::vector<PrepareContainer::Tmpfs> tmpfs_of(const json& host) {
 PrepareContainer container_of(const Container& container, const StartContext& context) {
   const json& host = container.settings.host_config;
   PrepareContainer prepare;
-  prepare.container = 1;
+  prepare.container = kMainContainer;
   prepare.hostname = hostname_of(container);
   prepare.domainname = container.settings.text("Domainname");
   prepare.hostname_file = prepare.hostname + "\n";
@@ -105,7 +87,7 @@ PrepareContainer container_of(const Container& container, const StartContext& co
   prepare.privileged = flag(host, "Privileged");
   if (const std::uint64_t size = positive(host, "ShmSize"); size > 0) prepare.shm_bytes = size;
   prepare.tmpfs = tmpfs_of(host);
-  prepare.limits = limits_of(host);
+  prepare.limits = limits_for(container.settings);
   for (const auto& [name, value] : host.at("Sysctls").items())
     prepare.sysctls.push_back({.name = name, .value = value.get<std::string>()});
   prepare.masked_paths = strings(host, "MaskedPaths");
@@ -141,7 +123,7 @@ Result<StartProcess> process_of(const Container& container) {
       capabilities_for(strings(host, "CapAdd"), strings(host, "CapDrop"), flag(host, "Privileged"));
   if (!capabilities) return capabilities.error();
   StartProcess process;
-  process.container = 1;
+  process.container = kMainContainer;
   process.process = kMainProcess;
   process.argv = container.settings.command_line();
   process.env = environment_of(container);
@@ -179,6 +161,25 @@ void fill_in_default_paths(json& host_config) {
     host_config["MaskedPaths"] = kMaskedPaths;
   if (host_config.at("ReadonlyPaths").is_null() && !privileged)
     host_config["ReadonlyPaths"] = kReadOnlyPaths;
+}
+
+PrepareContainer::Limits limits_for(const Settings& settings) {
+  const json& host = settings.host_config;
+  PrepareContainer::Limits limits;
+  limits.memory_bytes = positive(host, "Memory");
+  limits.memory_swap_bytes = number(host, "MemorySwap");
+  limits.memory_low_bytes = positive(host, "MemoryReservation");
+  if (const std::uint64_t nano = positive(host, "NanoCpus"); nano > 0) {
+    limits.cpu_quota_us = nano * limits.cpu_period_us / 1'000'000'000;
+  } else {
+    limits.cpu_quota_us = positive(host, "CpuQuota");
+    if (const std::uint64_t period = positive(host, "CpuPeriod"); period > 0)
+      limits.cpu_period_us = period;
+  }
+  limits.cpu_shares = positive(host, "CpuShares");
+  limits.cpuset = host.at("CpusetCpus").get<std::string>();
+  limits.pids = positive(host, "PidsLimit");
+  return limits;
 }
 
 std::string hostname_of(const Container& container) {

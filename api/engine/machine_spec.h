@@ -19,6 +19,9 @@ struct StartContext {
 /// Errors: kInvalidArgument for a value that only shows itself here (capabilities, sizes).
 base::Result<MachineSpec> machine_spec_for(const Container& container, StartContext context);
 
+/// The limits of a container, as its machine's guest keeps them.
+protocol::PrepareContainer::Limits limits_for(const Settings& settings);
+
 struct ExecSettings;
 /// A further process: the container's environment, user and directory unless `exec` says otherwise.
 /// `process` and the terminal's size are left to the caller.

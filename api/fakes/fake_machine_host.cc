@@ -71,6 +71,33 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     co_return Result<void>();
   }
 
+  net::awaitable<Result<void>> set_frozen(bool) override { co_return Result<void>(); }
+  net::awaitable<Result<void>> update_limits(protocol::PrepareContainer::Limits limits) override {
+    limits_ = limits;
+    co_return Result<void>();
+  }
+  net::awaitable<Result<protocol::Statistics>> statistics() override {
+    protocol::Statistics statistics;
+    statistics.cpu_stat = "usage_usec 1000000\nuser_usec 600000\nsystem_usec 400000\n";
+    statistics.memory_current = "1048576\n";
+    statistics.memory_max =
+        limits_.memory_bytes == 0 ? "max\n" : std::to_string(limits_.memory_bytes) + "\n";
+    statistics.memory_info = "MemTotal: 524288 kB\n";
+    statistics.pids_current = std::to_string(processes_.size()) + "\n";
+    statistics.pids_max = "max\n";
+    statistics.cpus = 1;
+    co_return statistics;
+  }
+  net::awaitable<Result<protocol::ProcessList>> processes() override {
+    protocol::ProcessList list;
+    protocol::ProcessList::Entry entry;
+    entry.pid = 100;
+    entry.stat = "100 (fake) S 1 100 100 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 0 0 0 0";
+    entry.command_line = "fake";
+    list.processes.push_back(std::move(entry));
+    co_return list;
+  }
+
   net::awaitable<void> shutdown(std::chrono::milliseconds) override {
     end(engine::EndReason::kGuestShutdown);
     co_return;
@@ -169,6 +196,7 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   std::string id_;
   async::Notifier changed_;
   std::map<ProcessId, Process> processes_;
+  protocol::PrepareContainer::Limits limits_;
   std::optional<engine::EndReason> stopped_;
 };
 

@@ -34,7 +34,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -53,12 +53,18 @@ enum class MessageType : std::uint16_t {
   kStreamOpen = 9,
   kForgetProcess = 10,
   kRemoveContainer = 11,
+  kFreezeContainer = 12,
+  kUpdateLimits = 13,
+  kReadStatistics = 14,
+  kListProcesses = 15,
   // guest -> host
   kHelloReply = 64,
   kDone = 65,
   kFailure = 66,
   kProcessStarted = 67,
   kProcessExited = 68,
+  kStatistics = 69,
+  kProcessList = 70,
 };
 
 /// Host -> guest, first on a control stream. Answered by HelloReply.
@@ -261,6 +267,42 @@ struct RemoveContainer {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.container); }
 };
 
+/// Host -> guest: stop everything in the container where it is, or let it go on. Answered by Done
+/// once all of it stands still; Failure if that does not come about (then it goes on).
+struct FreezeContainer {
+  static constexpr MessageType kType = MessageType::kFreezeContainer;
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;
+  bool frozen = false;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.container, self.frozen); }
+};
+
+/// Host -> guest: these limits instead of the present ones (0 = none). Answered by Done; on a
+/// Failure some may have been set.
+struct UpdateLimits {
+  static constexpr MessageType kType = MessageType::kUpdateLimits;
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;
+  PrepareContainer::Limits limits;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.container, self.limits); }
+};
+
+/// Host -> guest. Answered by Statistics.
+struct ReadStatistics {
+  static constexpr MessageType kType = MessageType::kReadStatistics;
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.container); }
+};
+
+/// Host -> guest. Answered by ProcessList.
+struct ListProcesses {
+  static constexpr MessageType kType = MessageType::kListProcesses;
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.container); }
+};
+
 /// How a process ended: exactly what wait status said.
 struct ExitStatus {
   bool signaled = false;
@@ -351,6 +393,50 @@ struct ProcessExited {
   std::uint64_t stderr_bytes = 0;
   static void fields(auto& self, auto&& visit) {
     visit(self.process, self.status, self.stdout_bytes, self.stderr_bytes);
+  }
+};
+
+/// Guest -> host: what a container uses, as the texts of the kernel's own files; empty where there
+/// is no such file.
+struct Statistics {
+  static constexpr MessageType kType = MessageType::kStatistics;
+  std::uint32_t request = 0;
+  std::string cpu_stat;  // of the container's cgroup, and so on
+  std::string memory_current;
+  std::string memory_max;
+  std::string memory_stat;
+  std::string pids_current;
+  std::string pids_max;
+  std::string io_stat;
+  std::string network_devices;  // /proc/net/dev
+  std::string memory_info;      // /proc/meminfo of the machine
+  std::uint32_t cpus = 0;       // online in the machine
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.cpu_stat, self.memory_current, self.memory_max, self.memory_stat,
+          self.pids_current, self.pids_max, self.io_stat, self.network_devices, self.memory_info,
+          self.cpus);
+  }
+};
+
+/// Guest -> host: the container's processes, by pid.
+struct ProcessList {
+  static constexpr MessageType kType = MessageType::kProcessList;
+  struct Entry {
+    std::int32_t pid = 0;      // in the guest
+    std::uint32_t user = 0;    // effective uid
+    std::string stat;          // /proc/<pid>/stat
+    std::string command_line;  // /proc/<pid>/cmdline: arguments that end with NUL; at most 4 KiB
+    static void fields(auto& self, auto&& visit) {
+      visit(self.pid, self.user, self.stat, self.command_line);
+    }
+  };
+  std::uint32_t request = 0;
+  std::int64_t boot_time_s = 0;  // CLOCK_REALTIME when the machine's uptime was 0
+  std::uint64_t total_memory_bytes = 0;
+  std::vector<Entry> processes;
+  bool truncated = false;  // there are more than fit
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.boot_time_s, self.total_memory_bytes, self.processes, self.truncated);
   }
 };
 

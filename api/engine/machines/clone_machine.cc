@@ -97,6 +97,17 @@ std::uint32_t first_own_tag() {
   return 0x10000u + (random & 0x7fffu) * 0x10000u;
 }
 
+Error error_of(const protocol::Failure& refusal) {
+  switch (refusal.kind) {
+    case protocol::FailureKind::kNoSuchProcess:
+      return {Code::kNotFound, refusal.message};
+    case protocol::FailureKind::kLimit:
+      return {Code::kInvalidArgument, refusal.message};
+    default:
+      return {Code::kInternal, refusal.message};
+  }
+}
+
 /// nullopt: it was carried out.
 std::optional<protocol::Failure> refusal_in(const GuestSession::Success& answer) {
   if (const auto* failure = std::get_if<protocol::Failure>(&answer)) return *failure;
@@ -466,21 +477,25 @@ void CloneMachine::close_stdin(ProcessId process) {
   if (const auto io = find(process)) io->close_stdin();
 }
 
-template <typename M>
-net::awaitable<Result<void>> CloneMachine::simple_request(M message) {
+template <typename Answer, typename M>
+net::awaitable<Result<Answer>> CloneMachine::ask(M message) {
   const auto self = shared_from_this();
   if (ended_.has_value() || !session_) co_return ended_error();
   const GuestReply pending = session_->request(std::move(message));
   session_->flush();
-  const auto answer = co_await pending.wait();
+  auto answer = co_await pending.wait();
   if (!answer) co_return answer.error();
-  if (std::holds_alternative<protocol::Done>(*answer)) co_return Result<void>();
-  if (const auto refusal = refusal_in(*answer)) {
-    const bool gone = refusal->kind == protocol::FailureKind::kNoSuchProcess;
-    co_return Error{gone ? Code::kNotFound : Code::kInternal, refusal->message};
-  }
+  if (auto* wanted = std::get_if<Answer>(&*answer)) co_return std::move(*wanted);
+  if (const auto refusal = refusal_in(*answer)) co_return error_of(*refusal);
   end(EndReason::kProtocolViolation, "the guest gave an answer of the wrong kind");
   co_return ended_error();
+}
+
+template <typename M>
+net::awaitable<Result<void>> CloneMachine::simple_request(M message) {
+  const Result<protocol::Done> done = co_await ask<protocol::Done>(std::move(message));
+  if (!done) co_return done.error();
+  co_return Result<void>();
 }
 
 net::awaitable<Result<void>> CloneMachine::signal(ProcessId process, int signal_number) {
@@ -497,6 +512,33 @@ net::awaitable<Result<void>> CloneMachine::resize(ProcessId process, std::uint16
   message.rows = rows;
   message.columns = columns;
   return simple_request(message);
+}
+
+net::awaitable<Result<void>> CloneMachine::set_frozen(bool frozen) {
+  protocol::FreezeContainer message;
+  message.container = kMainContainer;
+  message.frozen = frozen;
+  return simple_request(message);
+}
+
+net::awaitable<Result<void>> CloneMachine::update_limits(
+    protocol::PrepareContainer::Limits limits) {
+  protocol::UpdateLimits message;
+  message.container = kMainContainer;
+  message.limits = std::move(limits);
+  return simple_request(std::move(message));
+}
+
+net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics() {
+  protocol::ReadStatistics message;
+  message.container = kMainContainer;
+  return ask<protocol::Statistics>(message);
+}
+
+net::awaitable<Result<protocol::ProcessList>> CloneMachine::processes() {
+  protocol::ListProcesses message;
+  message.container = kMainContainer;
+  return ask<protocol::ProcessList>(message);
 }
 
 // ---- the end --------------------------------------------------------------------------------

@@ -66,6 +66,11 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   net::awaitable<base::Result<void>> signal(ProcessId process, int signal_number) override;
   net::awaitable<base::Result<void>> resize(ProcessId process, std::uint16_t rows,
                                             std::uint16_t columns) override;
+  net::awaitable<base::Result<void>> set_frozen(bool frozen) override;
+  net::awaitable<base::Result<void>> update_limits(
+      protocol::PrepareContainer::Limits limits) override;
+  net::awaitable<base::Result<protocol::Statistics>> statistics() override;
+  net::awaitable<base::Result<protocol::ProcessList>> processes() override;
   net::awaitable<void> shutdown(std::chrono::milliseconds timeout) override;
   void kill() override;
   net::awaitable<MachineEnd> wait_stopped() override;
@@ -107,6 +112,8 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   MachineEnd conclude(std::string how_process_ended) const;
   base::Error ended_error() const;
 
+  template <typename Answer, typename M>
+  net::awaitable<base::Result<Answer>> ask(M message);
   template <typename M>
   net::awaitable<base::Result<void>> simple_request(M message);
 

@@ -110,6 +110,10 @@ base::Result<void> GuestSession::handle(const wire::RawFrame& frame) {
       return answer_with<protocol::Failure>(frame);
     case protocol::MessageType::kProcessStarted:
       return answer_with<protocol::ProcessStarted>(frame);
+    case protocol::MessageType::kStatistics:
+      return answer_with<protocol::Statistics>(frame);
+    case protocol::MessageType::kProcessList:
+      return answer_with<protocol::ProcessList>(frame);
     case protocol::MessageType::kProcessExited: {
       auto exited = wire::decode<protocol::ProcessExited>(frame.payload);
       if (!exited) return std::move(exited).error();

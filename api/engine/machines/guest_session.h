@@ -26,7 +26,8 @@ using StreamSocket = net::local::stream_protocol::socket;
 
 class GuestSession : public std::enable_shared_from_this<GuestSession> {
  public:
-  using Success = std::variant<protocol::Done, protocol::ProcessStarted, protocol::Failure>;
+  using Success = std::variant<protocol::Done, protocol::ProcessStarted, protocol::Failure,
+                               protocol::Statistics, protocol::ProcessList>;
   /// What the guest answered; Error: it never did.
   using Answer = base::Result<Success>;
 

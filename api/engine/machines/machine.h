@@ -34,6 +34,9 @@ namespace engine {
 /// The engine's number of a process inside one machine; chosen by the caller, never used twice.
 using ProcessId = std::uint32_t;
 
+/// The number of the one container that a machine holds.
+inline constexpr std::uint32_t kMainContainer = 1;
+
 /// Takes one process's output. Implemented by whoever logs and forwards it.
 class OutputSink {
  public:
@@ -122,6 +125,15 @@ class Machine {
   virtual net::awaitable<base::Result<void>> signal(ProcessId process, int signal_number) = 0;
   virtual net::awaitable<base::Result<void>> resize(ProcessId process, std::uint16_t rows,
                                                     std::uint16_t columns) = 0;
+
+  /// Stops everything in the container where it is, or lets it go on; completes when it stands.
+  virtual net::awaitable<base::Result<void>> set_frozen(bool frozen) = 0;
+  /// These limits from now on. kInvalidArgument with the guest's sentence if it refuses one.
+  virtual net::awaitable<base::Result<void>> update_limits(
+      protocol::PrepareContainer::Limits limits) = 0;
+  /// What the container uses now. All text in it was chosen by the guest.
+  virtual net::awaitable<base::Result<protocol::Statistics>> statistics() = 0;
+  virtual net::awaitable<base::Result<protocol::ProcessList>> processes() = 0;
 
   /// Ends everything in the guest, writes the disk back and powers off; after `timeout` the plug is
   /// pulled. Completes when the machine has ended.
