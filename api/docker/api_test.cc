@@ -74,6 +74,7 @@ class ApiTest : public fakes::EngineFixture {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
+    add_statistics_routes(router_, api_);
     add_exec_routes(router_, api_);
     add_minimal_routes(router_, api_);
   }
@@ -197,6 +198,63 @@ TEST_F(ApiTest, AnswersWithDockersStatusForEveryState) {
   EXPECT_EQ(status("DELETE", at), 204);
   EXPECT_EQ(status("DELETE", at), 404);
   EXPECT_EQ(status("GET", at + "/json"), 404);
+}
+
+TEST_F(ApiTest, PausedContainersTakeNoExec) {
+  const std::string id = run_over_api({"sleep"});
+  const std::string at = "/containers/" + id;
+
+  EXPECT_EQ(status("POST", at + "/pause"), 204);
+  EXPECT_EQ(status("POST", at + "/pause"), 409);
+  EXPECT_EQ(get(at + "/json").at("State").at("Paused"), true);
+  EXPECT_EQ(status("POST", at + "/exec", {{"Cmd", {"true"}}}), 409);
+  EXPECT_EQ(status("POST", at + "/unpause"), 204);
+  EXPECT_EQ(status("POST", at + "/exec", {{"Cmd", {"true"}}}), 201);
+}
+
+TEST_F(ApiTest, TopShowsARunningContainersProcesses) {
+  const std::string id = run_over_api({"sleep"});
+
+  const json top = get("/containers/" + id + "/top?ps_args=-o%20pid,comm");
+
+  EXPECT_EQ(top.at("Titles"), (json{"PID", "COMMAND"}));
+  EXPECT_EQ(top.at("Processes"), (json::array({json{"100", "fake"}})));
+  EXPECT_EQ(status("GET", "/containers/" + id + "/top?ps_args=--forest"), 400);
+  EXPECT_EQ(status("POST", "/containers/" + id + "/kill"), 204);
+  EXPECT_EQ(status("GET", "/containers/" + id + "/top"), 409);
+}
+
+TEST_F(ApiTest, StatisticsComeOnceWhenAskedSo) {
+  const std::string id = run_over_api({"sleep"});
+
+  const json one = get("/containers/" + id + "/stats?stream=0&one-shot=1");
+
+  EXPECT_EQ(one.at("id"), id);
+  EXPECT_EQ(one.at("cpu_stats").at("cpu_usage").at("total_usage"), 1'000'000'000);
+  EXPECT_EQ(one.at("memory_stats").at("usage"), 1 << 20);
+  EXPECT_EQ(one.at("memory_stats").at("limit"), 512 << 20);
+  EXPECT_EQ(one.at("precpu_stats").at("cpu_usage").at("total_usage"), 0);
+  EXPECT_EQ(status("GET", "/containers/" + id + "/stats?stream=1&one-shot=1"), 400);
+}
+
+TEST_F(ApiTest, StatisticsOfAStoppedContainerAreEmpty) {
+  const std::string id = create_over_api({{"Image", "busybox"}});
+
+  const json one = get("/containers/" + id + "/stats?stream=0");
+
+  EXPECT_EQ(one.at("memory_stats"), json::object());
+  EXPECT_EQ(one.at("pids_stats"), json::object());
+}
+
+TEST_F(ApiTest, UpdateAnswersWithWarnings) {
+  const std::string id = create_over_api({{"Image", "busybox"}});
+
+  const auto answer = call("POST", "/containers/" + id + "/update", {{"Memory", 64 << 20}});
+
+  EXPECT_EQ(static_cast<int>(answer.status), 200);
+  EXPECT_EQ(json::parse(answer.body), (json{{"Warnings", json::array()}}));
+  EXPECT_EQ(get("/containers/" + id + "/json").at("HostConfig").at("Memory"), 64 << 20);
+  EXPECT_EQ(status("POST", "/containers/" + id + "/update", {{"Memory", 1}}), 400);
 }
 
 TEST_F(ApiTest, AFailedStartSaysWhatTheClientLooksFor) {

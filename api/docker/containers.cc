@@ -8,6 +8,7 @@
 #include "api/docker/api.h"
 #include "api/docker/container_json.h"
 #include "api/docker/filters.h"
+#include "api/docker/process_table.h"
 
 namespace docker {
 
@@ -248,6 +249,62 @@ net::awaitable<Response> resize(Api& api, Request request) {
   co_return respond_to(result, Status::kOk);
 }
 
+// POST /containers/{id}/pause
+//   204 paused · 404 no such container · 409 not running, or paused already
+net::awaitable<Response> pause(Api& api, Request request) {
+  auto container = api.containers.find(request.path_arg("id"));
+  if (!container) co_return http::error_response(container.error());
+  const auto result = co_await async::shielded(api.containers.pause(*std::move(container)));
+  co_return respond_to(result);
+}
+
+// POST /containers/{id}/unpause
+//   204 goes on · 404 no such container · 500 not paused
+net::awaitable<Response> unpause(Api& api, Request request) {
+  auto container = api.containers.find(request.path_arg("id"));
+  if (!container) co_return http::error_response(container.error());
+  const auto result = co_await async::shielded(api.containers.unpause(*std::move(container)));
+  co_return respond_to(result);
+}
+
+// POST /containers/{id}/update
+//   200 changed · 400 a value that cannot be · 404 no such container
+net::awaitable<Response> update(Api& api, Request request) {
+  auto body = request.json();
+  if (!body) co_return http::error_response(body.error());
+  auto container = api.containers.find(request.path_arg("id"));
+  if (!container) co_return http::error_response(container.error());
+  const auto result =
+      co_await async::shielded(api.containers.update(*std::move(container), *std::move(body)));
+  if (!result) co_return http::error_response(result.error());
+  const json answer{{"Warnings", json::array()}};
+  co_return http::json(Status::kOk, answer);
+}
+
+// GET /containers/{id}/top
+//   200 the processes · 400 arguments of ps that are not understood · 404 · 409 not running
+net::awaitable<Response> top(Api& api, Request request) {
+  const auto found = api.containers.find(request.path_arg("id"));
+  if (!found) co_return http::error_response(found.error());
+  const ContainerPtr container = *found;
+  const std::shared_ptr<engine::Machine> machine = container->machine;
+  if (container->state.status == engine::Status::kRestarting)
+    co_return http::error_response(
+        Status::kConflict,
+        "Container " + container->id + " is restarting, wait until the container is running");
+  if (!container->state.running() || !machine)
+    co_return http::error_response(Status::kConflict,
+                                   "container " + container->id + " is not running");
+  const auto list = co_await machine->processes();
+  if (!list) co_return http::error_response(list.error());
+  const auto table = make_process_table(*list, request.query.get_or("ps_args", ""),
+                                        engine::now_ns() / 1'000'000'000);
+  if (!table) co_return http::error_response(table.error());
+  api.containers.publish(*container, "top");
+  const json answer{{"Titles", table->titles}, {"Processes", table->rows}};
+  co_return http::json(Status::kOk, answer);
+}
+
 // POST /containers/{id}/rename
 net::awaitable<Response> rename(Api& api, Request request) {
   auto container = api.containers.find(request.path_arg("id"));
@@ -310,16 +367,15 @@ void add_container_routes(http::Router& router, Api& api) {
   add("POST", "/containers/{id}/kill", kill);
   add("POST", "/containers/{id}/resize", resize);
   add("POST", "/containers/{id}/rename", rename);
+  add("POST", "/containers/{id}/pause", pause);
+  add("POST", "/containers/{id}/unpause", unpause);
+  add("POST", "/containers/{id}/update", update);
+  add("GET", "/containers/{id}/top", top);
   add("DELETE", "/containers/{id}", remove);
 
   const auto later = [&](std::string_view method, std::string_view path, std::string what) {
     router.add(method, path, std::bind_front(not_yet, std::ref(api), std::move(what)));
   };
-  later("POST", "/containers/{id}/pause", "pausing a container");
-  later("POST", "/containers/{id}/unpause", "pausing a container");
-  later("POST", "/containers/{id}/update", "changing a container's limits");
-  later("GET", "/containers/{id}/top", "listing a container's processes");
-  later("GET", "/containers/{id}/stats", "a container's statistics");
   later("GET", "/containers/{id}/changes", "listing a container's changes");
   later("GET", "/containers/{id}/export", "exporting a container");
   later("HEAD", "/containers/{id}/archive", "copying from a container");

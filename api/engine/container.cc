@@ -63,6 +63,11 @@ std::string_view to_string(Status status) {
   return "dead";
 }
 
+std::string settings_text(const Settings& settings) {
+  const json value{{"config", settings.config}, {"host_config", settings.host_config}};
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 std::string to_json_text(const ContainerState& state) {
   json value{{"status", to_string(state.status)},    {"pid", state.pid},
              {"exit_code", state.exit_code},         {"error", state.error},

@@ -46,6 +46,8 @@ struct ContainerState {
   bool running() const { return status == Status::kRunning || status == Status::kPaused; }
 };
 
+/// What a database row keeps of the settings.
+std::string settings_text(const Settings& settings);
 std::string to_json_text(const ContainerState& state);
 base::Result<ContainerState> parse_container_state(std::string_view text);
 

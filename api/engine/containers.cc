@@ -103,14 +103,11 @@ net::awaitable<void> Containers::drop_files(ContainerPtr container) {
 }
 
 Result<void> Containers::insert(const Container& container) {
-  const nlohmann::json settings{{"config", container.settings.config},
-                                {"host_config", container.settings.host_config}};
   return parts_.database.run(
       "INSERT INTO containers (id, name, created_ns, image_id, settings, state) "
       "VALUES (?, ?, ?, ?, ?, ?)",
       {container.id, container.name, container.created, container.image_id,
-       settings.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
-       to_json_text(container.state)});
+       settings_text(container.settings), to_json_text(container.state)});
 }
 
 Result<void> Containers::commit(const Container& container) {

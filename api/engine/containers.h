@@ -100,6 +100,11 @@ class Containers {
   net::awaitable<base::Result<void>> resize(ContainerPtr container, std::uint16_t rows,
                                             std::uint16_t columns);
   net::awaitable<base::Result<void>> remove(ContainerPtr container, bool force);
+  net::awaitable<base::Result<void>> pause(ContainerPtr container);
+  net::awaitable<base::Result<void>> unpause(ContainerPtr container);
+  /// `changes`: Docker's update request, Resources and RestartPolicy. What is 0 or empty in it
+  /// stays. A running container's limits change at once.
+  net::awaitable<base::Result<void>> update(ContainerPtr container, nlohmann::json changes);
   base::Result<void> rename(ContainerPtr container, std::string name);
   net::awaitable<PruneResult> prune(std::function<bool(const Container&)> wanted);
 
@@ -145,6 +150,10 @@ class Containers {
   net::awaitable<bool> wait_for_exit(ContainerPtr container, std::uint64_t exits,
                                      std::chrono::milliseconds timeout);
   net::awaitable<void> kill_locked(ContainerPtr container);
+
+  // containers_update.cc
+  net::awaitable<base::Result<void>> thaw(ContainerPtr container);
+  net::awaitable<base::Result<void>> limit_machine(ContainerPtr container, Settings wanted);
 
   // containers_remove.cc
   net::awaitable<base::Result<void>> remove_locked(ContainerPtr container);

@@ -290,6 +290,8 @@ net::awaitable<Result<StopResult>> Containers::stop_locked(ContainerPtr containe
   const std::uint64_t exits = container->exits;
   const auto sent = co_await send_signal(container, signal);
   if (!sent) spdlog::warn("stop {}: {}", container->short_id(), sent.error().message);
+  const auto thawed = co_await thaw(container);  // else the signal would wait
+  if (!thawed) spdlog::warn("{}", thawed.error().message);
   const bool exited = co_await wait_for_exit(container, exits, timeout);
   if (!exited) co_await kill_locked(container);
   publish(*container, "stop");
@@ -342,7 +344,9 @@ net::awaitable<Result<void>> Containers::kill(ContainerPtr container, int signal
     co_await kill_locked(container);
     co_return Result<void>();
   }
-  co_return co_await send_signal(container, signal);
+  auto sent = co_await send_signal(container, signal);
+  if (!sent) co_return std::move(sent).error();
+  co_return co_await thaw(container);
 }
 
 net::awaitable<Result<void>> Containers::resize(ContainerPtr container, std::uint16_t rows,

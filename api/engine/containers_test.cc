@@ -95,6 +95,70 @@ TEST_F(ContainersTest, KillsWhatDoesNotStopInTime) {
   EXPECT_EQ(container->state.exit_code, 137);
 }
 
+TEST_F(ContainersTest, PausesAndGoesOn) {
+  const ContainerPtr container = run({"sleep"});
+
+  ASSERT_TRUE(await(containers_->pause(container)));
+  EXPECT_EQ(container->state.status, Status::kPaused);
+  EXPECT_EQ(await(containers_->pause(container)).error().code, Code::kConflict);
+
+  ASSERT_TRUE(await(containers_->unpause(container)));
+  EXPECT_EQ(container->state.status, Status::kRunning);
+  EXPECT_FALSE(await(containers_->unpause(container)));
+  const std::vector<std::string> seen = actions();
+  EXPECT_EQ((std::vector<std::string>{seen.end() - 2, seen.end()}),
+            (std::vector<std::string>{"container pause", "container unpause"}));
+}
+
+TEST_F(ContainersTest, StoppingAPausedContainerLetsItSeeTheSignal) {
+  const ContainerPtr container = run({"sleep"});
+  ASSERT_TRUE(await(containers_->pause(container)));
+
+  const auto stopped = await(containers_->stop(container, 10s));
+
+  ASSERT_TRUE(stopped);
+  EXPECT_EQ(container->state.exit_code, 128 + SIGTERM);
+}
+
+TEST_F(ContainersTest, OnlyARunningContainerCanBePaused) {
+  const ContainerPtr container = create({"true"});
+
+  EXPECT_EQ(await(containers_->pause(container)).error().code, Code::kConflict);
+  EXPECT_FALSE(await(containers_->unpause(container)));
+}
+
+TEST_F(ContainersTest, UpdateChangesWhatItNamesAndKeepsIt) {
+  const ContainerPtr container = run({"sleep"}, {{"PidsLimit", 10}});
+
+  const auto updated = await(containers_->update(
+      container,
+      {{"Memory", 64 << 20}, {"RestartPolicy", {{"Name", "always"}}}, {"CpuShares", 0}}));
+
+  ASSERT_TRUE(updated) << updated.error().message;
+  EXPECT_EQ(container->settings.host_config.at("Memory"), 64 << 20);
+  EXPECT_EQ(container->settings.host_config.at("PidsLimit"), 10);
+  EXPECT_EQ(container->settings.restart_policy().kind, RestartPolicy::Kind::kAlways);
+  const auto statistics = await(container->machine->statistics());
+  EXPECT_EQ(statistics->memory_max, "67108864\n");
+}
+
+TEST_F(ContainersTest, UpdateRefusesWhatCannotBe) {
+  const ContainerPtr container = run({"sleep"}, {{"CpuQuota", 50000}, {"AutoRemove", true}});
+  const auto refusal = [&](const json& changes) {
+    return await(containers_->update(container, changes)).error().message;
+  };
+
+  EXPECT_EQ(refusal({{"NanoCpus", 1'000'000'000}}),
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set");
+  EXPECT_EQ(refusal({{"RestartPolicy", {{"Name", "always"}}}}),
+            "Restart policy cannot be updated because AutoRemove is enabled for the container");
+  EXPECT_NE(refusal({{"Memory", std::int64_t{1} << 40}}).find("512 MiB"), std::string::npos);
+  EXPECT_NE(refusal({{"Memory", 1}}).find("Minimum memory limit"), std::string::npos);
+  EXPECT_NE(refusal({{"Privileged", true}}).find("cannot be changed"), std::string::npos);
+  EXPECT_NE(refusal(json::array()), "");
+  EXPECT_EQ(container->settings.host_config.at("Memory"), 0);
+}
+
 TEST_F(ContainersTest, KillNeedsARunningContainer) {
   const ContainerPtr container = create({"true"});
 

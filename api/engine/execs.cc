@@ -23,6 +23,11 @@ Error not_running(const Container& container) {
   return Error{Code::kConflict, "container " + container.id + " is not running"};
 }
 
+Error paused(const Container& container) {
+  return Error{Code::kConflict,
+               "Container " + container.id + " is paused, unpause the container before exec"};
+}
+
 }  // namespace
 
 // Machines may hold processes that an earlier daemon numbered: begin where none of them is.
@@ -33,6 +38,7 @@ Execs::Execs(Containers& containers)
 
 Result<ExecPtr> Execs::create(ContainerPtr container, ExecSettings settings) {
   if (!container->state.running()) return not_running(*container);
+  if (container->state.status == Status::kPaused) return paused(*container);
   if (settings.command.empty()) return Error{Code::kInvalidArgument, "No exec command specified"};
   const auto exec = std::make_shared<Exec>(containers_.parts().executor, random_id());
   exec->container = std::move(container);
@@ -78,6 +84,7 @@ Result<void> Execs::can_start(const Exec& exec) const {
     return Error{Code::kConflict, "Error: Exec command " + exec.id + " has already run"};
   if (!exec.container->state.running() || !exec.container->machine)
     return not_running(*exec.container);
+  if (exec.container->state.status == Status::kPaused) return paused(*exec.container);
   return {};
 }
 

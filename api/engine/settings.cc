@@ -1,6 +1,7 @@
 #include "api/engine/settings.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <csignal>
@@ -290,6 +291,72 @@ void merge_set(json& field, const std::set<std::string>& names) {
 }
 
 }  // namespace
+
+namespace {
+
+constexpr auto kUpdatable = std::to_array<std::string_view>(
+    {"CpuShares", "Memory", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
+     "MemoryReservation", "MemorySwap", "PidsLimit", "RestartPolicy"});
+
+bool changes_nothing(const Field& field, const json& value) {
+  if (field.name == "PidsLimit") return value.is_null();  // 0 lifts the limit
+  if (field.name == "RestartPolicy")
+    return !value.is_object() || says_nothing(value.value("Name", json()));
+  return says_nothing(value);
+}
+
+bool is_set(const json& value) { return !says_nothing(value); }
+
+/// What Docker refuses because an earlier request said otherwise.
+Result<void> check_update(const json& before, const json& after) {
+  const auto conflict = [](const std::string& text) {
+    return Error{Code::kInvalidArgument, "Conflicting options: " + text};
+  };
+  const auto changed = [&](const char* name) { return before.at(name) != after.at(name); };
+  for (const auto& [field, name] :
+       {std::pair{"CpuPeriod", "CPU Period"}, std::pair{"CpuQuota", "CPU Quota"}}) {
+    if (changed("NanoCpus") && is_set(before.at(field)))
+      return conflict("Nano CPUs cannot be updated as " + std::string(name) +
+                      " has already been set");
+    if (changed(field) && is_set(before.at("NanoCpus")))
+      return conflict(std::string(name) + " cannot be updated as NanoCPUs has already been set");
+  }
+  const auto swap = before.at("MemorySwap").get<std::int64_t>();
+  if (changed("Memory") && !changed("MemorySwap") && swap > 0 &&
+      after.at("Memory").get<std::int64_t>() > swap)
+    return Error{Code::kInvalidArgument,
+                 "Memory limit should be smaller than already set memoryswap limit, update the "
+                 "memoryswap at the same time"};
+  if (changed("RestartPolicy") && before.at("AutoRemove") == true &&
+      after.at("RestartPolicy").value("Name", "no") != "no")
+    return Error{
+        Code::kInvalidArgument,
+        "Restart policy cannot be updated because AutoRemove is enabled for the container"};
+  return {};
+}
+
+}  // namespace
+
+Result<Settings> update_settings(const Settings& old, const json& changes) {
+  if (!changes.is_object())
+    return Error{Code::kInvalidArgument, "invalid JSON: the request must be an object"};
+  Settings settings = old;
+  for (const auto& [name, value] : changes.items()) {
+    const Field* field = find_field(host_config_fields(), name);
+    if (field == nullptr) {
+      RETURN_IF_ERROR(refuse_unknown(name, value));
+      continue;
+    }
+    if (changes_nothing(*field, value)) continue;
+    if (std::find(kUpdatable.begin(), kUpdatable.end(), field->name) == kUpdatable.end())
+      return Error{Code::kInvalidArgument,
+                   std::string(field->name) + " cannot be changed by an update"};
+    RETURN_IF_ERROR(take_field(*field, value, settings.host_config, ""));
+  }
+  RETURN_IF_ERROR(check_update(old.host_config, settings.host_config));
+  RETURN_IF_ERROR(check_settings(settings));
+  return settings;
+}
 
 Result<std::uint64_t> Settings::disk_bytes() const {
   const json& options = host_config.at("StorageOpt");

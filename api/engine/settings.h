@@ -58,6 +58,10 @@ base::Result<Settings> parse_settings(const nlohmann::json& body);
 /// Adds what `image` gives by default; kInvalidArgument if there is nothing to run then.
 base::Result<void> apply_image_defaults(Settings& settings, const images::ContainerDefaults& image);
 
+/// `old` with what an update request (Docker's Resources and RestartPolicy) changes; 0 and empty
+/// values in it change nothing.
+base::Result<Settings> update_settings(const Settings& old, const nlohmann::json& changes);
+
 /// "SIGTERM", "TERM", "15", "RTMIN+3" -> number.
 base::Result<int> parse_signal(std::string_view text);
 

@@ -1,0 +1,113 @@
+// Containers: pause, unpause, update.
+#include <nlohmann/json.hpp>
+
+#include "api/engine/containers.h"
+#include "api/engine/machine_spec.h"
+#include "api/engine/usage.h"
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+namespace {
+
+Error conflict(const Container& container, std::string_view what) {
+  return Error{Code::kConflict, "Container " + container.id + " is " + std::string(what)};
+}
+
+/// What only a bigger machine could give: the machine of a running container does not grow.
+Result<void> check_machine_gives(const Settings& settings, const Usage& usage,
+                                 std::uint64_t machine_bytes) {
+  const nlohmann::json& host = settings.host_config;
+  const auto memory = host.at("Memory").get<std::uint64_t>();
+  if (memory > machine_bytes)
+    return Error{Code::kInvalidArgument,
+                 "the running container's machine has " + std::to_string(machine_bytes >> 20) +
+                     " MiB of memory: stop the container before raising its limit beyond that"};
+  const auto nano_cpus = host.at("NanoCpus").get<std::uint64_t>();
+  if (nano_cpus > usage.cpus * std::uint64_t{1'000'000'000})
+    return Error{Code::kInvalidArgument,
+                 "the running container's machine has " + std::to_string(usage.cpus) +
+                     " CPUs: stop the container before raising its limit beyond that"};
+  return {};
+}
+
+}  // namespace
+
+net::awaitable<Result<void>> Containers::pause(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (container->removed) co_return no_such_container(container->id);
+  if (container->state.status == Status::kPaused) co_return conflict(*container, "already paused");
+  if (container->state.status == Status::kRestarting)
+    co_return conflict(*container, "restarting, wait until the container is running");
+  const std::shared_ptr<Machine> machine = container->machine;
+  if (!container->state.running() || !machine) co_return conflict(*container, "not running");
+  auto frozen = co_await machine->set_frozen(true);
+  if (!frozen)
+    co_return base::annotate(std::move(frozen), "Cannot pause container " + container->id);
+  if (!container->state.running()) co_return conflict(*container, "not running");
+  container->state.status = Status::kPaused;
+  const auto committed = commit(*container);
+  if (!committed) co_return committed.error();
+  publish(*container, "pause");
+  container->changed.notify_all();
+  co_return Result<void>();
+}
+
+net::awaitable<Result<void>> Containers::unpause(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (container->removed) co_return no_such_container(container->id);
+  if (container->state.status != Status::kPaused)
+    co_return Error{Code::kInternal, "Container " + container->id + " is not paused"};
+  co_return co_await thaw(container);
+}
+
+net::awaitable<Result<void>> Containers::thaw(ContainerPtr container) {
+  const std::shared_ptr<Machine> machine = container->machine;
+  if (container->state.status != Status::kPaused || !machine) co_return Result<void>();
+  auto thawed = co_await machine->set_frozen(false);
+  if (container->state.status != Status::kPaused) co_return Result<void>();  // it ended meanwhile
+  if (!thawed)
+    co_return base::annotate(std::move(thawed), "Cannot unpause container " + container->id);
+  container->state.status = Status::kRunning;
+  const auto committed = commit(*container);
+  if (!committed) co_return committed.error();
+  publish(*container, "unpause");
+  container->changed.notify_all();
+  co_return Result<void>();
+}
+
+net::awaitable<Result<void>> Containers::limit_machine(ContainerPtr container, Settings wanted) {
+  const std::shared_ptr<Machine> machine = container->machine;
+  const auto statistics = co_await machine->statistics();
+  if (!statistics) co_return statistics.error();
+  protocol::Statistics unlimited = *statistics;
+  unlimited.memory_max = "max";
+  const Usage usage = parse_usage(unlimited);
+  const auto possible = check_machine_gives(wanted, usage, usage.memory_limit_bytes);
+  if (!possible) co_return possible.error();
+  co_return co_await machine->update_limits(limits_for(wanted));
+}
+
+net::awaitable<Result<void>> Containers::update(ContainerPtr container, nlohmann::json changes) {
+  const auto lock = co_await container->transition.lock();
+  if (container->removed) co_return no_such_container(container->id);
+  auto wanted = update_settings(container->settings, changes);
+  if (!wanted) co_return std::move(wanted).error();
+  if (container->state.running() && container->machine) {
+    auto limited = co_await limit_machine(container, *wanted);
+    if (!limited)
+      co_return base::annotate(std::move(limited), "Cannot update container " + container->id);
+  }
+  auto stored = parts_.database.run("UPDATE containers SET settings = ? WHERE id = ?",
+                                    {settings_text(*wanted), container->id});
+  if (!stored) co_return std::move(stored).error();
+  container->settings = *std::move(wanted);
+  publish(*container, "update");
+  container->changed.notify_all();
+  co_return Result<void>();
+}
+
+}  // namespace engine

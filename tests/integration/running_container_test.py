@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""What is asked of a running container: pause, top, stats, update."""
+
+import json
+import os
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.host import HostTest, api, docker, output  # noqa: E402
+
+
+def wait_until(condition):
+    """Looks again and again, for a bounded time."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not come about")
+        time.sleep(0.1)
+
+
+def wait_for_log(container, text):
+    wait_until(lambda: text in docker("logs", container).stdout)
+
+
+class PauseTest(HostTest):
+    def test_a_paused_container_stands_still(self):
+        docker("run", "-d", "--name", "still", "busybox", "sh", "-c", "while :; do echo x; done")
+        wait_for_log("still", b"x")
+        docker("pause", "still")
+        before = docker("logs", "still").stdout
+
+        self.assertIn("(Paused)", output("ps", "--filter", "name=still", "--format", "{{.Status}}"))
+        self.assertEqual(docker("logs", "still").stdout, before)
+        refused = docker("exec", "still", "true", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"is paused, unpause the container before exec", refused.stderr)
+
+        docker("unpause", "still")
+        wait_until(lambda: docker("logs", "still").stdout != before)
+
+    def test_stop_and_kill_reach_a_paused_container(self):
+        for command in (["stop", "-t", "20"], ["kill"]):
+            with self.subTest(command[0]):
+                name = "paused-" + command[0]
+                docker("run", "-d", "--name", name, "busybox", "sh", "-c",
+                       "trap 'exit 9' TERM; echo ready; while :; do sleep 1; done")
+                wait_for_log(name, b"ready")
+                docker("pause", name)
+                docker(*command, name)
+                code = output("inspect", "-f", "{{.State.ExitCode}} {{.State.Paused}}", name)
+                self.assertEqual(code, "9 false" if command[0] == "stop" else "137 false")
+
+
+class TopTest(HostTest):
+    def test_top_lists_all_processes_of_the_container_and_no_other(self):
+        docker("run", "-d", "--name", "busy", "--user", "7", "-i", "busybox", "sh", "-c", "sleep 1000 & echo ready; read x", "name")
+
+        wait_for_log("busy", b"ready")
+
+        top = api().get("/containers/busy/top?ps_args=-o%20pid,user,args")
+
+        self.assertEqual(top["Titles"], ["PID", "USER", "COMMAND"])
+        self.assertEqual(sorted(row[2] for row in top["Processes"]),
+                         ["sh -c sleep 1000 & echo ready; read x name", "sleep 1000"])
+        self.assertEqual({row[1] for row in top["Processes"]}, {"7"})
+
+
+class StatsTest(HostTest):
+    def test_stats_come_from_the_containers_own_cgroup(self):
+        docker("run", "-d", "--name", "eater", "-m", "100m", "--pids-limit", "50", "busybox", "sh", "-c",
+               "dd if=/dev/zero of=/dev/shm/x bs=1M count=20 2>/dev/null; echo ready; "
+               "i=0; while :; do i=$((i+1)); done")
+        wait_for_log("eater", b"ready")
+
+        stats = api().get("/containers/eater/stats?stream=false")
+
+        self.assertEqual(stats["memory_stats"]["limit"], 100 << 20)
+        self.assertGreater(stats["memory_stats"]["usage"], 20 << 20)
+        self.assertEqual(stats["pids_stats"], {"current": 1, "limit": 50})
+        used = (stats["cpu_stats"]["cpu_usage"]["total_usage"]
+                - stats["precpu_stats"]["cpu_usage"]["total_usage"])
+        self.assertGreater(used, 0)
+        self.assertGreater(stats["cpu_stats"]["system_cpu_usage"], stats["precpu_stats"]["system_cpu_usage"])
+        self.assertIn("eth0", stats["networks"])
+
+    def test_the_client_shows_them(self):
+        docker("run", "-d", "--name", "quiet", "busybox", "sleep", "1000")
+
+        line = json.loads(output("stats", "--no-stream", "--format", "json", "quiet"))
+
+        self.assertEqual(line["Name"], "quiet")
+        self.assertEqual(line["PIDs"], "1")
+
+
+class UpdateTest(HostTest):
+    def test_limits_change_while_the_container_runs(self):
+        docker("run", "-d", "--name", "changed", "--cpu-shares", "512", "busybox", "sleep", "1000")
+
+        docker("update", "--memory", "80m", "--memory-swap", "80m", "--pids-limit", "30", "--cpus", "0.5", "changed")
+
+        inside = output("exec", "changed", "sh", "-c",
+                        "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max cpu.weight")
+        self.assertEqual(inside.splitlines(), [str(80 << 20), "30", "50000 100000", "20"])
+        self.assertEqual(output("inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.CpuShares}}", "changed"),
+                         f"{80 << 20} 512")
+
+    def test_a_restart_keeps_the_new_limits(self):
+        docker("run", "-d", "--name", "again", "busybox", "sleep", "1000")
+        docker("update", "--pids-limit", "33", "--restart", "on-failure:3", "again")
+
+        docker("restart", "-t", "0", "again")
+
+        self.assertEqual(output("exec", "again", "cat", "/sys/fs/cgroup/pids.max"), "33")
+        policy = output("inspect", "-f", "{{json .HostConfig.RestartPolicy}}", "again")
+        self.assertEqual(json.loads(policy), {"Name": "on-failure", "MaximumRetryCount": 3})
+
+    def test_what_the_machine_cannot_give_is_refused_and_changes_nothing(self):
+        docker("run", "-d", "--name", "small", "busybox", "sleep", "1000")
+
+        refused = docker("update", "--memory", "100g", "--memory-swap", "100g", "small", check=False)
+
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"stop the container before raising its limit", refused.stderr)
+        self.assertEqual(output("inspect", "-f", "{{.HostConfig.Memory}}", "small"), "0")
+
+
+if __name__ == "__main__":
+    unittest.main()
