@@ -112,4 +112,16 @@ base::Result<std::unique_ptr<SharedTask>> Container::join(int own_pid_namespace)
   return task;
 }
 
+base::Result<std::unique_ptr<SharedTask>> Container::enter_filesystem() const {
+  auto task = SharedTask::create(0, -1);
+  if (!task) return task;
+  base::Result<void> entered;
+  RETURN_IF_ERROR((*task)->run([&] {
+    if (setns(task_->pidfd(), CLONE_NEWNS) != 0)
+      entered = base::errno_error("enter the container's filesystem");
+  }));
+  if (!entered) return std::move(entered).error();
+  return task;
+}
+
 }  // namespace guest_init

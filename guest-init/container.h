@@ -37,6 +37,9 @@ class Container {
   /// ... and a new one for each further process. `own_pid_namespace`: guest-init's own.
   base::Result<std::unique_ptr<SharedTask>> join(int own_pid_namespace) const;
 
+  /// A task of guest-init's own that sees the container's filesystem, and is none of its processes.
+  base::Result<std::unique_ptr<SharedTask>> enter_filesystem() const;
+
   bool first_started() const { return first_started_; }
   void set_first_started() { first_started_ = true; }
   bool task_alive() const { return task_->attached(); }

@@ -22,6 +22,7 @@
 #include "guest-init/container_init.h"
 #include "guest-init/executable.h"
 #include "guest-init/files.h"
+#include "guest-init/files_tool.h"
 #include "guest-init/mounts.h"
 
 namespace guest_init {
@@ -228,6 +229,12 @@ bool Launch::drop_privileges() {
 bool Launch::find_program() {
   if (spec_.argv.empty())
     return fail(FailureKind::kInvalidRequest, EINVAL, "argv", "no command specified");
+  if (spec_.files_tool) {
+    argv_ = {kFilesToolName};
+    add_arguments();
+    environment_.push_back(nullptr);
+    return true;
+  }
   Executable found = find_executable(spec_.argv.front(), environment_value(spec_.env, "PATH"));
   if (!found.found)
     return fail(found.error.kind, found.error.error_number, "lookup",
@@ -235,8 +242,7 @@ bool Launch::find_program() {
   program_ = std::move(found.path);
 
   if (spec_.use_init) argv_ = {kContainerInitName, "--"};
-  for (const std::string& argument : spec_.argv) argv_.push_back(argument.c_str());
-  argv_.push_back(nullptr);
+  add_arguments();
   for (const std::string& variable : spec_.env) environment_.push_back(variable.c_str());
   const char* home = environment_value(spec_.env, "HOME");
   if (home == nullptr || *home == '\0') {
@@ -248,6 +254,11 @@ bool Launch::find_program() {
   return true;
 }
 
+void Launch::add_arguments() {
+  for (const std::string& argument : spec_.argv) argv_.push_back(argument.c_str());
+  argv_.push_back(nullptr);
+}
+
 void Launch::execute() {
   umask(022);
   sigset_t none;
@@ -256,7 +267,7 @@ void Launch::execute() {
   close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
   char* const* argv = const_cast<char* const*>(argv_.data());
   char* const* environment = const_cast<char* const*>(environment_.data());
-  if (spec_.use_init)
+  if (spec_.use_init || spec_.files_tool)
     syscall(SYS_execveat, init_program_, "", argv, environment, AT_EMPTY_PATH);
   else
     execve(program_.c_str(), argv, environment);

@@ -39,7 +39,8 @@ class Launch {
     int err = -1;
   };
 
-  /// `init_program`: an open descriptor of guest-init's own executable, used for `use_init`.
+  /// `init_program`: an open descriptor of guest-init's own executable, used for `use_init`
+  /// and `files_tool`.
   Launch(const protocol::StartProcess& spec, bool first_of_container, int init_program)
       : spec_(spec), first_(first_of_container), init_program_(init_program) {}
 
@@ -62,6 +63,7 @@ class Launch {
   bool enter_working_directory();
   bool drop_privileges();
   bool find_program();
+  void add_arguments();
   void execute();
 
   const protocol::StartProcess& spec_;

@@ -113,7 +113,8 @@ std::variant<std::unique_ptr<Process>, protocol::Failure> Process::start(
   process->first_ = !container.first_started();
   std::unique_ptr<SharedTask> joined;
   if (!process->first_) {
-    auto task = container.join(surroundings.own_pid_namespace);
+    auto task = spec.files_tool ? container.enter_filesystem()
+                                : container.join(surroundings.own_pid_namespace);
     if (!task) return failure(spec, FailureKind::kInvalidRequest, "join", std::move(task).error());
     joined = *std::move(task);
   }

@@ -197,13 +197,17 @@ struct StartProcess {
   std::uint64_t capabilities = 0;  // bit n = CAP_n, for bounding, permitted, effective
   bool no_new_privileges = false;
   bool use_init = false;  // a reaping PID 1 of ours between (docker run --init)
+  /// guest-init's files tool instead of a program of the container (files.h): argv is what follows
+  /// its name. It runs outside the container's PID namespace and cgroup, unless it is the
+  /// container's first process.
+  bool files_tool = false;
   std::int32_t oom_score_adj = 0;
   std::vector<Rlimit> rlimits;
   static void fields(auto& self, auto&& visit) {
     visit(self.request, self.container, self.process, self.argv, self.env, self.cwd, self.user,
           self.additional_groups, self.tty, self.rows, self.columns, self.open_stdin,
-          self.capabilities, self.no_new_privileges, self.use_init, self.oom_score_adj,
-          self.rlimits);
+          self.capabilities, self.no_new_privileges, self.use_init, self.files_tool,
+          self.oom_score_adj, self.rlimits);
   }
 };
 

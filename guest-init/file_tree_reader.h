@@ -1,0 +1,37 @@
+// Sends a tree of files as entries and data (protocol/files.h).
+//
+// The container may change the tree meanwhile: each file is what it was when it was reached. A file
+// that shrinks is filled up with zeros; one that vanishes is left out.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "guest-init/files_channel.h"
+
+namespace guest_init {
+
+class FileTreeReader {
+ public:
+  explicit FileTreeReader(FilesChannel& channel) : channel_(channel) {}
+
+  /// Sends what is at `path`, under `name` ("." or one component), and all that is below.
+  base::Result<void> send(const std::string& path, const std::string& name);
+  /// Sends what is in the directory `path`, without the directory.
+  base::Result<void> send_contents_of(const std::string& path);
+
+ private:
+  using Identity = std::pair<dev_t, ino_t>;
+
+  base::Result<void> send_at(int directory, const std::string& file, const std::string& name,
+                             int depth);
+  base::Result<void> send_children(int directory, const std::string& file, const std::string& name,
+                                   int depth);
+  base::Result<void> send_contents(int fd, const std::string& name, std::uint64_t size);
+
+  FilesChannel& channel_;
+  std::map<Identity, std::string> names_;  // of files with several links, as sent
+};
+
+}  // namespace guest_init

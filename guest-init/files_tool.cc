@@ -1,0 +1,161 @@
+#include "guest-init/files_tool.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+
+#include "guest-init/file_tree_reader.h"
+#include "guest-init/file_tree_writer.h"
+#include "guest-init/mounts.h"
+
+namespace guest_init {
+
+base::Result<wire::RawFrame> FilesChannel::receive() {
+  std::array<std::byte, 64u << 10> piece;
+  for (;;) {
+    auto frame = reader_.next();
+    if (!frame) return std::move(frame).error();
+    if (frame->has_value()) return **std::move(frame);
+    const ssize_t size = read(in_, piece.data(), piece.size());
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0) return base::errno_error("read");
+    if (size == 0) return base::Error{base::Code::kDataLoss, "the input ends in the middle"};
+    reader_.feed(std::span(piece).first(static_cast<std::size_t>(size)));
+  }
+}
+
+namespace {
+
+namespace files = protocol::files;
+
+/// In a mount namespace of its own, without /proc, /sys and /dev: nobody copies a kernel's files,
+/// and a copy of "/" must end.
+base::Result<void> hide_kernel_filesystems() {
+  if (unshare(CLONE_NEWNS) != 0) return base::errno_error("unshare the mount namespace");
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return base::errno_error("make the mounts private");
+  for (const char* path : {"/proc", "/sys", "/dev"})
+    (void)umount2(path, MNT_DETACH);  // EINVAL: nothing is mounted there
+  return {};
+}
+
+/// The container's own file system only, without anything that is mounted in it.
+base::Result<void> enter_bare_root() {
+  const base::UniqueFd root(open_tree(AT_FDCWD, "/", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!root) return base::errno_error("open_tree");
+  if (fchdir(root.get()) != 0 || chroot(".") != 0) return base::errno_error("enter the root");
+  return {};
+}
+
+/// Where a symbolic link leads in the end; a dangling one: what it says.
+std::string target_of(const std::string& path) {
+  std::array<char, 4096> resolved{};
+  if (realpath(path.c_str(), resolved.data()) != nullptr) return resolved.data();
+  const ssize_t size = readlink(path.c_str(), resolved.data(), resolved.size());
+  if (size <= 0) return {};
+  const std::string target(resolved.data(), static_cast<std::size_t>(size));
+  if (target.starts_with('/')) return target;
+  return path.substr(0, path.rfind('/') + 1) + target;
+}
+
+base::Result<files::Stat> stat_of(const std::string& path) {
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOTDIR) errno = ENOENT;  // "file/x" is not there either
+    return base::errno_error("stat " + path);
+  }
+  files::Stat result;
+  result.size = static_cast<std::uint64_t>(status.st_size);
+  result.mode = status.st_mode;
+  result.modified_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec;
+  if (S_ISLNK(status.st_mode)) result.link_target = target_of(path);
+  return result;
+}
+
+/// What the archive calls it: the last component as it was asked for; "." for the directory itself.
+std::string name_for(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return name.empty() || name == ".." ? "." : name;
+}
+
+base::Result<void> send_stat(FilesChannel& channel, const std::string& path) {
+  auto status = stat_of(path);
+  if (!status) return std::move(status).error();
+  return channel.send(*status);
+}
+
+base::Result<void> read_tree(FilesChannel& channel, const std::string& path) {
+  RETURN_IF_ERROR(send_stat(channel, path));
+  RETURN_IF_ERROR(FileTreeReader(channel).send(path, name_for(path)));
+  return channel.send(files::End{});
+}
+
+base::Result<void> export_root(FilesChannel& channel) {
+  RETURN_IF_ERROR(enter_bare_root());
+  RETURN_IF_ERROR(FileTreeReader(channel).send_contents_of("/"));
+  return channel.send(files::End{});
+}
+
+std::int64_t owner(const char* text) {
+  std::int64_t value = -1;
+  std::from_chars(text, text + std::strlen(text), value);
+  return value;
+}
+
+base::Result<void> write_tree(FilesChannel& channel, char** arguments) {
+  if (chdir(arguments[0]) != 0 && errno == ENOTDIR)
+    return base::Error{base::Code::kConflict, "extraction point is not a directory"};
+  if (chdir(arguments[0]) != 0) return base::errno_error(arguments[0]);
+  const FileTreeWriter::Options options{.keep_kind = std::strcmp(arguments[1], "1") == 0,
+                                        .user = owner(arguments[2]),
+                                        .group = owner(arguments[3])};
+  umask(0);
+  RETURN_IF_ERROR(FileTreeWriter(channel, options).run());
+  return channel.send(files::End{});
+}
+
+base::Result<void> carry_out(FilesChannel& channel, int argc, char** argv) {
+  const std::string command = argc > 1 ? argv[1] : "";
+  if (command == "export" && argc == 2) return export_root(channel);
+  RETURN_IF_ERROR(hide_kernel_filesystems());
+  if (command == "stat" && argc == 3) return send_stat(channel, argv[2]);
+  if (command == "read" && argc == 3) return read_tree(channel, argv[2]);
+  if (command == "write" && argc == 6) return write_tree(channel, argv + 2);
+  return base::Error{base::Code::kInternal, "no such command of the files tool"};
+}
+
+files::FailureKind kind_of(const base::Error& error) {
+  switch (error.code) {
+    case base::Code::kNotFound:
+      return files::FailureKind::kNotFound;
+    case base::Code::kConflict:
+      return files::FailureKind::kNotADirectory;
+    case base::Code::kInvalidArgument:
+      return files::FailureKind::kRefused;
+    default:
+      return files::FailureKind::kOther;
+  }
+}
+
+}  // namespace
+
+int run_files_tool(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);  // a host that goes away is an error like any other
+  FilesChannel channel(STDIN_FILENO, STDOUT_FILENO);
+  const auto done = carry_out(channel, argc, argv);
+  if (done) return 0;
+  files::Failed failed;
+  failed.kind = kind_of(done.error());
+  failed.message = done.error().message;
+  return channel.send(failed) ? 0 : 1;
+}
+
+}  // namespace guest_init
