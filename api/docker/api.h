@@ -31,6 +31,8 @@ struct Api {
 void add_system_routes(http::Router& router, Api& api);
 /// containers/...: create, list, inspect and every change of state.
 void add_container_routes(http::Router& router, Api& api);
+/// containers/{id}/archive, export: a container's files as tar archives.
+void add_archive_routes(http::Router& router, Api& api);
 /// containers/{id}/stats.
 void add_statistics_routes(http::Router& router, Api& api);
 /// containers/{id}/attach, logs, wait: long answers and hijacked connections.

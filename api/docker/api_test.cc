@@ -42,6 +42,7 @@ class FakeExchange final : public http::Exchange {
     return respond(std::move(head));
   }
   void end_with_input() override {}
+  void break_off() override {}
   net::awaitable<base::Result<void>> hijack(std::string content_type) override {
     answer.status = http::Status::kSwitchingProtocols;
     answer.content_type = std::move(content_type);
@@ -74,6 +75,7 @@ class ApiTest : public fakes::EngineFixture {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
+    add_archive_routes(router_, api_);
     add_statistics_routes(router_, api_);
     add_exec_routes(router_, api_);
     add_minimal_routes(router_, api_);

@@ -51,6 +51,8 @@ struct CreateRequest {
   Settings settings;
 };
 
+struct FilesTask;  // container_files.h
+
 enum class StartResult { kStarted, kAlreadyRunning };
 enum class StopResult { kStopped, kNotRunning };
 enum class WaitCondition { kNotRunning, kNextExit, kRemoved };
@@ -108,6 +110,9 @@ class Containers {
   base::Result<void> rename(ContainerPtr container, std::string name);
   net::awaitable<PruneResult> prune(std::function<bool(const Container&)> wanted);
 
+  /// Runs a task of the files tool (container_files.h); it reports through its pipes.
+  void start_files_task(ContainerPtr container, FilesTask task);
+
   /// Completes when `condition` holds. `exits`: container->exits when the client asked.
   net::awaitable<WaitResult> wait(ContainerPtr container, WaitCondition condition,
                                   std::uint64_t exits);
@@ -155,6 +160,13 @@ class Containers {
   net::awaitable<base::Result<void>> thaw(ContainerPtr container);
   net::awaitable<base::Result<void>> limit_machine(ContainerPtr container, Settings wanted);
 
+  // containers_files.cc
+  net::awaitable<void> run_files_task(ContainerPtr container, FilesTask task);
+  net::awaitable<base::Result<void>> run_files_tool(ContainerPtr container, FilesTask task);
+  net::awaitable<base::Result<void>> finish_files_tool(std::shared_ptr<Machine> machine,
+                                                       ProcessId process, FilesTask task,
+                                                       bool own_machine);
+
   // containers_remove.cc
   net::awaitable<base::Result<void>> remove_locked(ContainerPtr container);
   net::awaitable<void> remove_by_itself(ContainerPtr container);
@@ -169,6 +181,7 @@ class Containers {
   std::map<std::string, ContainerPtr> by_id_;
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
   bool shutting_down_ = false;
+  std::uint32_t files_processes_ = 0;  // how many were numbered
   async::TaskGroup tasks_;
 };
 

@@ -73,6 +73,7 @@ class Connection final : public Exchange {
   net::awaitable<Result<void>> hijack(std::string content_type) override;
   net::awaitable<Result<void>> write(std::span<const std::byte> bytes) override;
   void end_with_input() override;
+  void break_off() override;
   net::awaitable<void> peer_gone() override;
   bool answered() const override { return answered_; }
   using Exchange::write;
@@ -102,6 +103,7 @@ class Connection final : public Exchange {
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   Request request_;
+  bool broken_off_ = false;
   bool input_matters_ = false;  // its end is the client's leaving
   bool keep_alive_ = false;
   bool expects_continue_ = false;
@@ -138,7 +140,7 @@ net::awaitable<error_code> Connection::read_head_in_time() {
 
 net::awaitable<bool> Connection::read_head() {
   keep_alive_ = expects_continue_ = answered_ = streaming_ = chunked_ = hijacked_ = false;
-  input_matters_ = false;
+  input_matters_ = broken_off_ = false;
   request_ = Request();
   parser_.emplace();
   parser_->header_limit(kMaxHead);
@@ -205,11 +207,16 @@ net::awaitable<void> Connection::call_router() {
 }
 
 /// Completes when the client has left while its request is being served. A half-close is not
-/// leaving, unless the handler said so: simple clients send a request, close their side and read the
-/// answer.
+/// leaving, unless the handler said so: simple clients send a request, close their side and read
+/// the answer.
 net::awaitable<void> Connection::watch_client() {
   co_await (peer_gone() || watch_input());
   if (hijacked_) co_await never_.wait();  // the handler's business from here on
+}
+
+void Connection::break_off() {
+  broken_off_ = true;
+  keep_alive_ = false;
 }
 
 void Connection::end_with_input() {
@@ -363,7 +370,7 @@ net::awaitable<Result<void>> Connection::write(std::span<const std::byte> bytes)
 
 /// After the handler: ends a streamed answer and makes the connection ready for the next request.
 net::awaitable<void> Connection::finish() {
-  if (streaming_ && chunked_ && request_.method != "HEAD" && socket_.is_open()) {
+  if (streaming_ && chunked_ && !broken_off_ && request_.method != "HEAD" && socket_.is_open()) {
     [[maybe_unused]] const auto sent = co_await send("0\r\n\r\n", {});  // else it is not kept alive
   }
   if (!answered_) keep_alive_ = false;

@@ -50,6 +50,10 @@ class Exchange {
   /// client is gone.
   virtual net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) = 0;
 
+  /// The streamed answer cannot be finished: the connection closes in the middle of it, so that the
+  /// client does not take it for whole. The handler ends after this.
+  virtual void break_off() = 0;
+
   /// Completes when the client has closed the connection in both directions (for hijacked ones).
   virtual net::awaitable<void> peer_gone() = 0;
 

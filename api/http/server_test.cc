@@ -65,6 +65,13 @@ net::awaitable<void> hijacked_echo(Exchange& exchange) {
   co_await exchange.write("end");
 }
 
+net::awaitable<void> broken_off(Exchange& exchange) {
+  Response head{.content_type = "text/plain"};
+  co_await exchange.begin_stream(std::move(head));
+  co_await exchange.write("half");
+  exchange.break_off();
+}
+
 class ServerTest : public testing::Test {
  protected:
   ServerTest() : forever_(io_.get_executor()), never_(io_.get_executor()) {
@@ -75,8 +82,8 @@ class ServerTest : public testing::Test {
     router_.add("GET", "/fail", fail);
     router_.add_stream("POST", "/count", count_bytes);
     router_.add_stream("POST", "/hijack", hijacked_echo);
-    router_.add_stream("GET", "/endless",
-                       [this](Exchange& exchange) { return endless(exchange); });
+    router_.add_stream("GET", "/broken", broken_off);
+    router_.add_stream("GET", "/endless", [this](Exchange& exchange) { return endless(exchange); });
     router_.add("GET", "/hang", [this](Request request) { return hang(std::move(request)); });
     server_ = std::make_unique<Server>(
         io_.get_executor(), router_,
@@ -322,6 +329,13 @@ TEST_F(ServerTest, CancelsTheHandlerOfAClientThatLeft) {
   }
 
   hang_ended_.get_future().wait();
+}
+
+TEST_F(ServerTest, ClosesInTheMiddleOfAnAnswerThatIsBrokenOff) {
+  const std::string answer = exchange("GET /broken HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_NE(answer.find("half"), std::string::npos) << answer;
+  EXPECT_FALSE(answer.ends_with("0\r\n\r\n")) << answer;
 }
 
 TEST_F(ServerTest, EndsAnEndlessAnswerWithTheClientsInput) {

@@ -1,0 +1,143 @@
+// Containers: the files tool.
+#include <spdlog/spdlog.h>
+
+#include <csignal>
+
+#include "api/engine/capabilities.h"
+#include "api/engine/container_files.h"
+#include "api/engine/machine_spec.h"
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+namespace {
+
+constexpr std::chrono::seconds kWriteBackTimeout{60};
+/// Numbers that no exec has: Execs count in the lower half.
+constexpr ProcessId kFirstFilesProcess = 0x8000'0000u;
+
+/// The tool's output into the pipe. When nobody reads it any more, the tool is killed.
+class PipeSink final : public OutputSink {
+ public:
+  explicit PipeSink(std::shared_ptr<async::BytePipe> pipe) : pipe_(std::move(pipe)) {}
+
+  net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override {
+    if (stream != protocol::Stream::kStdout) co_return;
+    async::BytePipe::Piece piece(bytes.begin(), bytes.end());
+    const bool wanted = co_await pipe_->put(std::move(piece));
+    if (!wanted && machine_ && !killed_) {
+      killed_ = true;
+      co_await machine_->signal(process_, SIGKILL);
+    }
+  }
+
+  void set_process(std::shared_ptr<Machine> machine, ProcessId process) {
+    machine_ = std::move(machine);
+    process_ = process;
+  }
+
+ private:
+  std::shared_ptr<async::BytePipe> pipe_;
+  std::shared_ptr<Machine> machine_;
+  ProcessId process_ = 0;
+  bool killed_ = false;
+};
+
+protocol::StartProcess files_process(const FilesTask& task, ProcessId process) {
+  protocol::StartProcess start;
+  start.container = kMainContainer;
+  start.process = process;
+  start.argv = task.command;
+  start.user = "0:0";
+  start.capabilities = kAllCapabilities;
+  start.open_stdin = task.input != nullptr;
+  start.files_tool = true;
+  return start;
+}
+
+net::awaitable<void> feed(std::shared_ptr<Machine> machine, ProcessId process,
+                          std::shared_ptr<async::BytePipe> input) {
+  for (;;) {
+    auto piece = co_await input->take();
+    if (!piece || !*piece) break;
+    const auto written = co_await machine->write_stdin(process, **std::move(piece));
+    if (!written) break;  // the tool has ended: it says why
+  }
+  input->close();
+  machine->close_stdin(process);
+}
+
+Error refusal_error(const protocol::Failure& refusal) {
+  return Error{Code::kInternal, "read the container's files: " + refusal.message.substr(0, 256)};
+}
+
+}  // namespace
+
+void Containers::start_files_task(ContainerPtr container, FilesTask task) {
+  tasks_.spawn("files of " + container->short_id(), run_files_task(container, std::move(task)));
+}
+
+net::awaitable<void> Containers::run_files_task(ContainerPtr container, FilesTask task) {
+  const auto output = task.output;
+  const auto input = task.input;
+  auto done = co_await run_files_tool(container, std::move(task));
+  if (input) input->close();
+  output->finish(std::move(done));
+}
+
+net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, FilesTask task) {
+  const auto sink = std::make_shared<PipeSink>(task.output);
+  const ProcessId process = kFirstFilesProcess + files_processes_++ % kFirstFilesProcess;
+  if (container->state.running() && container->machine) {
+    const std::shared_ptr<Machine> machine = container->machine;
+    sink->set_process(machine, process);
+    auto started = co_await machine->start_process(files_process(task, process), sink);
+    if (!started) co_return std::move(started).error();
+    if (started->refusal) co_return refusal_error(*started->refusal);
+    co_return co_await finish_files_tool(machine, process, std::move(task), false);
+  }
+  const auto lock = co_await container->transition.lock();
+  while (container->machine) co_await container->changed.wait();  // its last run's teardown
+  if (container->removed) co_return no_such_container(container->id);
+  if (shutting_down_) co_return Error{Code::kUnavailable, "the daemon is shutting down"};
+  auto spec = machine_spec_for(*container, StartContext{.endpoint = std::nullopt,
+                                                        .resolv_conf = {},
+                                                        .default_shape = parts_.default_shape});
+  if (!spec) co_return std::move(spec).error();
+  // Only the disk is the container's: its limits and mounts are for its own processes.
+  spec->shape = parts_.default_shape;
+  spec->container.limits = {};
+  spec->container.sysctls.clear();
+  spec->container.tmpfs.clear();
+  spec->process = files_process(task, process);
+  spec->sink = sink;
+  auto started = co_await parts_.machines.start(*std::move(spec));
+  if (!started) co_return std::move(started).error();
+  if (started->first.refusal) co_return refusal_error(*started->first.refusal);
+  sink->set_process(started->machine, process);
+  co_return co_await finish_files_tool(started->machine, process, std::move(task), true);
+}
+
+net::awaitable<Result<void>> Containers::finish_files_tool(std::shared_ptr<Machine> machine,
+                                                           ProcessId process, FilesTask task,
+                                                           bool own_machine) {
+  if (task.input) tasks_.spawn("feed the files tool", feed(machine, process, task.input));
+  const auto exit = co_await machine->wait_exit(process);
+  if (!own_machine) {
+    machine->forget_process(process);
+  } else {
+    if (task.changes_files) {
+      co_await machine->shutdown(kWriteBackTimeout);
+    } else {
+      machine->kill();
+    }
+    co_await machine->wait_stopped();
+  }
+  if (!exit) co_return exit.error();
+  co_return Result<void>();
+}
+
+}  // namespace engine
