@@ -337,6 +337,19 @@ TEST_F(ApiTest, ExecRunsAFurtherProcess) {
   EXPECT_EQ(status("POST", "/exec/" + exec + "/start", {{"Detach", false}}), 409);
 }
 
+TEST_F(ApiTest, ExecEventsNameTheCommandAsDockerDoes) {
+  const std::string id = run_over_api({"sleep"});
+
+  call("POST", "/containers/" + id + "/exec", {{"Cmd", {"true"}}});
+  call("POST", "/containers/" + id + "/exec", {{"Cmd", {"echo", "a", "b"}}});
+
+  const std::string until = std::to_string(engine::now_ns() / 1'000'000'000 + 1);
+  const std::string text =
+      call("GET", R"(/events?since=1&filters={"event":["exec_create"]}&until=)" + until).body;
+  EXPECT_EQ(json::parse(text.substr(0, text.find('\n'))).at("Action"), "exec_create: true ");
+  EXPECT_NE(text.find("\"exec_create: echo a b\""), std::string::npos);
+}
+
 TEST_F(ApiTest, ExecOfAMissingCommandEndsWith127) {
   const std::string id = run_over_api({"sleep"});
   const auto created = call("POST", "/containers/" + id + "/exec",

@@ -13,9 +13,10 @@ using base::Result;
 
 namespace {
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+/// "exec_start: sh -c true". As in Docker a space follows the program even where nothing else does.
+std::string action_of(std::string_view what, const std::vector<std::string>& command) {
+  std::string text = std::string(what) + ": " + command.front() + " ";
+  for (std::size_t i = 1; i < command.size(); ++i) text += (i > 1 ? " " : "") + command[i];
   return text;
 }
 
@@ -46,7 +47,7 @@ Result<ExecPtr> Execs::create(ContainerPtr container, ExecSettings settings) {
   by_id_.emplace(exec->id, exec);
   order_.push_back(exec->id);
   forget_old();
-  containers_.publish(*exec->container, "exec_create: " + joined(exec->settings.command),
+  containers_.publish(*exec->container, action_of("exec_create", exec->settings.command),
                       {{"execID", exec->id}});
   return exec;
 }
@@ -63,6 +64,11 @@ void Execs::forget_old() {
     by_id_.erase(id);
     return true;
   });
+}
+
+void Execs::forget(const ExecPtr& exec) {
+  if (exec->running || by_id_.erase(exec->id) == 0) return;
+  std::erase(order_, exec->id);
 }
 
 Result<ExecPtr> Execs::find(const std::string& id) const {
@@ -98,9 +104,11 @@ net::awaitable<Result<void>> Execs::start(ExecPtr exec, std::uint16_t rows, std:
   process->columns = columns;
   const std::string argv0 = process->argv.at(0);
   exec->machine = exec->container->machine;
-  containers_.publish(*exec->container, "exec_start: " + joined(exec->settings.command),
+  containers_.publish(*exec->container, action_of("exec_start", exec->settings.command),
                       {{"execID", exec->id}});
-  auto started = co_await exec->machine->start_process(*std::move(process), exec->output);
+  std::shared_ptr<OutputSink> sink = exec->sink;
+  if (!sink) sink = exec->output;
+  auto started = co_await exec->machine->start_process(*std::move(process), std::move(sink));
   Result<void> result;
   if (!started) {
     exec->exit_code = 128;
@@ -133,6 +141,7 @@ net::awaitable<void> Execs::follow(Execs* self, ExecPtr exec) {
   exec->output->finish();
   self->containers_.publish(*exec->container, "exec_die",
                             {{"execID", exec->id}, {"exitCode", std::to_string(*exec->exit_code)}});
+  exec->ended.notify_all();
 }
 
 net::awaitable<Result<void>> Execs::resize(ExecPtr exec, std::uint16_t rows,

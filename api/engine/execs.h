@@ -39,6 +39,7 @@ struct Exec {
   Exec(const net::any_io_executor& executor, std::string the_id)
       : id(std::move(the_id)),
         output(std::make_shared<OutputHub>(executor, std::filesystem::path())),
+        ended(executor),
         stdin_turn(executor) {}
 
   const std::string id;
@@ -51,6 +52,8 @@ struct Exec {
   ProcessId process = 0;
   std::shared_ptr<Machine> machine;  // while it runs
   std::shared_ptr<OutputHub> output;
+  std::shared_ptr<OutputSink> sink;  // takes the output instead, if set before start()
+  async::Notifier ended;             // when `running` becomes false
   async::Mutex stdin_turn;
 };
 
@@ -64,6 +67,8 @@ class Execs {
 
   base::Result<ExecPtr> create(ContainerPtr container, ExecSettings settings);
   base::Result<ExecPtr> find(const std::string& id) const;
+  /// Drops one that does not run before it grows old: nobody will ask for its exit code.
+  void forget(const ExecPtr& exec);
   /// IDs of the execs of one container that run.
   std::vector<std::string> running_in(const Container& container) const;
 
