@@ -70,8 +70,7 @@ class FakeExchange final : public http::Exchange {
 class ApiTest : public fakes::EngineFixture {
  protected:
   ApiTest()
-      : execs_(*containers_), api_{*containers_,        execs_,     *events_, images_, pool_,
-                                   directory_.string(), "6.12-fake"} {
+      : api_{*containers_, *execs_, *events_, images_, pool_, directory_.string(), "6.12-fake"} {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
@@ -102,7 +101,6 @@ class ApiTest : public fakes::EngineFixture {
     return id;
   }
 
-  engine::Execs execs_;
   Api api_;
   http::Router router_;
 };

@@ -35,6 +35,31 @@ Endpoint endpoint_of(const json& value) {
                   .mtu = value.at("mtu")};
 }
 
+json to_json(const Health& health) {
+  json log = json::array();
+  for (const HealthResult& result : health.log)
+    log.push_back({{"start", result.start},
+                   {"end", result.end},
+                   {"exit_code", result.exit_code},
+                   {"output", result.output}});
+  return {{"status", to_string(health.status)},
+          {"failing_streak", health.failing_streak},
+          {"log", std::move(log)}};
+}
+
+Health health_of(const json& value) {
+  Health health{
+      .status = HealthStatus::kUnhealthy, .failing_streak = value.at("failing_streak"), .log = {}};
+  for (const HealthStatus status : {HealthStatus::kStarting, HealthStatus::kHealthy})
+    if (value.at("status") == to_string(status)) health.status = status;
+  for (const json& result : value.at("log"))
+    health.log.push_back({.start = result.at("start"),
+                          .end = result.at("end"),
+                          .exit_code = result.at("exit_code"),
+                          .output = result.at("output")});
+  return health;
+}
+
 Status status_of(const std::string& word) {
   for (const Status status : kStatuses)
     if (to_string(status) == word) return status;
@@ -75,6 +100,7 @@ std::string to_json_text(const ContainerState& state) {
              {"restart_count", state.restart_count}, {"started_at", state.started_at},
              {"finished_at", state.finished_at}};
   if (state.endpoint) value["endpoint"] = to_json(*state.endpoint);
+  if (state.health) value["health"] = to_json(*state.health);
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -90,8 +116,10 @@ Result<ContainerState> parse_container_state(std::string_view text) {
                          .restart_count = value.at("restart_count"),
                          .started_at = value.at("started_at"),
                          .finished_at = value.at("finished_at"),
-                         .endpoint = std::nullopt};
+                         .endpoint = std::nullopt,
+                         .health = std::nullopt};
     if (value.contains("endpoint")) state.endpoint = endpoint_of(value.at("endpoint"));
+    if (value.contains("health")) state.health = health_of(value.at("health"));
     return state;
   } catch (const json::exception& error) {
     return Error{Code::kDataLoss, std::string("stored container state: ") + error.what()};

@@ -15,6 +15,7 @@
 #include "api/async/mutex.h"
 #include "api/async/notifier.h"
 #include "api/engine/database.h"
+#include "api/engine/health.h"
 #include "api/engine/machines/machine.h"
 #include "api/engine/output_hub.h"
 #include "api/engine/settings.h"
@@ -42,6 +43,7 @@ struct ContainerState {
   TimeNs started_at = 0;
   TimeNs finished_at = 0;
   std::optional<Endpoint> endpoint;  // while it runs
+  std::optional<Health> health;      // from the first start of one with a health check
 
   bool running() const { return status == Status::kRunning || status == Status::kPaused; }
 };

@@ -117,6 +117,16 @@ class Containers {
   net::awaitable<WaitResult> wait(ContainerPtr container, WaitCondition condition,
                                   std::uint64_t exits);
 
+  /// `observer` is told of every container with a health check whose process begins to run or was
+  /// taken over. Set before recover(); empty: nobody probes.
+  void on_run(std::function<void(ContainerPtr, HealthCheck)> observer) {
+    run_observer_ = std::move(observer);
+  }
+  /// A probe's result: commits and publishes a change of the container's health.
+  void record_health(const ContainerPtr& container, const HealthCheck& check, HealthResult result);
+  /// It is paused, so it is not probed.
+  void suspend_health(const ContainerPtr& container);
+
   /// Tells listeners that something happened to `container` ("attach", "resize").
   void publish(const Container& container, std::string action,
                std::map<std::string, std::string> attributes = {});
@@ -167,6 +177,10 @@ class Containers {
                                                        ProcessId process, FilesTask task,
                                                        bool own_machine);
 
+  // containers_health.cc
+  void begin_health(const ContainerPtr& container);
+  void observe_run(const ContainerPtr& container);
+
   // containers_remove.cc
   net::awaitable<base::Result<void>> remove_locked(ContainerPtr container);
   net::awaitable<void> remove_by_itself(ContainerPtr container);
@@ -180,6 +194,7 @@ class Containers {
   EngineParts parts_;
   std::map<std::string, ContainerPtr> by_id_;
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
+  std::function<void(ContainerPtr, HealthCheck)> run_observer_;
   bool shutting_down_ = false;
   std::uint32_t files_processes_ = 0;  // how many were numbered
   async::TaskGroup tasks_;

@@ -91,6 +91,7 @@ net::awaitable<void> Containers::take_over(ContainerPtr container) {
       container->machine = *machine;
       container->state.pid = (*machine)->monitor_pid();
       tasks_.spawn("container " + container->short_id(), follow(container, *machine));
+      observe_run(container);
       co_return;
     }
     record_exit(container, std::move(machine).error(), now_ns());

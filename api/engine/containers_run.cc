@@ -64,6 +64,7 @@ net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
   state.oom_killed = false;
   state.error.clear();
   state.pid = launched->machine->monitor_pid();
+  begin_health(container);
   container->machine = launched->machine;
   if (const auto committed = commit(*container); !committed) {
     // Nobody may see a container run that the database does not know to run.
@@ -75,6 +76,7 @@ net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
   }
   publish(*container, "start");
   tasks_.spawn("container " + container->short_id(), follow(container, launched->machine));
+  observe_run(container);
   container->changed.notify_all();
   co_return Result<void>();
 }
@@ -170,6 +172,7 @@ void Containers::record_exit(const ContainerPtr& container,
   if (!exit) spdlog::error("container {}: {}", container->short_id(), exit.error().message);
   state.finished_at = now;
   state.pid = 0;
+  if (state.health) stop_checks(*state.health);
   state.status = should_restart(*container) ? Status::kRestarting : Status::kExited;
   const std::optional<Endpoint> endpoint = std::exchange(state.endpoint, std::nullopt);
   if (const auto committed = commit(*container); !committed)

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <set>
 
+#include "api/engine/health_settings.h"
 #include "api/engine/settings_checks.h"
 #include "api/engine/settings_fields.h"
 
@@ -255,6 +256,7 @@ Result<Settings> parse_settings(const json& body) {
       RETURN_IF_ERROR(refuse_unknown(name, value));
     }
   }
+  RETURN_IF_ERROR(normalise_health(settings.config["Healthcheck"]));
   RETURN_IF_ERROR(check_settings(settings));
   if (settings.log_driver().empty()) settings.host_config["LogConfig"]["Type"] = "json-file";
   if (settings.host_config["RestartPolicy"].value("Name", "").empty())
@@ -401,6 +403,7 @@ Result<void> apply_image_defaults(Settings& settings, const images::ContainerDef
   merge_set(config["Volumes"], image.volumes);
   for (const auto& [key, value] : image.labels) config["Labels"].emplace(key, value);
   if (config["Shell"].is_null() && !image.shell.empty()) config["Shell"] = image.shell;
+  if (image.healthcheck) merge_health(config["Healthcheck"], *image.healthcheck);
   return check_settings(settings);
 }
 

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <csignal>
 
+#include "api/engine/health_settings.h"
+
 namespace engine {
 
 using base::Code;
@@ -184,14 +186,6 @@ Result<void> check_ulimits(const json& host) {
   return {};
 }
 
-Result<void> check_health(const json& config) {
-  const json& health = config.at("Healthcheck");
-  if (health.is_null()) return {};
-  const json test = health.value("Test", json());
-  if (test.is_null() || test == json::array() || test == json::array({"NONE"})) return {};
-  return unsupported("Healthcheck is not supported yet: run the container with --no-healthcheck");
-}
-
 Result<void> check_config(const Settings& settings) {
   for (const std::string& variable : settings.strings("Env"))
     if (variable.empty() || variable.front() == '=')
@@ -206,7 +200,7 @@ Result<void> check_config(const Settings& settings) {
   const std::string& hostname = settings.text("Hostname");
   if (hostname.size() > 64 || hostname.find_first_of(" \t\r\n/") != std::string::npos)
     return invalid("invalid hostname \"" + hostname.substr(0, 64) + "\"");
-  return check_health(settings.config);
+  return check_health(settings.config.at("Healthcheck"));
 }
 
 }  // namespace

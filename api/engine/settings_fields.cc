@@ -22,8 +22,7 @@ constexpr auto kConfigFields = std::to_array<Field>({
     {"StdinOnce", kBool, "false", kHonoured, ""},
     {"Env", kStrings, "[]", kHonoured, ""},
     {"Cmd", kCommand, "null", kHonoured, ""},
-    {"Healthcheck", kObject, "null", kChecked,
-     "only disabling (Test: NONE); an image's check is not run yet"},
+    {"Healthcheck", kObject, "null", kHonoured, "each field left out is the image's"},
     {"ArgsEscaped", kBool, "false", kInformation, "Windows only"},
     {"Image", kString, R"("")", kHonoured, ""},
     {"Volumes", kSet, "null", kRefused,
@@ -36,7 +35,7 @@ constexpr auto kConfigFields = std::to_array<Field>({
     {"Labels", kStringMap, "{}", kInformation, "shown, and filtered by"},
     {"StopSignal", kString, R"("")", kHonoured, ""},
     {"StopTimeout", kInteger, "null", kHonoured, ""},
-    {"Shell", kStrings, "null", kInformation, "for builds"},
+    {"Shell", kStrings, "null", kHonoured, "of a CMD-SHELL health check; else for builds"},
 });
 
 constexpr auto kHostConfigFields = std::to_array<Field>({

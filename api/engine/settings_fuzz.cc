@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "api/engine/health_settings.h"
 #include "api/engine/settings.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -12,11 +13,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!settings) return 0;
   images::ContainerDefaults image;
   image.cmd = {"true"};
+  image.healthcheck = images::Healthcheck{};
   if (!engine::apply_image_defaults(*settings, image)) return 0;
   // What was accepted can be asked everything without an exception.
   if (settings->command_line().empty()) __builtin_trap();
   [[maybe_unused]] const auto policy = settings->restart_policy();
   [[maybe_unused]] const auto timeout = settings->stop_timeout();
   [[maybe_unused]] const auto disk = settings->disk_bytes();
+  [[maybe_unused]] const auto warning = engine::health_warning(settings->config);
+  if (const auto check = engine::health_check_of(settings->config); check && check->command.empty())
+    __builtin_trap();
   return 0;
 }

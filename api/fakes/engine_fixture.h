@@ -12,6 +12,8 @@
 #include <string>
 
 #include "api/engine/containers.h"
+#include "api/engine/execs.h"
+#include "api/engine/health_monitor.h"
 #include "api/fakes/fake_image_store.h"
 #include "api/fakes/fake_machine_host.h"
 
@@ -19,6 +21,9 @@ namespace fakes {
 
 class EngineFixture : public testing::Test {
  protected:
+  /// Short: a test waits for it where the guest does not answer.
+  static constexpr std::chrono::milliseconds kProbeStartTimeout{20};
+
   EngineFixture() : host_(io_.get_executor()) {
     char name[] = "/tmp/containervm-engine-XXXXXX";
     directory_ = ::mkdtemp(name);
@@ -27,12 +32,18 @@ class EngineFixture : public testing::Test {
   }
   ~EngineFixture() override {
     await(containers_->shut_down());
+    await(health_->drained());
+    await(execs_->drained());
+    health_.reset();
+    execs_.reset();
     containers_.reset();
     std::filesystem::remove_all(directory_);
   }
 
   /// Opens the engine on what is in the directory: again, for a restart.
   void open() {
+    health_.reset();
+    execs_.reset();
     containers_.reset();
     events_.reset();
     auto database = engine::Database::open(directory_ / "containers.db");
@@ -51,6 +62,8 @@ class EngineFixture : public testing::Test {
                             .directory = directory_ / "containers",
                             .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
                             .host_id = std::string(64, 'a')});
+    execs_ = std::make_unique<engine::Execs>(*containers_);
+    health_ = std::make_unique<engine::HealthMonitor>(*containers_, *execs_, kProbeStartTimeout);
     const auto recovered = await(containers_->recover());
     ASSERT_TRUE(recovered) << recovered.error().message;
   }
@@ -106,6 +119,8 @@ class EngineFixture : public testing::Test {
   std::unique_ptr<engine::Database> database_;
   std::unique_ptr<engine::Events> events_;
   std::unique_ptr<engine::Containers> containers_;
+  std::unique_ptr<engine::Execs> execs_;
+  std::unique_ptr<engine::HealthMonitor> health_;
 
  private:
   template <typename T>

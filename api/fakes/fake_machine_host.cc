@@ -22,6 +22,7 @@ namespace {
 /// The commands this guest knows:
 ///   true, false · exit N · echo WORD... · err WORD... (to stderr) · cat (until end of input)
 ///   sleep (until a signal) · stubborn (until SIGKILL) · spew N (N bytes) · size (the terminal's)
+///   wedged (the guest never answers that it started)
 class FakeMachine final : public engine::Machine, public std::enable_shared_from_this<FakeMachine> {
  public:
   FakeMachine(net::any_io_executor executor, std::string id)
@@ -33,6 +34,11 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
       protocol::StartProcess process, std::shared_ptr<engine::OutputSink> sink) override {
     engine::ProcessStart started{.pid = 100, .refusal = refusal_of(process.argv.at(0))};
     if (started.refusal) co_return started;
+    if (process.argv.at(0) == "wedged") {
+      const auto self = shared_from_this();
+      while (!stopped_) co_await changed_.wait();
+      co_return Error{Code::kUnavailable, "the machine has ended"};
+    }
     processes_[process.process] = Process{};
     net::co_spawn(executor_, run(shared_from_this(), std::move(process), std::move(sink)),
                   net::detached);
@@ -229,8 +235,19 @@ net::awaitable<Result<engine::StartedMachine>> FakeMachineHost::start(engine::Ma
   co_return started;
 }
 
-net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(engine::AdoptSpec) {
-  co_return Error{Code::kNotFound, "the machine did not survive"};
+net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
+    engine::AdoptSpec spec) {
+  if (survivors_.erase(spec.id) == 0)
+    co_return Error{Code::kNotFound, "the machine did not survive"};
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id);
+  for (const auto& [id, process] : spec.processes) {
+    protocol::StartProcess sleeping;
+    sleeping.process = id;
+    sleeping.argv = {"sleep"};
+    auto started = co_await machine->start_process(std::move(sleeping), process.sink);
+    if (!started) co_return std::move(started).error();
+  }
+  co_return machine;
 }
 
 engine::NetworkInfo FakeMachineHost::default_network() const {

@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "api/async/net.h"
@@ -45,12 +46,15 @@ class FakeMachineHost final : public engine::MachineHost,
   const engine::MachineSpec& last_spec() const { return last_spec_; }
   std::size_t endpoints_in_use() const { return in_use_.size(); }
   void fail_next_start(base::Error error) { next_failure_ = std::move(error); }
+  /// The container's machine outlived an earlier daemon: adopt() finds it, its process sleeping.
+  void leave_running(std::string id) { survivors_.insert(std::move(id)); }
 
  private:
   net::any_io_executor executor_;
   engine::MachineSpec last_spec_;
   std::map<int, bool> in_use_;
   std::optional<base::Error> next_failure_;
+  std::set<std::string> survivors_;
 };
 
 }  // namespace fakes

@@ -15,6 +15,7 @@
 #include "api/docker/api.h"
 #include "api/engine/containers.h"
 #include "api/engine/execs.h"
+#include "api/engine/health_monitor.h"
 #include "api/engine/identifiers.h"
 #include "api/http/server.h"
 
@@ -67,6 +68,7 @@ struct Parts {
   async::BlockingPool pool{kBlockingThreads};
   std::unique_ptr<engine::Containers> containers;
   std::unique_ptr<engine::Execs> execs;
+  std::unique_ptr<engine::HealthMonitor> health;
   std::unique_ptr<docker::Api> api;
   http::Router router;
   std::unique_ptr<http::Server> server;
@@ -103,6 +105,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                           .default_shape = config.default_shape,
                           .host_id = *std::move(id)});
   parts.execs = std::make_unique<engine::Execs>(*parts.containers);
+  parts.health = std::make_unique<engine::HealthMonitor>(*parts.containers, *parts.execs);
   parts.api = std::make_unique<docker::Api>(
       docker::Api{*parts.containers, *parts.execs, *parts.events, *parts.images, parts.pool,
                   config.state.string(), parts.machines->kernel_release()});
@@ -136,6 +139,7 @@ net::awaitable<void> stop_everything(Parts& parts, const fs::path& socket) {
   ::unlink(socket.c_str());
   co_await parts.server->stop();
   co_await parts.containers->shut_down();
+  co_await parts.health->drained();
   co_await parts.execs->drained();
   parts.events->flush();
   co_await parts.machines->close();
