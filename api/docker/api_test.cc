@@ -388,6 +388,93 @@ TEST_F(ApiTest, EventsAreFilteredAndEndAtUntil) {
   EXPECT_EQ(event.at("from"), "busybox");
 }
 
+TEST_F(ApiTest, ShowsTheHealthOfAContainer) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox"},
+       {"Cmd", {"sleep"}},
+       {"Healthcheck", {{"Test", {"CMD", "echo", "fine"}}, {"Interval", 1'000'000}}}});
+  const std::string at = "/containers/" + id + "/json";
+  EXPECT_FALSE(get(at).at("State").contains("Health"));
+  EXPECT_EQ(get(at).at("Config").at("Healthcheck"),
+            (json{{"Test", {"CMD", "echo", "fine"}}, {"Interval", 1'000'000}}));
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const json starting = get(at).at("State").at("Health");
+  run_until([&] { return get(at).at("State").at("Health").at("Status") == "healthy"; });
+
+  EXPECT_EQ(starting, (json{{"Status", "starting"}, {"FailingStreak", 0}, {"Log", json::array()}}));
+  const json result = get(at).at("State").at("Health").at("Log").at(0);
+  EXPECT_EQ(result.at("ExitCode"), 0);
+  EXPECT_EQ(result.at("Output"), "fine\n");
+  EXPECT_TRUE(result.at("Start").get<std::string>().ends_with("Z"));
+  const std::string text = get("/containers/json").at(0).at("Status");
+  EXPECT_TRUE(text.ends_with(" (healthy)")) << text;
+}
+
+TEST_F(ApiTest, FiltersByHealth) {
+  run_over_api({"sleep"});
+  const std::string checked = create_over_api({{"Image", "busybox"},
+                                               {"Cmd", {"sleep"}},
+                                               {"Healthcheck", {{"Test", {"CMD-SHELL", "true"}}}}});
+  EXPECT_EQ(status("POST", "/containers/" + checked + "/start"), 204);
+
+  const json starting = get(R"(/containers/json?filters={"health":["starting"]})");
+
+  ASSERT_EQ(starting.size(), 1u);
+  EXPECT_EQ(starting.at(0).at("Id"), checked);
+  EXPECT_EQ(get(R"(/containers/json?filters={"health":["none"]})").size(), 1u);
+  EXPECT_EQ(get(R"(/containers/json?filters={"health":["healthy"]})").size(), 0u);
+  EXPECT_EQ(status("GET", R"(/containers/json?filters={"health":["ill"]})"), 400);
+}
+
+TEST_F(ApiTest, HealthEventsAreFoundByTheirName) {
+  const std::string id =
+      create_over_api({{"Image", "busybox"},
+                       {"Cmd", {"sleep"}},
+                       {"Healthcheck", {{"Test", {"CMD", "true"}}, {"Interval", 1'000'000}}}});
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const auto container = *containers_->find(id);
+  run_until([&] { return container->state.health->status == engine::HealthStatus::kHealthy; });
+
+  const std::string text =
+      call("GET", R"(/events?since=1&filters={"event":["health_status"]}&until=)" +
+                      std::to_string(engine::now_ns() / 1'000'000'000 + 1))
+          .body;
+
+  EXPECT_EQ(json::parse(text).at("Action"), "health_status: healthy");
+}
+
+TEST_F(ApiTest, AWrongHealthcheckIsRefusedOrWarnedOf) {
+  const auto create = [&](json check) {
+    return call("POST", "/containers/create",
+                {{"Image", "busybox"}, {"Healthcheck", std::move(check)}});
+  };
+
+  const auto refused = create({{"Timeout", 1}});
+  const auto warned = create({{"Test", {"SHELL", "true"}}});
+
+  EXPECT_EQ(static_cast<int>(refused.status), 400);
+  EXPECT_EQ(json::parse(refused.body).at("message"),
+            "Timeout in Healthcheck cannot be less than 1ms");
+  EXPECT_EQ(json::parse(warned.body).at("Warnings").size(), 1u);
+}
+
+TEST(StatusText, NamesTheHealthOfWhatRuns) {
+  engine::ContainerState state;
+  state.status = engine::Status::kRunning;
+  state.health.emplace();
+
+  const std::string starting = status_text(state, 0);
+  state.health->status = engine::HealthStatus::kUnhealthy;
+  const std::string unhealthy = status_text(state, 0);
+  state.status = engine::Status::kPaused;
+  const std::string paused = status_text(state, 0);
+
+  EXPECT_EQ(starting, "Up Less than a second (health: starting)");
+  EXPECT_EQ(unhealthy, "Up Less than a second (unhealthy)");
+  EXPECT_EQ(paused, "Up Less than a second (Paused)");
+}
+
 TEST_F(ApiTest, AnswersForWhatThisHostDoesNotHave) {
   EXPECT_EQ(status("GET", "/swarm"), 503);
   EXPECT_EQ(status("GET", "/services"), 503);

@@ -17,18 +17,38 @@ namespace {
 
 constexpr engine::TimeNs kSecond = 1'000'000'000;
 
+json health_json(const engine::Health& health) {
+  json log = json::array();
+  for (const engine::HealthResult& result : health.log)
+    log.push_back({{"Start", engine::format_time(result.start)},
+                   {"End", engine::format_time(result.end)},
+                   {"ExitCode", result.exit_code},
+                   {"Output", result.output}});
+  return {{"Status", engine::to_string(health.status)},
+          {"FailingStreak", health.failing_streak},
+          {"Log", std::move(log)}};
+}
+
 json state_json(const engine::ContainerState& state) {
-  return {{"Status", engine::to_string(state.status)},
-          {"Running", state.running() || state.status == Status::kRestarting},
-          {"Paused", state.status == Status::kPaused},
-          {"Restarting", state.status == Status::kRestarting},
-          {"OOMKilled", state.oom_killed},
-          {"Dead", state.status == Status::kDead},
-          {"Pid", state.pid},
-          {"ExitCode", state.exit_code},
-          {"Error", state.error},
-          {"StartedAt", engine::format_time(state.started_at)},
-          {"FinishedAt", engine::format_time(state.finished_at)}};
+  json value{{"Status", engine::to_string(state.status)},
+             {"Running", state.running() || state.status == Status::kRestarting},
+             {"Paused", state.status == Status::kPaused},
+             {"Restarting", state.status == Status::kRestarting},
+             {"OOMKilled", state.oom_killed},
+             {"Dead", state.status == Status::kDead},
+             {"Pid", state.pid},
+             {"ExitCode", state.exit_code},
+             {"Error", state.error},
+             {"StartedAt", engine::format_time(state.started_at)},
+             {"FinishedAt", engine::format_time(state.finished_at)}};
+  if (state.health) value["Health"] = health_json(*state.health);
+  return value;
+}
+
+/// Config as Docker shows it: without a Healthcheck there is no such field.
+json config_json(json config) {
+  if (config.at("Healthcheck").is_null()) config.erase("Healthcheck");
+  return config;
 }
 
 /// One entry of NetworkSettings.Networks.
@@ -139,6 +159,21 @@ std::string human_duration(engine::TimeNs duration) {
   return plural(hours / 24 / 365, " years");
 }
 
+std::string_view health_word(const engine::ContainerState& state) {
+  return state.health ? engine::to_string(state.health->status) : "none";
+}
+
+namespace {
+
+/// " (health: starting)"; the other words are clear on their own.
+std::string health_text(const engine::ContainerState& state) {
+  if (!state.health) return "";
+  const bool starting = state.health->status == engine::HealthStatus::kStarting;
+  return " (" + std::string(starting ? "health: " : "") + std::string(health_word(state)) + ")";
+}
+
+}  // namespace
+
 std::string status_text(const engine::ContainerState& state, engine::TimeNs now) {
   const std::string ended = "(" + std::to_string(state.exit_code) + ") " +
                             human_duration(now - state.finished_at) + " ago";
@@ -146,7 +181,7 @@ std::string status_text(const engine::ContainerState& state, engine::TimeNs now)
     case Status::kCreated:
       return "Created";
     case Status::kRunning:
-      return "Up " + human_duration(now - state.started_at);
+      return "Up " + human_duration(now - state.started_at) + health_text(state);
     case Status::kPaused:
       return "Up " + human_duration(now - state.started_at) + " (Paused)";
     case Status::kRestarting:
@@ -185,7 +220,7 @@ json inspect_json(const Containers& containers, const Container& container, bool
              {"HostConfig", container.settings.host_config},
              {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
              {"Mounts", json::array()},
-             {"Config", container.settings.config},
+             {"Config", config_json(container.settings.config)},
              {"NetworkSettings", network_settings_json(containers, container)}};
   if (sizes) add_sizes(value, container);
   return value;

@@ -4,6 +4,7 @@
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 #include "api/engine/containers.h"
 
@@ -15,7 +16,10 @@ nlohmann::json inspect_json(const engine::Containers& containers,
 nlohmann::json summary_json(const engine::Containers& containers,
                             const engine::Container& container, bool sizes);
 
-/// "Up 5 minutes", "Exited (0) 2 hours ago".
+/// "none", "starting", "healthy" or "unhealthy".
+std::string_view health_word(const engine::ContainerState& state);
+
+/// "Up 5 minutes (healthy)", "Exited (0) 2 hours ago".
 std::string status_text(const engine::ContainerState& state, engine::TimeNs now);
 
 /// Docker's rough durations: "About a minute".

@@ -9,6 +9,7 @@
 #include "api/docker/container_json.h"
 #include "api/docker/filters.h"
 #include "api/docker/process_table.h"
+#include "api/engine/health_settings.h"
 
 namespace docker {
 
@@ -63,7 +64,10 @@ net::awaitable<Response> create(Api& api, Request request) {
                                .settings = *std::move(settings)};
   const auto created = co_await async::shielded(api.containers.create(std::move(wanted)));
   if (!created) co_return http::error_response(created.error());
-  const json answer{{"Id", (*created)->id}, {"Warnings", json::array()}};
+  json warnings = json::array();
+  if (auto warning = engine::health_warning((*created)->settings.config))
+    warnings.push_back(*std::move(warning));
+  const json answer{{"Id", (*created)->id}, {"Warnings", std::move(warnings)}};
   co_return http::json(Status::kCreated, answer);
 }
 
@@ -94,6 +98,13 @@ Result<ListQuery> parse_list_query(const Api& api, const Request& request) {
                                                      "removing", "exited",  "dead"};
     if (std::find(kKnown.begin(), kKnown.end(), status) == kKnown.end())
       return Error{Code::kInvalidArgument, "invalid filter 'status=" + status.substr(0, 64) + "'"};
+  }
+  for (const std::string& health : query.filters.get("health")) {
+    if (health != "none" && health != "starting" && health != "healthy" && health != "unhealthy")
+      return Error{Code::kInvalidArgument,
+                   "invalid filter 'health=" + health.substr(0, 64) +
+                       "': invalid value for health (" + health.substr(0, 64) +
+                       "): must be one of none, starting, healthy, unhealthy"};
   }
   for (const char* name : {"before", "since"}) {
     for (const std::string& value : query.filters.get(name)) {
@@ -130,7 +141,7 @@ bool is_shown(const ListQuery& query, const engine::Container& container) {
          filters.any("ancestor", [&](const auto& v) { return ancestor_matches(container, v); }) &&
          filters.any("network",
                      [&](const auto& v) { return v == container.settings.network_mode(); }) &&
-         filters.any("health", [](const auto& v) { return v == "none"; }) &&
+         filters.any("health", [&](const auto& v) { return v == health_word(container.state); }) &&
          filters.any("isolation", [](const auto& v) { return v == "default"; }) &&
          filters.any("is-task", [](const auto& v) { return v == "false" || v == "0"; }) &&
          filters.any("expose",
