@@ -101,6 +101,13 @@ class ApiTest : public fakes::EngineFixture {
     return id;
   }
 
+  /// One run of a container, to its end.
+  void run_again(const std::string& id) {
+    call("POST", "/containers/" + id + "/start");
+    const engine::ContainerPtr container = *containers_->find(id);
+    run_until([&] { return !container->state.running(); });
+  }
+
   Api api_;
   http::Router router_;
 };
@@ -292,6 +299,65 @@ TEST_F(ApiTest, LogsAreFramedAndNeedAStream) {
   EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1").body, "");
   EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stderr=1&tail=0").body, "");
   EXPECT_EQ(status("GET", "/containers/" + id + "/logs"), 400);
+}
+
+TEST_F(ApiTest, LogsHaveDetailsAndTimestampsInFrontWhenAsked) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox"},
+       {"Cmd", {"echo", "hi"}},
+       {"Labels", {{"team", "a&b c"}}},
+       {"HostConfig",
+        {{"LogConfig",
+          {{"Type", "json-file"}, {"Config", {{"labels", "team"}, {"tag", "t1"}}}}}}}});
+  run_again(id);
+
+  const std::string text = call("GET", "/containers/" + id + "/logs?stdout=1&details=1").body;
+  const std::string stamped =
+      call("GET", "/containers/" + id + "/logs?stdout=1&details=1&timestamps=1").body;
+
+  EXPECT_EQ(text.substr(8), "tag=t1,team=a%26b+c hi\n");
+  EXPECT_EQ(stamped.substr(8 + 30), " tag=t1,team=a%26b+c hi\n");
+  const std::string plain = run_over_api({"echo", "hi"});
+  run_again(plain);
+  EXPECT_EQ(call("GET", "/containers/" + plain + "/logs?stdout=1&details=1&tail=1").body.substr(8),
+            " hi\n");
+}
+
+TEST_F(ApiTest, LogsAreReadOverRotatedFiles) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox"},
+       {"Cmd", {"echo", "hi"}},
+       {"HostConfig",
+        {{"LogConfig", {{"Type", ""}, {"Config", {{"max-size", "1"}, {"max-file", "3"}}}}}}}});
+  const std::string log = get("/containers/" + id + "/json").at("LogPath");
+
+  for (int run = 0; run < 4; ++run) run_again(id);
+
+  EXPECT_TRUE(std::filesystem::exists(log + ".2"));
+  EXPECT_FALSE(std::filesystem::exists(log + ".3"));
+  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1").body.size(), 3 * 11u);
+  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1&tail=2").body.size(), 2 * 11u);
+  EXPECT_EQ(status("DELETE", "/containers/" + id), 204);
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(log).parent_path()));
+}
+
+TEST_F(ApiTest, BadLogOptionsAreRefusedWhereDockerRefusesThem) {
+  const auto with = [](const char* name, const char* value) -> json {
+    return {{"Image", "busybox"},
+            {"HostConfig", {{"LogConfig", {{"Type", "json-file"}, {"Config", {{name, value}}}}}}}};
+  };
+
+  const auto unknown = call("POST", "/containers/create", with("color", "red"));
+  const std::string id = create_over_api(with("max-size", "much"));
+  const auto started = call("POST", "/containers/" + id + "/start");
+
+  EXPECT_EQ(static_cast<int>(unknown.status), 400);
+  EXPECT_EQ(json::parse(unknown.body).at("message"),
+            "unknown log opt 'color' for json-file log driver");
+  EXPECT_EQ(static_cast<int>(started.status), 500);
+  EXPECT_EQ(json::parse(started.body).at("message"),
+            "failed to create task for container: failed to initialize logging driver: invalid "
+            "size: 'much'");
 }
 
 TEST_F(ApiTest, FollowedLogsEndWithTheContainer) {

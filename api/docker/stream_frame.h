@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "api/engine/container.h"
+#include "api/http/target.h"
 #include "guest-init/protocol/messages.h"
 
 namespace docker {
@@ -28,5 +30,11 @@ inline std::vector<std::byte> frame(protocol::Stream stream, std::span<const std
 
 inline constexpr std::string_view kRawStream = "application/vnd.docker.raw-stream";
 inline constexpr std::string_view kMultiplexedStream = "application/vnd.docker.multiplexed-stream";
+
+/// The content type of a container's output. Before 1.42 it was always raw-stream.
+inline std::string output_type(const engine::Container& container, http::ApiVersion version) {
+  const bool multiplexed = !container.settings.tty() && version >= http::ApiVersion{1, 42};
+  return std::string(multiplexed ? kMultiplexedStream : kRawStream);
+}
 
 }  // namespace docker

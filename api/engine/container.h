@@ -68,6 +68,7 @@ struct Container {
 
   std::shared_ptr<Machine> machine;   // set from start until nothing of it uses the disk any more
   std::shared_ptr<OutputHub> output;  // of the present or the next run
+  std::shared_ptr<ContainerLog> log;  // of all runs; null: log driver none
   std::uint64_t exits = 0;            // how often it has exited since this daemon started
   bool removed = false;
   async::Notifier changed;  // after every change of state, exits or removed

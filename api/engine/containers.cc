@@ -102,6 +102,32 @@ net::awaitable<void> Containers::drop_files(ContainerPtr container) {
   if (!released) spdlog::error("release image: {}", released.error().message);
 }
 
+void Containers::make_log(Container& container) {
+  if (container.settings.logs())
+    container.log = std::make_shared<ContainerLog>(parts_.executor, container.log_path());
+}
+
+/// Before a run: its output goes to the log.
+Result<void> Containers::begin_log(Container& container) {
+  if (!container.log) return {};
+  const Settings& settings = container.settings;
+  LogSubject subject{.id = container.id,
+                     .name = container.name,
+                     .image_id = container.image_id,
+                     .image_name = settings.image(),
+                     .command = settings.command_line(),
+                     .env = settings.strings("Env"),
+                     .labels = {}};
+  for (const auto& [key, value] : settings.config.at("Labels").items())
+    if (value.is_string()) subject.labels.emplace(key, value.get<std::string>());
+  auto wanted = log_settings_for(settings.host_config.at("LogConfig"), subject);
+  if (!wanted)
+    return base::annotate(std::move(wanted).error(), "failed to initialize logging driver");
+  container.log->begin(*std::move(wanted), log_pool_);
+  container.output->log_to(container.log);
+  return {};
+}
+
 Result<void> Containers::insert(const Container& container) {
   return parts_.database.run(
       "INSERT INTO containers (id, name, created_ns, image_id, settings, state) "
@@ -129,8 +155,8 @@ net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   container->image_id = image->id;
   container->created = now_ns();
   container->directory = parts_.directory / container->id;
-  container->output = std::make_shared<OutputHub>(
-      parts_.executor, container->settings.logs() ? container->log_path() : "");
+  container->output = std::make_shared<OutputHub>(parts_.executor);
+  make_log(*container);
   // What would only fail at start is better said now.
   const StartContext trial{
       .endpoint = std::nullopt, .resolv_conf = {}, .default_shape = parts_.default_shape};

@@ -145,6 +145,8 @@ class Containers {
   base::Result<std::string> choose_name(const std::string& wanted, const std::string& id);
   net::awaitable<base::Result<void>> make_files(ContainerPtr container);
   net::awaitable<void> drop_files(ContainerPtr container);
+  void make_log(Container& container);
+  base::Result<void> begin_log(Container& container);
   base::Result<void> insert(const Container& container);
   base::Result<void> commit(const Container& container);
 
@@ -192,6 +194,8 @@ class Containers {
   void drop_unknown_directories();
 
   EngineParts parts_;
+  // Of their own: an upload may keep the shared threads for as long as its client likes.
+  async::BlockingPool log_pool_{2};
   std::map<std::string, ContainerPtr> by_id_;
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
   std::function<void(ContainerPtr, HealthCheck)> run_observer_;

@@ -30,8 +30,8 @@ Result<void> Containers::load() {
         container->settings = {settings.at("config"), settings.at("host_config")};
         container->state = *std::move(state);
         container->directory = parts_.directory / container->id;
-        container->output = std::make_shared<OutputHub>(
-            parts_.executor, container->settings.logs() ? container->log_path() : "");
+        container->output = std::make_shared<OutputHub>(parts_.executor);
+        make_log(*container);
         by_id_.emplace(container->id, container);
         names_.emplace(container->name, container->id);
       });
@@ -79,6 +79,8 @@ net::awaitable<Result<void>> Containers::recover() {
 net::awaitable<void> Containers::take_over(ContainerPtr container) {
   const bool was_restarting = container->state.status == Status::kRestarting;
   if (container->state.running()) {
+    if (const auto logging = begin_log(*container); !logging)
+      spdlog::error("container {}: {}", container->short_id(), logging.error().message);
     AdoptSpec spec{.id = container->id, .network = container->state.endpoint, .processes = {}};
     spec.processes.emplace(kMainProcess,
                            AdoptSpec::Process{.sink = container->output,

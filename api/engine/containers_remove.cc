@@ -46,6 +46,7 @@ net::awaitable<Result<void>> Containers::remove_locked(ContainerPtr container) {
   container->state.status = Status::kRemoving;
   by_id_.erase(container->id);
   names_.erase(container->name);
+  if (container->log) co_await container->log->idle();
   co_await drop_files(container);
   container->removed = true;
   container->state.status = Status::kDead;

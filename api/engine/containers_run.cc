@@ -92,6 +92,8 @@ net::awaitable<Result<std::optional<Endpoint>>> Containers::connect(ContainerPtr
 }
 
 net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr container) {
+  if (auto logging = begin_log(*container); !logging)
+    co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto endpoint = co_await connect(container);
   if (!endpoint) co_return std::move(endpoint).error();
   const nlohmann::json& host = container->settings.host_config;
@@ -134,8 +136,7 @@ void Containers::start_failed(const ContainerPtr& container, const Error& error)
   if (const auto committed = commit(*container); !committed)
     spdlog::error("{}", committed.error().message);
   container->output->finish();
-  container->output = std::make_shared<OutputHub>(
-      parts_.executor, container->settings.logs() ? container->log_path() : "");
+  container->output = std::make_shared<OutputHub>(parts_.executor);
   container->changed.notify_all();
   if (container->settings.auto_remove())
     tasks_.spawn("remove " + container->short_id(), remove_by_itself(container));
@@ -164,8 +165,7 @@ void Containers::record_exit(const ContainerPtr& container,
                              const Result<protocol::ExitStatus>& exit, TimeNs now) {
   ContainerState& state = container->state;
   container->output->finish();
-  container->output = std::make_shared<OutputHub>(
-      parts_.executor, container->settings.logs() ? container->log_path() : "");
+  container->output = std::make_shared<OutputHub>(parts_.executor);
   state.exit_code = exit ? exit_code_of(*exit) : 255;
   state.oom_killed = exit && exit->oom_killed;
   state.error = exit ? "" : exit.error().message;

@@ -287,8 +287,9 @@ TEST_F(ContainersTest, DeliversAllOutputToTheLogAndToAttachments) {
   ASSERT_TRUE(chunk);
   EXPECT_EQ(chunk->bytes->size(), 12u);
   EXPECT_FALSE(end);
-  JsonLogReader reader(container->log_path());
-  EXPECT_EQ((*reader.next())->text, "hello there\n");
+  const auto reader = container->log->read(false);
+  ASSERT_TRUE(reader);
+  EXPECT_EQ((*reader)->next_batch()->entries.at(0).text, "hello there\n");
 }
 
 TEST_F(ContainersTest, ASlowAttachmentHoldsTheProcessBack) {

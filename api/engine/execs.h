@@ -38,7 +38,7 @@ struct ExecSettings {
 struct Exec {
   Exec(const net::any_io_executor& executor, std::string the_id)
       : id(std::move(the_id)),
-        output(std::make_shared<OutputHub>(executor, std::filesystem::path())),
+        output(std::make_shared<OutputHub>(executor)),
         ended(executor),
         stdin_turn(executor) {}
 

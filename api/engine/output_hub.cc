@@ -33,10 +33,7 @@ net::awaitable<std::optional<OutputChunk>> Attachment::next() {
   co_return chunk;
 }
 
-OutputHub::OutputHub(net::any_io_executor executor, std::filesystem::path log_path)
-    : executor_(executor), room_(executor), logged_(executor) {
-  if (!log_path.empty()) log_.emplace(std::move(log_path));
-}
+OutputHub::OutputHub(net::any_io_executor executor) : executor_(executor), room_(executor) {}
 
 bool OutputHub::has_room() const {
   return std::all_of(attachments_.begin(), attachments_.end(),
@@ -47,12 +44,12 @@ void OutputHub::log(Stream stream, std::span<const std::byte> bytes) {
   if (!log_) return;
   const auto written = log_->append(stream, bytes, now_ns());
   if (!written && !std::exchange(log_failed_, true)) spdlog::error("{}", written.error().message);
-  logged_.notify_all();
 }
 
 net::awaitable<void> OutputHub::write(Stream stream, std::span<const std::byte> bytes) {
   const auto self = shared_from_this();
   while (!has_room()) co_await room_.wait();
+  if (log_) co_await log_->ready();
   log(stream, bytes);
   if (attachments_.empty()) co_return;
   const OutputChunk chunk{
@@ -74,7 +71,6 @@ void OutputHub::finish() {
     const auto written = log_->finish(now_ns());
     if (!written && !std::exchange(log_failed_, true)) spdlog::error("{}", written.error().message);
   }
-  logged_.notify_all();
   for (Attachment* attachment : attachments_) {
     attachment->ended_ = true;
     attachment->changed_.notify_all();

@@ -15,7 +15,7 @@
 
 #include "api/async/net.h"
 #include "api/async/notifier.h"
-#include "api/engine/json_log.h"
+#include "api/engine/container_log.h"
 #include "api/engine/machines/machine.h"
 
 namespace engine {
@@ -52,8 +52,10 @@ class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputH
  public:
   static constexpr std::size_t kQueueLimit = 256u << 10;
 
-  /// `log_path` empty: nothing is logged.
-  OutputHub(net::any_io_executor executor, std::filesystem::path log_path);
+  explicit OutputHub(net::any_io_executor executor);
+
+  /// From now on the output is logged there too. Once, before the process starts.
+  void log_to(std::shared_ptr<ContainerLog> log) { log_ = std::move(log); }
 
   net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override;
 
@@ -62,20 +64,16 @@ class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputH
   /// The process has ended: unfinished lines are logged, attachments end after what they hold.
   void finish();
 
-  /// Completes when something was logged, or at finish(): for those who follow the log.
-  net::awaitable<void> wait_logged() { co_await logged_.wait(); }
-
  private:
   friend class Attachment;
   bool has_room() const;
   void log(protocol::Stream stream, std::span<const std::byte> bytes);
 
   net::any_io_executor executor_;
-  std::optional<JsonLogWriter> log_;
+  std::shared_ptr<ContainerLog> log_;  // null: nothing is logged
   bool log_failed_ = false;
   std::set<Attachment*> attachments_;
   async::Notifier room_;
-  async::Notifier logged_;
 };
 
 }  // namespace engine

@@ -259,6 +259,8 @@ Result<Settings> parse_settings(const json& body) {
   RETURN_IF_ERROR(normalise_health(settings.config["Healthcheck"]));
   RETURN_IF_ERROR(check_settings(settings));
   if (settings.log_driver().empty()) settings.host_config["LogConfig"]["Type"] = "json-file";
+  if (json& options = settings.host_config["LogConfig"]["Config"]; options.is_null())
+    options = json::object();
   if (settings.host_config["RestartPolicy"].value("Name", "").empty())
     settings.host_config["RestartPolicy"] = {{"Name", "no"}, {"MaximumRetryCount", 0}};
   return settings;

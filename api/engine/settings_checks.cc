@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "api/engine/health_settings.h"
+#include "api/engine/log_settings.h"
 
 namespace engine {
 
@@ -99,20 +100,6 @@ Result<void> check_restart_policy(const json& host) {
         "invalid restart policy: maximum retry count can only be used with 'on-failure'");
   if (!word.empty() && word != "no" && host.at("AutoRemove").get<bool>())
     return invalid("can't create 'AutoRemove' container with restart policy");
-  return {};
-}
-
-Result<void> check_log(const json& host) {
-  const json& log = host.at("LogConfig");
-  const json type = log.value("Type", json("json-file"));
-  if (!type.is_string()) return invalid("invalid JSON: HostConfig.LogConfig.Type");
-  if (type != "json-file" && type != "none" && type != "")
-    return unsupported("log driver \"" + type.get<std::string>().substr(0, 64) +
-                       "\" is not supported: use json-file or none");
-  const auto options = log.find("Config");
-  if (options != log.end() && options->is_object() && !options->empty())
-    return unsupported("log option \"" + options->begin().key().substr(0, 64) +
-                       "\" is not supported");
   return {};
 }
 
@@ -211,7 +198,7 @@ Result<void> check_settings(const Settings& settings) {
   RETURN_IF_ERROR(check_memory(host));
   RETURN_IF_ERROR(check_cpus(host));
   RETURN_IF_ERROR(check_restart_policy(host));
-  RETURN_IF_ERROR(check_log(host));
+  RETURN_IF_ERROR(check_log_config(host.at("LogConfig")));
   RETURN_IF_ERROR(check_network(host));
   RETURN_IF_ERROR(check_security(host));
   RETURN_IF_ERROR(check_mounts(host));

@@ -42,7 +42,7 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"Binds", kStrings, "null", kRefused, "no bind mounts or volumes yet"},
     {"ContainerIDFile", kString, R"("")", kInformation, "written by the client"},
     {"LogConfig", kObject, R"({"Type":"json-file","Config":{}})", kChecked,
-     "Type json-file or none, without options"},
+     "Type json-file or none; tag takes fields such as {{.Name}}, no functions"},
     {"NetworkMode", kString, R"("default")", kChecked, "default, bridge, none"},
     {"PortBindings", kObject, "{}", kRefused, "no published ports yet"},
     {"RestartPolicy", kObject, R"({"Name":"no","MaximumRetryCount":0})", kHonoured, ""},

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <string>
 
 namespace engine {
@@ -16,6 +17,7 @@ using base::Result;
 namespace {
 
 constexpr TimeNs kSecond = 1'000'000'000;
+constexpr std::int64_t kMostSeconds = 9'000'000'000;  // 292 years fit into 64 bits of nanoseconds
 
 std::string format_seconds(TimeNs time) {
   std::tm parts{};
@@ -36,16 +38,29 @@ Error bad_time(std::string_view text) {
                                            "\": use seconds since the epoch or RFC 3339"};
 }
 
-/// The digits after a decimal point as nanoseconds; -1 if they are not 1 to 9 digits.
+/// The digits after a decimal point as nanoseconds; -1 if they are not 1 to 18 digits.
 TimeNs fraction_of(std::string_view digits) {
-  if (digits.empty() || digits.size() > 9) return -1;
+  if (digits.empty() || digits.size() > 18 ||
+      digits.find_first_not_of("0123456789") != std::string_view::npos)
+    return -1;
   TimeNs value = 0;
   for (std::size_t i = 0; i < 9; ++i) {
     const char c = i < digits.size() ? digits[i] : '0';
-    if (c < '0' || c > '9') return -1;
     value = value * 10 + (c - '0');
   }
   return value;
+}
+
+/// "Z" or "+02:00" in seconds east of Greenwich; nullopt if it is neither.
+std::optional<std::int64_t> zone_of(std::string_view text) {
+  if (text == "Z" || text == "z") return 0;
+  if (text.size() != 6 || (text[0] != '+' && text[0] != '-') || text[3] != ':') return std::nullopt;
+  for (const std::size_t at : {1u, 2u, 4u, 5u})
+    if (text[at] < '0' || text[at] > '9') return std::nullopt;
+  const auto digits = [&](std::size_t at) { return (text[at] - '0') * 10 + (text[at + 1] - '0'); };
+  if (digits(1) > 23 || digits(4) > 59) return std::nullopt;
+  const std::int64_t seconds = digits(1) * 3600 + digits(4) * 60;
+  return text[0] == '-' ? -seconds : seconds;
 }
 
 Result<TimeNs> parse_rfc3339(std::string_view text) {
@@ -61,8 +76,11 @@ Result<TimeNs> parse_rfc3339(std::string_view text) {
     fraction = fraction_of(tail.substr(1, end - 1));
     tail.remove_prefix(end);
   }
-  if (fraction < 0 || tail != "Z") return bad_time(text);
-  return ::timegm(&parts) * kSecond + fraction;
+  const auto zone = zone_of(tail);
+  if (fraction < 0 || !zone) return bad_time(text);
+  const std::int64_t seconds = ::timegm(&parts) - *zone;
+  if (seconds < -kMostSeconds || seconds > kMostSeconds) return bad_time(text);
+  return seconds * kSecond + fraction;
 }
 
 }  // namespace
@@ -92,9 +110,8 @@ Result<TimeNs> parse_time(std::string_view text) {
   const std::size_t dot = std::min(text.find('.'), text.size());
   std::int64_t seconds = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + dot, seconds);
-  // 292 years fit into 64 bits of nanoseconds.
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + dot || seconds < 0 ||
-      seconds > 9'000'000'000)
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + dot || seconds < -kMostSeconds ||
+      seconds > kMostSeconds)
     return bad_time(text);
   const TimeNs fraction = dot < text.size() ? fraction_of(text.substr(dot + 1)) : 0;
   if (fraction < 0) return bad_time(text);

@@ -19,7 +19,8 @@ std::string format_time(TimeNs time);
 /// RFC 3339 with nine fraction digits, as `docker logs -t` prints it.
 std::string format_time_fixed(TimeNs time);
 
-/// A `since`/`until` value: "1700000000", "1700000000.000000001", or RFC 3339 in UTC. Empty: 0.
+/// A `since`/`until` value: "1700000000", "1700000000.000000001" (digits after the ninth are
+/// dropped, as by Docker), or RFC 3339 with its zone. Empty: 0.
 base::Result<TimeNs> parse_time(std::string_view text);
 
 }  // namespace engine

@@ -1,0 +1,316 @@
+#include "api/engine/container_log.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <fstream>
+
+namespace engine {
+namespace {
+
+using protocol::Stream;
+using Texts = std::vector<std::string>;
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+class ContainerLogTest : public testing::Test {
+ protected:
+  ContainerLogTest() {
+    char name[] = "/tmp/containervm-log-XXXXXX";
+    directory_ = ::mkdtemp(name);
+    log_ = std::make_shared<ContainerLog>(io_.get_executor(), directory_ / "log",
+                                          std::chrono::milliseconds(0));
+    log_->begin({}, pool_);
+  }
+  ~ContainerLogTest() override {
+    await(log_->idle());
+    std::filesystem::remove_all(directory_);
+  }
+
+  void await(net::awaitable<void> task) {
+    bool done = false;
+    net::co_spawn(io_, std::move(task), [&](const std::exception_ptr&) { done = true; });
+    while (!done) {
+      io_.restart();
+      io_.run_one();
+    }
+  }
+
+  /// Rotates after every line, as no line is shorter.
+  void rotate_always(int files, bool compress = false) {
+    log_->begin({.max_size = 1, .max_files = files, .compress = compress}, pool_);
+  }
+
+  void write(std::string_view text, TimeNs now = 1, Stream stream = Stream::kStdout) {
+    EXPECT_TRUE(log_->append(stream, bytes_of(text), now));
+  }
+  void write_numbers(int from, int to) {
+    for (int i = from; i < to; ++i) write(std::to_string(i) + "\n", i + 1);
+  }
+
+  std::unique_ptr<LogReader> open(bool follow, std::optional<std::size_t> tail = std::nullopt) {
+    auto reader = log_->read(follow);
+    EXPECT_TRUE(reader);
+    if (tail) await(seek(**reader, *tail));
+    return *std::move(reader);
+  }
+  static net::awaitable<void> seek(LogReader& reader, std::size_t lines) {
+    const auto sought = co_await reader.seek_to_tail(lines);
+    EXPECT_TRUE(sought);
+  }
+
+  static Texts rest_of(LogReader& reader) {
+    Texts texts;
+    for (;;) {
+      const auto batch = reader.next_batch();
+      EXPECT_TRUE(batch);
+      if (!batch) return texts;
+      for (const LogEntry& entry : batch->entries) texts.push_back(entry.text);
+      if (batch->at_end) return texts;
+    }
+  }
+  Texts read_all(std::optional<std::size_t> tail = std::nullopt) {
+    return rest_of(*open(false, tail));
+  }
+
+  Texts files() const {
+    Texts names;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_))
+      names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  static Texts numbers(int from, int to) {
+    Texts texts;
+    for (int i = from; i < to; ++i) texts.push_back(std::to_string(i) + "\n");
+    return texts;
+  }
+
+  net::io_context io_{1};
+  async::BlockingPool pool_{1};
+  std::filesystem::path directory_;
+  std::shared_ptr<ContainerLog> log_;
+};
+
+TEST_F(ContainerLogTest, KeepsAnUnfinishedLineUntilItsEnd) {
+  write("on");
+  EXPECT_TRUE(read_all().empty());
+
+  write("e\ntwo");
+  ASSERT_TRUE(log_->finish(3));
+
+  EXPECT_EQ(read_all(), (Texts{"one\n", "two"}));
+}
+
+TEST_F(ContainerLogTest, SplitsALongLineIntoPartsOfOneTime) {
+  write(std::string(ContainerLog::kMaxLine, 'x'), 1);
+  write("tail\nnext\n", 2);
+
+  const auto batch = open(false)->next_batch();
+
+  ASSERT_EQ(batch->entries.size(), 3u);
+  EXPECT_EQ(batch->entries[0].text.size(), ContainerLog::kMaxLine);
+  EXPECT_EQ(batch->entries[1].text, "tail\n");
+  EXPECT_EQ(batch->entries[1].time, 1);
+  EXPECT_EQ(batch->entries[2].time, 2);
+}
+
+TEST_F(ContainerLogTest, KeepsTheStreamsApart) {
+  write("out", 1, Stream::kStdout);
+  write("err\n", 2, Stream::kStderr);
+  write("put\n", 3, Stream::kStdout);
+
+  EXPECT_EQ(read_all(), (Texts{"err\n", "output\n"}));
+}
+
+TEST_F(ContainerLogTest, FindsTheTail) {
+  write_numbers(0, 5000);
+
+  EXPECT_EQ(read_all(2), numbers(4998, 5000));
+  EXPECT_TRUE(read_all(0).empty());
+  EXPECT_EQ(read_all(3000), numbers(2000, 5000));
+  EXPECT_EQ(read_all(9999).size(), 5000u);
+}
+
+TEST_F(ContainerLogTest, NamesRotatedFilesAsDockerDoes) {
+  rotate_always(3);
+
+  write_numbers(0, 5);
+
+  EXPECT_EQ(files(), (Texts{"log", "log.1", "log.2"}));
+  EXPECT_EQ(read_all(), numbers(2, 5));
+}
+
+TEST_F(ContainerLogTest, KeepsOneFileByDefault) {
+  rotate_always(1);
+
+  write_numbers(0, 5);
+
+  EXPECT_EQ(files(), Texts{"log"});
+  EXPECT_EQ(read_all(), numbers(4, 5));
+}
+
+TEST_F(ContainerLogTest, RotatesWhenTheSizeIsReached) {
+  std::string line;
+  append_log_line(line, Stream::kStdout, "1\n", 2);
+  log_->begin({.max_size = static_cast<std::int64_t>(2 * line.size()), .max_files = 9}, pool_);
+
+  for (int i = 0; i < 5; ++i) write("1\n", 2);
+
+  EXPECT_EQ(files(), (Texts{"log", "log.1", "log.2"}));
+  EXPECT_EQ(std::filesystem::file_size(directory_ / "log.1"), 2 * line.size());
+}
+
+TEST_F(ContainerLogTest, CompressesAllButThePresentFile) {
+  rotate_always(3, true);
+
+  write_numbers(0, 5);
+
+  EXPECT_EQ(files(), (Texts{"log", "log.1.gz", "log.2.gz"}));
+  EXPECT_EQ(read_all(), numbers(2, 5));
+}
+
+TEST_F(ContainerLogTest, CompressesALargeFileBesides) {
+  log_->begin({.max_size = 400'000, .max_files = 3, .compress = true}, pool_);
+  write_numbers(0, 6000);
+  const auto meanwhile = read_all();
+
+  await(log_->idle());
+
+  EXPECT_EQ(files(), (Texts{"log", "log.1.gz"}));
+  EXPECT_EQ(meanwhile, numbers(0, 6000));
+  EXPECT_EQ(read_all(), meanwhile);
+}
+
+TEST_F(ContainerLogTest, FindsTheTailOverAllFiles) {
+  for (const bool compress : {false, true}) {
+    log_->begin({.max_size = 1000, .max_files = 50, .compress = compress}, pool_);
+    write_numbers(0, 200);
+    EXPECT_GT(files().size(), 3u);
+
+    EXPECT_EQ(read_all(1), numbers(199, 200));
+    EXPECT_EQ(read_all(73), numbers(127, 200));
+    EXPECT_TRUE(read_all(0).empty());
+  }
+}
+
+TEST_F(ContainerLogTest, FollowsWhatIsAppended) {
+  const auto reader = open(true);
+  EXPECT_TRUE(rest_of(*reader).empty());
+
+  write("late\n");
+
+  EXPECT_EQ(rest_of(*reader), Texts{"late\n"});
+  EXPECT_TRUE(rest_of(*reader).empty());
+}
+
+TEST_F(ContainerLogTest, FollowsAcrossRotationsWithoutLossOrDuplication) {
+  for (const bool compress : {false, true}) {
+    rotate_always(2, compress);
+    const auto reader = open(true, 0);
+    Texts seen;
+
+    for (int i = 0; i < 1000; ++i) {
+      write(std::to_string(i) + "\n");
+      if (i % 37 != 0) continue;
+      for (std::string& text : rest_of(*reader)) seen.push_back(std::move(text));
+    }
+    for (std::string& text : rest_of(*reader)) seen.push_back(std::move(text));
+
+    EXPECT_EQ(seen, numbers(0, 1000));
+  }
+}
+
+TEST_F(ContainerLogTest, FollowsLargeFilesThatAreRotatedAway) {
+  log_->begin({.max_size = 100'000, .max_files = 1}, pool_);
+  const auto reader = open(true);
+
+  write_numbers(0, 4000);
+
+  EXPECT_EQ(rest_of(*reader), numbers(0, 4000));
+}
+
+TEST_F(ContainerLogTest, WaitsForOneThatFollowsAndThenGoesOnWithoutIt) {
+  rotate_always(1);
+  const auto reader = open(true);
+  write("begun\n");
+  rest_of(*reader);
+  write_numbers(0, 5000);
+
+  await(log_->ready());  // nobody reads: it gives the reader up
+  write("end\n");
+
+  const Texts seen = rest_of(*reader);
+  EXPECT_LT(seen.size(), 5000u);
+  EXPECT_EQ(seen.back(), "end\n");
+}
+
+TEST_F(ContainerLogTest, DoesNotFollowWhenNotAsked) {
+  write("early\n");
+  const auto reader = open(false);
+
+  write("late\n");
+
+  EXPECT_EQ(rest_of(*reader), Texts{"early\n"});
+}
+
+TEST_F(ContainerLogTest, GoesOnAfterARestart) {
+  rotate_always(3);
+  write_numbers(0, 3);
+  log_ = std::make_shared<ContainerLog>(io_.get_executor(), directory_ / "log");
+  rotate_always(3);
+
+  write_numbers(3, 4);
+
+  EXPECT_EQ(read_all(), numbers(1, 4));
+}
+
+TEST_F(ContainerLogTest, FinishesTheCompressionOfAnEarlierDaemon) {
+  std::ofstream(directory_ / "log.1")
+      << R"({"log":"old\n","stream":"stdout","time":"2026-01-01T00:00:00Z"})"
+      << "\n";
+  std::ofstream(directory_ / "log.1.gz") << "half";
+
+  EXPECT_EQ(read_all(), Texts{"old\n"});
+  log_->begin({.max_size = 1000, .max_files = 2, .compress = true}, pool_);
+  await(log_->idle());
+
+  EXPECT_EQ(files(), Texts{"log.1.gz"});
+  EXPECT_EQ(read_all(), Texts{"old\n"});
+}
+
+TEST_F(ContainerLogTest, SkipsDamagedLinesAndFiles) {
+  std::ofstream(directory_ / "log.1.gz") << "\x1f\x8b\x08 not gzip";
+  std::ofstream(directory_ / "log")
+      << "garbage\n{\"log\":1}\n"
+      << std::string(1u << 20, 'x') << "\n"
+      << R"({"log":"ok\n","stream":"stdout","time":"2026-01-01T00:00:00Z"})"
+      << "\n";
+
+  EXPECT_EQ(read_all(), Texts{"ok\n"});
+}
+
+TEST_F(ContainerLogTest, DropsWhatItMayNotWaitForWhenNotBlocking) {
+  log_->begin({.max_size = 300'000,
+               .max_files = 2,
+               .compress = true,
+               .blocking = false,
+               .max_buffer = 1000},
+              pool_);
+
+  write_numbers(0, 12000);  // one file is being compressed, the next is full
+  await(log_->ready());
+  await(log_->idle());
+
+  EXPECT_LT(read_all().size(), 12000u);
+  EXPECT_LT(std::filesystem::file_size(directory_ / "log"), 302'000u);
+}
+
+}  // namespace
+}  // namespace engine

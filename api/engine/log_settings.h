@@ -1,0 +1,51 @@
+// LogSettings: what HostConfig.LogConfig asks of the log driver json-file.
+//
+// As with Docker, the names of options, `mode` and `max-buffer-size` are checked when a container
+// is created, the other values when it starts. Trust: options come from the client; regular
+// expressions are RE2's, which need linear time. Errors: kInvalidArgument and, at start, kInternal
+// in Docker's words; kNotSupported for a log driver, or a tag template, that this host does not
+// have.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmm/base/result.h"
+
+namespace engine {
+
+/// Longer attributes are refused: every line repeats them.
+inline constexpr std::size_t kMaxLogAttributes = 256u << 10;
+
+struct LogSettings {
+  std::int64_t max_size = -1;  // a file this long is rotated; -1: never
+  int max_files = 1;
+  bool compress = false;              // all files but the present one
+  bool blocking = true;               // mode: the log may hold the process back
+  std::int64_t max_buffer = 1 << 20;  // non-blocking: what may exceed max_size before it is dropped
+  std::string attributes{};           // "attrs" of every line as JSON; empty: none
+};
+
+/// The container as `labels`, `env` and `tag` see it.
+struct LogSubject {
+  std::string id;
+  std::string name;  // without Docker's leading slash
+  std::string image_id;
+  std::string image_name;
+  std::vector<std::string> command;
+  std::vector<std::string> env;
+  std::map<std::string, std::string> labels;
+};
+
+/// Checks a create request's LogConfig.
+base::Result<void> check_log_config(const nlohmann::json& log_config);
+
+/// The settings for one run.
+base::Result<LogSettings> log_settings_for(const nlohmann::json& log_config,
+                                           const LogSubject& subject);
+
+}  // namespace engine
