@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "api/docker/container_json.h"
 #include "api/fakes/engine_fixture.h"
@@ -99,6 +100,20 @@ class ApiTest : public fakes::EngineFixture {
     const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", command}});
     EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
     return id;
+  }
+
+  /// All events so far that match, one JSON object a line.
+  std::string events_in(const std::string& filters) {
+    const std::string now = std::to_string(engine::now_ns());
+    const std::string until = now.substr(0, now.size() - 9) + "." + now.substr(now.size() - 9);
+    return call("GET", "/events?until=" + until + "&filters=" + filters).body;
+  }
+  std::string actions_in(const std::string& filters) {
+    std::istringstream lines(events_in(filters));
+    std::string actions;
+    for (std::string line; std::getline(lines, line);)
+      actions += json::parse(line).at("Action").get<std::string>() + " ";
+    return actions;
   }
 
   /// One run of a container, to its end.
@@ -539,6 +554,35 @@ TEST(StatusText, NamesTheHealthOfWhatRuns) {
   EXPECT_EQ(starting, "Up Less than a second (health: starting)");
   EXPECT_EQ(unhealthy, "Up Less than a second (unhealthy)");
   EXPECT_EQ(paused, "Up Less than a second (Paused)");
+}
+
+TEST_F(ApiTest, EventsAreFilteredAsDockerFilters) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox:latest"}, {"Cmd", {"sleep"}}, {"Labels", {{"a", "b"}}}}, "?name=web1");
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+
+  EXPECT_EQ(actions_in(R"({"container":["web"]})"), "create start ");
+  EXPECT_EQ(actions_in("{\"container\":[\"" + id.substr(0, 4) + "\"]}"), "create start ");
+  EXPECT_EQ(actions_in(R"({"image":["busybox"],"event":["start"]})"), "start ");
+  EXPECT_EQ(actions_in(R"({"image":["busy"]})"), "");
+  EXPECT_EQ(actions_in(R"({"label":["a=b"]})"), "create start ");
+  EXPECT_EQ(actions_in(R"({"type":["network"]})"), "connect ");
+  EXPECT_EQ(actions_in(R"({"event":["st"]})"), "");
+}
+
+TEST_F(ApiTest, EventsOfThePastNeedOnlyAnUntil) {
+  run_over_api({"sleep"});
+
+  const std::string text =
+      call("GET", "/events?until=" + std::to_string(engine::now_ns() / 1'000'000'000 + 1)).body;
+  const auto none = call("GET", "/events?until=1");
+  const auto reversed = call("GET", "/events?since=9&until=8");
+
+  EXPECT_NE(text.find("\"start\""), std::string::npos);
+  EXPECT_EQ(none.body, "");
+  EXPECT_EQ(static_cast<int>(reversed.status), 400);
+  EXPECT_EQ(json::parse(reversed.body).at("message"),
+            "`since` time (9) cannot be after `until` time (8)");
 }
 
 TEST_F(ApiTest, AnswersForWhatThisHostDoesNotHave) {

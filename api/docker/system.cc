@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -222,33 +223,43 @@ json event_json(const engine::Event& event) {
   return value;
 }
 
+/// Docker's rule for objects: a filter's value begins the actor's ID or name.
 bool names_actor(const engine::Event& event, const std::string& wanted) {
-  return event.actor == wanted || (wanted.size() >= 2 && event.actor.starts_with(wanted)) ||
-         attribute(event, "name") == wanted;
+  return event.actor.starts_with(wanted) || attribute(event, "name").starts_with(wanted);
+}
+
+/// "busybox:latest" -> "busybox"; a port of a registry stays.
+std::string without_tag(const std::string& image) {
+  const std::size_t colon = image.rfind(':');
+  const bool tagged = colon != image.npos && image.find('/', colon) == image.npos;
+  return tagged ? image.substr(0, colon) : image;
+}
+
+bool names_image(const engine::Event& event, const std::string& wanted) {
+  const std::string name = attribute(event, event.type == "image" ? "name" : "image");
+  return wanted == event.actor || wanted == name || wanted == without_tag(event.actor) ||
+         wanted == without_tag(name);
+}
+
+/// Actions that go on behind a colon ("exec_create: sh") are found by their beginning, and then, as
+/// with Docker, so are all.
+bool is_action(const Filters& filters, const std::string& action) {
+  const auto& wanted = filters.get("event");
+  const bool by_beginning = std::any_of(wanted.begin(), wanted.end(), [](const auto& word) {
+    return word == "health_status" || word == "exec_create" || word == "exec_start";
+  });
+  return filters.any("event", [&](const auto& word) {
+    return by_beginning ? action.starts_with(word) : action == word;
+  });
 }
 
 bool event_matches(const Filters& filters, const engine::Event& event) {
-  const auto of_type = [&](const char* type) {
-    return [&event, type](const std::string& wanted) {
-      return event.type == type && names_actor(event, wanted);
-    };
-  };
-  // "exec_create: sh" matches the filter "exec_create".
-  const std::string action = event.action.substr(0, event.action.find(':'));
-  return filters.any("type", [&](const auto& v) { return event.type == v; }) &&
-         filters.any("event", [&](const auto& v) { return event.action == v || action == v; }) &&
-         filters.any("container",
-                     [&](const auto& v) {
-                       return of_type("container")(v) || attribute(event, "container") == v;
-                     }) &&
-         filters.any("image",
-                     [&](const auto& v) {
-                       const std::string image = attribute(event, "image");
-                       return of_type("image")(v) || image == v ||
-                              image.substr(0, image.find(':')) == v;
-                     }) &&
-         filters.any("network", of_type("network")) && filters.any("volume", of_type("volume")) &&
-         filters.any("daemon", of_type("daemon")) &&
+  const auto names = [&](const auto& wanted) { return names_actor(event, wanted); };
+  return is_action(filters, event.action) &&
+         filters.any("type", [&](const auto& v) { return event.type == v; }) &&
+         filters.any("container", names) && filters.any("network", names) &&
+         filters.any("volume", names) && filters.any("daemon", names) &&
+         filters.any("image", [&](const auto& v) { return names_image(event, v); }) &&
          filters.any("scope", [](const auto& v) { return v == "local"; }) &&
          filters.labels_match(event.attributes);
 }
@@ -270,13 +281,16 @@ Result<EventQuery> parse_event_query(const Request& request) {
   const auto until = engine::parse_time(request.query.get_or("until", ""));
   if (!until) return until.error();
   if (*since != 0 && *until != 0 && *since > *until)
-    return Error{Code::kInvalidArgument, "`since` time cannot be after `until` time"};
+    return Error{Code::kInvalidArgument, "`since` time (" + request.query.get_or("since", "") +
+                                             ") cannot be after `until` time (" +
+                                             request.query.get_or("until", "") + ")"};
   return EventQuery{.since = *since, .until = *until, .filters = *std::move(filters)};
 }
 
-net::awaitable<bool> write_event(Exchange& exchange, const EventQuery& query,
-                                 const engine::Event& event) {
-  if (!event_matches(query.filters, event)) co_return true;
+/// How many events a listener may pass over before others have their turn.
+constexpr int kEventsAtOnce = 64;
+
+net::awaitable<bool> write_event(Exchange& exchange, const engine::Event& event) {
   const std::string line = http::dump_json(event_json(event)) + "\n";
   const auto written = co_await exchange.write(std::string_view(line));
   co_return written.has_value();
@@ -289,26 +303,23 @@ net::awaitable<void> events(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(query.error()));
     co_return;
   }
-  engine::Events::Cursor cursor = api.events.now();
-  std::vector<engine::Event> past;
-  if (query->since != 0 || query->until != 0)
-    past = api.events.since(query->since, query->until, cursor);
+  const bool wants_past = query->since != 0 || query->until != 0;
+  engine::Events::Cursor cursor = wants_past ? api.events.at(query->since) : api.events.now();
   Response head{.content_type = "application/json"};
   if (query->until == 0) exchange.end_with_input();
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
-  if (query->since != 0) {
-    for (const engine::Event& event : past) {
-      const bool alive = co_await write_event(exchange, *query, event);
-      if (!alive) co_return;
-    }
-  }
   const net::any_io_executor executor = co_await net::this_coro::executor;
-  for (;;) {
+  for (int skipped = 0;;) {
     while (auto event = api.events.next(cursor)) {
-      if (query->until != 0 && event->time > query->until) co_return;
-      const bool alive = co_await write_event(exchange, *query, *event);
-      if (!alive) co_return;
+      const bool wanted = (query->until == 0 || event->time <= query->until) &&
+                          event_matches(query->filters, *event);
+      if (wanted) {
+        const bool alive = co_await write_event(exchange, *event);
+        if (!alive) co_return;
+      } else if (++skipped % kEventsAtOnce == 0) {
+        co_await net::post(executor, net::use_awaitable);
+      }
     }
     if (query->until == 0) {
       co_await api.events.wait();

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace engine {
@@ -30,6 +31,13 @@ std::optional<Event> from_text(const std::string& text, TimeNs time) {
   return event;
 }
 
+/// About what an event takes in memory.
+std::size_t size_of(const Event& event) {
+  std::size_t size = sizeof event + event.type.size() + event.action.size() + event.actor.size();
+  for (const auto& [key, value] : event.attributes) size += key.size() + value.size() + 96;
+  return size;
+}
+
 }  // namespace
 
 Events::Events(net::any_io_executor executor, Database& database)
@@ -38,25 +46,33 @@ Events::Events(net::any_io_executor executor, Database& database)
 Events::~Events() { flush(); }
 
 base::Result<void> Events::load() {
-  return database_.run(
-      "SELECT time_ns, event FROM (SELECT * FROM events ORDER BY sequence DESC LIMIT 1024) "
-      "ORDER BY sequence",
-      {}, [this](const Database::Row& row) {
-        if (auto event = from_text(row.text(1), row.integer(0)))
-          recent_.push_back(*std::move(event));
-      });
+  const auto take = [this](const Database::Row& row) { next_ = row.integer(0) + 1; };
+  RETURN_IF_ERROR(database_.run("SELECT seq FROM sqlite_sequence WHERE name = 'events'", {}, take));
+  return database_.run("SELECT SUM(LENGTH(CAST(event AS BLOB))) FROM events", {},
+                       [this](const Database::Row& row) { logged_bytes_ = row.integer(0); });
 }
 
 void Events::publish(Event event) {
   if (event.time == 0) event.time = now_ns();
-  unwritten_.push_back(event);
+  recent_bytes_ += size_of(event);
   recent_.push_back(std::move(event));
-  if (recent_.size() > kRecent) {
-    recent_.pop_front();
-    ++first_;
-  }
+  ++next_;
+  ++unwritten_;
+  forget_recent();
   published_.notify_all();
-  if (unwritten_.size() >= kRecent) flush();
+  schedule_flush();
+}
+
+/// What goes from memory is in the database before.
+void Events::forget_recent() {
+  while (recent_.size() > 1 && (recent_.size() > kRecent || recent_bytes_ > kRecentBytes)) {
+    if (unwritten_ == recent_.size()) flush();
+    recent_bytes_ -= size_of(recent_.front());
+    recent_.pop_front();
+  }
+}
+
+void Events::schedule_flush() {
   if (std::exchange(flush_scheduled_, true)) return;
   flush_timer_.expires_after(kFlushDelay);
   flush_timer_.async_wait([this](const boost::system::error_code& error) {
@@ -66,36 +82,67 @@ void Events::publish(Event event) {
   });
 }
 
-std::optional<Event> Events::next(Cursor& cursor) const {
-  if (cursor < first_) cursor = first_;  // too slow: the oldest ones are gone
-  if (cursor >= now()) return std::nullopt;
-  return recent_[cursor++ - first_];
+Events::Cursor Events::at(TimeNs time) {
+  flush();
+  Cursor last_older = 0;
+  const auto found = database_.run("SELECT MAX(sequence) FROM events WHERE time_ns < ?", {time},
+                                   [&](const Database::Row& row) { last_older = row.integer(0); });
+  if (!found) spdlog::error("event log: {}", found.error().message);
+  return last_older + 1;
 }
 
-std::vector<Event> Events::since(TimeNs since, TimeNs until, Cursor& cursor) {
-  flush();
-  std::vector<Event> found;
-  const auto result = database_.run(
-      "SELECT time_ns, event FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY sequence",
-      {since, until == 0 ? INT64_MAX : until}, [&](const Database::Row& row) {
-        if (auto event = from_text(row.text(1), row.integer(0))) found.push_back(*std::move(event));
+std::optional<Event> Events::next(Cursor& cursor) {
+  if (cursor >= next_) return std::nullopt;
+  while (cursor < first_recent())
+    if (auto event = next_logged(cursor)) return event;
+  return recent_[static_cast<std::size_t>(cursor++ - first_recent())];
+}
+
+std::optional<Event> Events::next_logged(Cursor& cursor) {
+  std::optional<Event> event;
+  const Cursor before = cursor;
+  const auto found = database_.run(
+      "SELECT sequence, time_ns, event FROM events WHERE sequence >= ? AND sequence < ? "
+      "ORDER BY sequence LIMIT 1",
+      {cursor, first_recent()}, [&](const Database::Row& row) {
+        cursor = row.integer(0) + 1;
+        event = from_text(row.text(2), row.integer(1));
       });
-  if (!result) spdlog::error("{}", result.error().message);
-  cursor = now();
-  return found;
+  if (!found) spdlog::error("event log: {}", found.error().message);
+  if (cursor == before) cursor = first_recent();  // those before are no longer there
+  return event;
 }
 
 void Events::flush() {
-  if (unwritten_.empty()) return;
-  const auto result = database_.transaction([this]() -> base::Result<void> {
-    for (const Event& event : unwritten_)
-      RETURN_IF_ERROR(database_.run("INSERT INTO events (time_ns, event) VALUES (?, ?)",
-                                    {event.time, to_text(event)}));
-    return database_.run(
-        "DELETE FROM events WHERE sequence <= (SELECT MAX(sequence) FROM events) - ?", {kLogged});
-  });
+  if (unwritten_ == 0) return;
+  const auto result = database_.transaction([this] { return write_batch(); });
+  // An event that cannot be logged is lost for later runs; nobody waits for a full disk.
   if (!result) spdlog::error("event log: {}", result.error().message);
-  unwritten_.clear();
+  unwritten_ = 0;
+}
+
+base::Result<void> Events::write_batch() {
+  for (std::size_t i = recent_.size() - unwritten_; i < recent_.size(); ++i) {
+    const std::string text = to_text(recent_[i]);
+    logged_bytes_ += static_cast<std::int64_t>(text.size());
+    const Cursor number = first_recent() + static_cast<Cursor>(i);
+    RETURN_IF_ERROR(database_.run("INSERT INTO events (sequence, time_ns, event) VALUES (?, ?, ?)",
+                                  {number, recent_[i].time, text}));
+  }
+  return forget_logged();
+}
+
+base::Result<void> Events::forget_logged() {
+  RETURN_IF_ERROR(database_.run("DELETE FROM events WHERE sequence < ?", {next_ - kLogged}));
+  if (logged_bytes_ <= kLoggedBytes) return {};
+  // A quarter more than it must be, so that this is seldom.
+  RETURN_IF_ERROR(database_.run(
+      "DELETE FROM events WHERE sequence <= (SELECT MAX(sequence) FROM (SELECT sequence, "
+      "SUM(LENGTH(CAST(event AS BLOB))) OVER (ORDER BY sequence DESC) AS newer FROM events) "
+      "WHERE newer > ?)",
+      {kLoggedBytes * 3 / 4}));
+  return database_.run("SELECT SUM(LENGTH(CAST(event AS BLOB))) FROM events", {},
+                       [this](const Database::Row& row) { logged_bytes_ = row.integer(0); });
 }
 
 }  // namespace engine

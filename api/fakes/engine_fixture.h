@@ -50,6 +50,7 @@ class EngineFixture : public testing::Test {
     ASSERT_TRUE(database) << database.error().message;
     database_ = *std::move(database);
     events_ = std::make_unique<engine::Events>(io_.get_executor(), *database_);
+    ASSERT_TRUE(events_->load());
     containers_ = std::make_unique<engine::Containers>(
         engine::EngineParts{.executor = io_.get_executor(),
                             .database = *database_,
