@@ -50,6 +50,9 @@ class FakeExchange final : public http::Exchange {
     answered_ = true;
     co_return base::Result<void>();
   }
+  net::awaitable<base::Result<void>> accept_websocket(bool binary) override {
+    return hijack(binary ? "binary messages" : "text messages");
+  }
   net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) override {
     answer.body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     co_return base::Result<void>();
@@ -400,6 +403,27 @@ TEST_F(ApiTest, AttachCarriesInputAndOutput) {
   run_until([&] { return ended; });
 
   EXPECT_EQ(attached.answer.body, std::string("\1\0\0\0\0\0\0\4ping", 12));
+}
+
+TEST_F(ApiTest, AWebsocketCarriesOutputWithoutFrames) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"err", "oops"}}});
+  // Before 1.42 the streams were not chosen, before 1.28 messages were text.
+  FakeExchange now("GET", "/containers/" + id + "/attach/ws?stream=1&stdout=1", "");
+  FakeExchange once("GET", "/v1.41/containers/" + id + "/attach/ws?stream=1&stdout=1", "");
+  FakeExchange oldest("GET", "/v1.24/containers/" + id + "/attach/ws?stream=1&stderr=1", "");
+  int ended = 0;
+  for (FakeExchange* client : {&now, &once, &oldest})
+    net::co_spawn(io_, router_.serve(*client), [&](const std::exception_ptr&) { ++ended; });
+  settle();
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  run_until([&] { return ended == 3; });
+
+  EXPECT_EQ(now.answer.content_type, "binary messages");
+  EXPECT_EQ(now.answer.body, "");
+  EXPECT_EQ(once.answer.body, "oops\n");
+  EXPECT_EQ(oldest.answer.content_type, "text messages");
+  EXPECT_EQ(status("GET", "/containers/nothing/attach/ws?stream=1"), 404);
 }
 
 TEST_F(ApiTest, ExecRunsAFurtherProcess) {

@@ -388,7 +388,6 @@ void add_container_routes(http::Router& router, Api& api) {
     router.add(method, path, std::bind_front(not_yet, std::ref(api), std::move(what)));
   };
   later("GET", "/containers/{id}/changes", "listing a container's changes");
-  later("GET", "/containers/{id}/attach/ws", "attaching over a websocket");
   later("GET", "/containers/{id}/checkpoints", "a checkpoint");
   later("POST", "/containers/{id}/checkpoints", "a checkpoint");
   later("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "a checkpoint");

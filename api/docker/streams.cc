@@ -66,15 +66,49 @@ struct AttachQuery {
   DetachKeys detach_keys;
 };
 
-Result<AttachQuery> parse_attach_query(const http::Request& request) {
+Result<AttachQuery> parse_attach_query(const http::Request& request, bool websocket) {
   auto keys = DetachKeys::parse(request.query.get_or("detachKeys", ""));
   if (!keys) return std::move(keys).error();
+  // Until then a websocket always carried all of them.
+  const bool choose = !websocket || request.version >= http::ApiVersion{1, 42};
   return AttachQuery{.stream = request.query.get_bool("stream"),
-                     .want_stdin = request.query.get_bool("stdin"),
-                     .want_stdout = request.query.get_bool("stdout"),
-                     .want_stderr = request.query.get_bool("stderr"),
+                     .want_stdin = !choose || request.query.get_bool("stdin"),
+                     .want_stdout = !choose || request.query.get_bool("stdout"),
+                     .want_stderr = !choose || request.query.get_bool("stderr"),
                      .logs = request.query.get_bool("logs"),
                      .detach_keys = *std::move(keys)};
+}
+
+/// What one client sees and does.
+struct Client {
+  ContainerPtr container;
+  AttachQuery query;
+  bool raw = false;  // without frames
+  std::unique_ptr<engine::LogReader> past;
+  std::unique_ptr<engine::Attachment> output;
+};
+
+/// Attaches, before the client is told so: nothing written after its answer is missed.
+Result<Client> attach_client(Api& api, const http::Request& request, bool websocket) {
+  const std::string name = request.path_arg("id");
+  auto query = parse_attach_query(request, websocket);
+  if (!query) return std::move(query).error();
+  auto container = api.containers.find(name);
+  if (!container) return std::move(container).error();
+  Client client{.container = *std::move(container),
+                .query = *std::move(query),
+                .raw = websocket,
+                .past = nullptr,
+                .output = nullptr};
+  client.raw = client.raw || client.container->settings.tty();
+  if (client.query.logs && client.container->log) {
+    auto past = client.container->log->read(false);
+    if (!past) return std::move(past).error();
+    client.past = *std::move(past);
+  }
+  client.output = client.container->output->attach(client.query.want_stdout && client.query.stream,
+                                                   client.query.want_stderr && client.query.stream);
+  return client;
 }
 
 /// Output to the client until the process ends or the client has gone.
@@ -133,43 +167,56 @@ net::awaitable<void> forward_input(Api& api, Exchange& exchange, ContainerPtr co
   co_await exchange.peer_gone();
 }
 
+/// The attachment, once the client has its answer.
+net::awaitable<void> serve_client(Api& api, Exchange& exchange, Client& client) {
+  const AttachQuery& query = client.query;
+  api.containers.publish(*client.container, "attach");
+  if (client.past) {
+    const LogQuery log{
+        .want_stdout = query.want_stdout, .want_stderr = query.want_stderr, .raw = client.raw};
+    const bool alive = co_await write_log(exchange, log, *client.past);
+    client.past.reset();
+    if (!alive) co_return;
+  }
+  if (!query.stream) co_return;
+  if (query.want_stdin && client.container->settings.open_stdin()) {
+    co_await (forward_output(exchange, *client.output, client.raw) ||
+              forward_input(api, exchange, client.container, query.detach_keys));
+  } else {
+    co_await (forward_output(exchange, *client.output, client.raw) || exchange.peer_gone());
+  }
+}
+
 // POST /containers/{id}/attach
 //   101 or 200, then the streams · 400 bad detach keys · 404 no such container (as text)
 net::awaitable<void> attach(Api& api, Exchange& exchange) {
-  const auto found = api.containers.find(exchange.request().path_arg("id"));
-  const auto query = parse_attach_query(exchange.request());
-  if (!found || !query) {
-    const Error& error = found ? query.error() : found.error();
+  auto client = attach_client(api, exchange.request(), false);
+  if (!client) {
+    const Error& error = client.error();
     Response refusal = http::text(http::status_of(error.code), error.message + "\r\n");
     refusal.content_type = kRawStream;
     co_await exchange.respond(std::move(refusal));
     co_return;
   }
-  const ContainerPtr container = *found;
-  const bool raw = container->settings.tty();
-  // Attached before the client is told so: nothing written after its answer is missed.
-  const auto attachment = container->output->attach(query->want_stdout && query->stream,
-                                                    query->want_stderr && query->stream);
-  // What is logged up to now; what comes later is in the attachment.
-  std::unique_ptr<engine::LogReader> past;
-  if (query->logs && container->log)
-    if (auto reader = container->log->read(false)) past = *std::move(reader);
   const auto hijacked =
-      co_await exchange.hijack(output_type(*container, exchange.request().version));
-  if (!hijacked) co_return;
-  api.containers.publish(*container, "attach");
-  if (past) {
-    const LogQuery log{
-        .want_stdout = query->want_stdout, .want_stderr = query->want_stderr, .raw = raw};
-    const bool alive = co_await write_log(exchange, log, *past);
-    if (!alive) co_return;
+      co_await exchange.hijack(output_type(*client->container, exchange.request().version));
+  if (hijacked) co_await serve_client(api, exchange, *client);
+}
+
+// GET /containers/{id}/attach/ws
+//   101, then messages: output as it comes, without frames · errors as for attach, as JSON
+net::awaitable<void> attach_websocket(Api& api, Exchange& exchange) {
+  auto client = attach_client(api, exchange.request(), true);
+  if (!client) {
+    co_await exchange.respond(http::error_response(client.error()));
+    co_return;
   }
-  if (!query->stream) co_return;
-  if (query->want_stdin && container->settings.open_stdin()) {
-    co_await (forward_output(exchange, *attachment, raw) ||
-              forward_input(api, exchange, container, query->detach_keys));
-  } else {
-    co_await (forward_output(exchange, *attachment, raw) || exchange.peer_gone());
+  const bool binary = exchange.request().version >= http::ApiVersion{1, 28};
+  const auto accepted = co_await exchange.accept_websocket(binary);
+  if (accepted) {
+    co_await serve_client(api, exchange, *client);
+  } else if (!exchange.answered()) {
+    co_await exchange.respond(http::error_response(accepted.error()));
   }
 }
 
@@ -179,6 +226,8 @@ void add_stream_routes(http::Router& router, Api& api) {
   router.add_stream("POST", "/containers/{id}/wait", std::bind_front(wait, std::ref(api)));
   router.add_stream("GET", "/containers/{id}/logs", std::bind_front(logs, std::ref(api)));
   router.add_stream("POST", "/containers/{id}/attach", std::bind_front(attach, std::ref(api)));
+  router.add_stream("GET", "/containers/{id}/attach/ws",
+                    std::bind_front(attach_websocket, std::ref(api)));
 }
 
 }  // namespace docker

@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "api/async/notifier.h"
+#include "api/http/websocket.h"
 
 namespace http {
 
@@ -71,6 +72,7 @@ class Connection final : public Exchange {
   net::awaitable<Result<void>> respond(Response response) override;
   net::awaitable<Result<void>> begin_stream(Response head) override;
   net::awaitable<Result<void>> hijack(std::string content_type) override;
+  net::awaitable<Result<void>> accept_websocket(bool binary) override;
   net::awaitable<Result<void>> write(std::span<const std::byte> bytes) override;
   void end_with_input() override;
   void break_off() override;
@@ -87,6 +89,7 @@ class Connection final : public Exchange {
   net::awaitable<void> run_handler();
   net::awaitable<void> call_router();
   net::awaitable<void> watch_client();
+  net::awaitable<void> hung_up();
   net::awaitable<void> watch_input();
   net::awaitable<void> try_respond(Response response);
   net::awaitable<Result<std::size_t>> read_raw(std::span<std::byte> out);
@@ -102,6 +105,7 @@ class Connection final : public Exchange {
   const std::string fixed_headers_;
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
+  std::optional<WebSocket> websocket_;
   Request request_;
   bool broken_off_ = false;
   bool input_matters_ = false;  // its end is the client's leaving
@@ -142,6 +146,7 @@ net::awaitable<bool> Connection::read_head() {
   keep_alive_ = expects_continue_ = answered_ = streaming_ = chunked_ = hijacked_ = false;
   input_matters_ = broken_off_ = false;
   request_ = Request();
+  websocket_.reset();
   parser_.emplace();
   parser_->header_limit(kMaxHead);
   parser_->body_limit(boost::none);
@@ -210,7 +215,7 @@ net::awaitable<void> Connection::call_router() {
 /// leaving, unless the handler said so: simple clients send a request, close their side and read
 /// the answer.
 net::awaitable<void> Connection::watch_client() {
-  co_await (peer_gone() || watch_input());
+  co_await (hung_up() || watch_input());
   if (hijacked_) co_await never_.wait();  // the handler's business from here on
 }
 
@@ -237,6 +242,15 @@ net::awaitable<void> Connection::watch_input() {
 }
 
 net::awaitable<void> Connection::peer_gone() {
+  if (!websocket_) co_return co_await hung_up();
+  std::array<std::byte, 4096> unwanted{};
+  for (;;) {
+    const auto size = co_await websocket_->read_some(unwanted);
+    if (!size) co_return;
+  }
+}
+
+net::awaitable<void> Connection::hung_up() {
   // epoll reports HUP and ERR to this wait; for a unix socket HUP means closed in both directions.
   [[maybe_unused]] const auto result =
       co_await socket_.async_wait(StreamSocket::wait_error, async::kTuple);
@@ -257,6 +271,7 @@ net::awaitable<Result<std::size_t>> Connection::read_raw(std::span<std::byte> ou
 
 net::awaitable<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
   if (out.empty()) co_return std::size_t{0};
+  if (websocket_) co_return co_await websocket_->read_some(out);
   if (hijacked_) co_return co_await read_raw(out);
   if (parser_->is_done()) co_return std::size_t{0};
   if (std::exchange(expects_continue_, false)) {
@@ -349,8 +364,21 @@ net::awaitable<Result<void>> Connection::hijack(std::string content_type) {
   co_return co_await send(head_of(head, framing), {});
 }
 
+net::awaitable<Result<void>> Connection::accept_websocket(bool binary) {
+  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
+  RETURN_IF_ERROR_ASYNC(WebSocket::check(parser_->get()));
+  if (buffer_.size() > 0 || !parser_->is_done())
+    co_return Error{Code::kInvalidArgument, "a websocket client waits for the answer"};
+  answered_ = hijacked_ = true;
+  keep_alive_ = false;
+  websocket_.emplace(socket_);
+  WebSocket::RequestHead head = parser_->get();
+  co_return co_await websocket_->accept(std::move(head), binary, fixed_headers_);
+}
+
 net::awaitable<Result<void>> Connection::write(std::span<const std::byte> bytes) {
   if (bytes.empty()) co_return Result<void>();
+  if (websocket_) co_return co_await websocket_->write(bytes);
   if (!streaming_ && !hijacked_) co_return Error{Code::kInternal, "no answer has begun"};
   if (streaming_ && request_.method == "HEAD") co_return Result<void>();
   std::array<char, 24> size_line{};
@@ -370,6 +398,7 @@ net::awaitable<Result<void>> Connection::write(std::span<const std::byte> bytes)
 
 /// After the handler: ends a streamed answer and makes the connection ready for the next request.
 net::awaitable<void> Connection::finish() {
+  if (websocket_) co_return co_await websocket_->close();
   if (streaming_ && chunked_ && !broken_off_ && request_.method != "HEAD" && socket_.is_open()) {
     [[maybe_unused]] const auto sent = co_await send("0\r\n\r\n", {});  // else it is not kept alive
   }

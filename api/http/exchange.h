@@ -3,10 +3,10 @@
 //
 // Owned by the connection; valid until the handler's coroutine has ended. Threading: the io_context
 // thread. Order: read the body (in part or whole), then exactly one of respond(), begin_stream() +
-// write()s, or hijack() + read_some()/write().
+// write()s, or hijack(), or accept_websocket(), + read_some()/write().
 //
-// A client that disconnects cancels the handler (its next co_await throws), except after hijack(),
-// where end of input means only that the client will send no more.
+// A client that disconnects cancels the handler (its next co_await throws), except after hijack()
+// and accept_websocket(), where end of input means only that the client will send no more.
 #pragma once
 
 #include <cstddef>
@@ -46,6 +46,12 @@ class Exchange {
   /// 200. What is written from here on is raw. The connection closes when the handler ends.
   virtual net::awaitable<base::Result<void>> hijack(std::string content_type) = 0;
 
+  /// Takes over the connection as a websocket: from here on read_some() gives the bytes of the
+  /// client's messages, write() sends one message, and the end of the handler closes it in order.
+  /// `binary`: what is sent is binary messages, else text. The client's close is kUnavailable in
+  /// read_some(). kInvalidArgument, with nothing sent, if the client did not ask for a websocket.
+  virtual net::awaitable<base::Result<void>> accept_websocket(bool binary) = 0;
+
   /// Completes when the kernel took all bytes; that is the backpressure. kUnavailable when the
   /// client is gone.
   virtual net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) = 0;
@@ -54,7 +60,8 @@ class Exchange {
   /// client does not take it for whole. The handler ends after this.
   virtual void break_off() = 0;
 
-  /// Completes when the client has closed the connection in both directions (for hijacked ones).
+  /// Completes when the client has closed the connection in both directions (for hijacked ones), or
+  /// the websocket; nobody else reads meanwhile.
   virtual net::awaitable<void> peer_gone() = 0;
 
   /// Whether status and headers have been sent: too late for another status.

@@ -12,6 +12,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <future>
@@ -25,6 +26,7 @@ namespace http {
 namespace {
 
 using base::Result;
+using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
 
 net::awaitable<Response> echo(Request request) {
   co_return text(Status::kOk, request.method + " " + request.path + " " + request.body);
@@ -72,6 +74,31 @@ net::awaitable<void> broken_off(Exchange& exchange) {
   exchange.break_off();
 }
 
+/// Echoes messages until "bye".
+net::awaitable<void> websocket_echo(Exchange& exchange) {
+  const auto accepted = co_await exchange.accept_websocket(true);
+  if (!accepted) {
+    co_await exchange.respond(error_response(accepted.error()));
+    co_return;
+  }
+  std::vector<std::byte> piece(4096);
+  for (;;) {
+    const auto size = co_await exchange.read_some(piece);
+    if (!size) co_return;
+    const auto bytes = std::span<const std::byte>(piece).first(*size);
+    if (bytes.size() == 3 && bytes[0] == std::byte{'b'}) co_return;
+    co_await exchange.write(bytes);
+  }
+}
+
+/// Ends while it waits for the client.
+net::awaitable<void> websocket_that_ends(Exchange& exchange) {
+  const net::any_io_executor executor = co_await net::this_coro::executor;
+  co_await exchange.accept_websocket(true);
+  co_await exchange.write("output");
+  co_await (exchange.peer_gone() || net::post(executor, net::use_awaitable));
+}
+
 class ServerTest : public testing::Test {
  protected:
   ServerTest() : forever_(io_.get_executor()), never_(io_.get_executor()) {
@@ -83,6 +110,9 @@ class ServerTest : public testing::Test {
     router_.add_stream("POST", "/count", count_bytes);
     router_.add_stream("POST", "/hijack", hijacked_echo);
     router_.add_stream("GET", "/broken", broken_off);
+
+    router_.add_stream("GET", "/ws", websocket_echo);
+    router_.add_stream("GET", "/ws-end", websocket_that_ends);
     router_.add_stream("GET", "/endless", [this](Exchange& exchange) { return endless(exchange); });
     router_.add("GET", "/hang", [this](Request request) { return hang(std::move(request)); });
     server_ = std::make_unique<Server>(
@@ -152,6 +182,29 @@ class ServerTest : public testing::Test {
     send_text(socket, request);
     ::shutdown(socket.get(), SHUT_WR);
     return receive(socket);
+  }
+
+  /// A connection whose websocket handshake was accepted.
+  base::UniqueFd open_websocket() {
+    base::UniqueFd socket = connect();
+    send_text(socket, kHandshake);
+    const std::string head = receive(socket, "\r\n\r\n");
+    // The example of RFC 6455.
+    EXPECT_NE(head.find("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
+              std::string::npos)
+        << head;
+    EXPECT_TRUE(head.starts_with("HTTP/1.1 101 ")) << head;
+    EXPECT_NE(head.find("Server: test\r\n"), std::string::npos) << head;
+    return socket;
+  }
+  static constexpr std::string_view kHandshake =
+      "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+  /// A client's frame: `first` is FIN and the opcode; the mask is zero, which changes nothing.
+  static std::string frame(int first, std::string_view payload) {
+    std::string text{static_cast<char>(first), static_cast<char>(0x80 | payload.size())};
+    return text + std::string(4, '\0') + std::string(payload);
   }
 
   net::io_context io_;
@@ -319,6 +372,86 @@ TEST_F(ServerTest, HijacksWithoutUpgradeHeadersAsA200) {
 
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
   EXPECT_TRUE(answer.ends_with("\r\n\r\nabcend")) << answer;
+}
+
+TEST_F(ServerTest, CarriesMessagesOverAWebsocket) {
+  const auto socket = open_websocket();
+
+  send_text(socket, frame(0x81, "text"));
+  const std::string first = receive(socket, "text");
+  send_text(socket, frame(0x02, "in ") + frame(0x80, "two"));
+  const std::string second = receive(socket, "two");
+
+  EXPECT_EQ(first, "\x82\x04text");
+  EXPECT_TRUE(second == "\x82\x03in \x82\x03two" || second == "\x82\x06in two") << second;
+}
+
+TEST_F(ServerTest, AnswersPingsAndSkipsEmptyMessages) {
+  const auto socket = open_websocket();
+
+  send_text(socket, frame(0x81, "") + frame(0x89, "p") + frame(0x81, "x"));
+  const std::string answer = receive(socket, "\x82\x01x");
+
+  EXPECT_EQ(answer, "\x8a\x01p\x82\x01x");
+}
+
+TEST_F(ServerTest, ClosesAWebsocketWithItsHandler) {
+  const auto socket = open_websocket();
+
+  send_text(socket, frame(0x82, "bye"));
+
+  EXPECT_EQ(receive(socket), std::string("\x88\x02\x03\xe8", 4));
+}
+
+TEST_F(ServerTest, ClosesAWebsocketThatWaitsForItsClient) {
+  const auto socket = connect();
+  std::string handshake(kHandshake);
+  handshake.replace(handshake.find("/ws"), 3, "/ws-end");
+
+  send_text(socket, handshake);
+  const std::string answer = receive(socket);
+
+  EXPECT_TRUE(answer.ends_with(std::string("\x82\x06output\x88\x02\x03\xe8", 12))) << answer;
+}
+
+TEST_F(ServerTest, AnswersTheClientsClose) {
+  const auto socket = open_websocket();
+
+  send_text(socket, frame(0x88, "\x03\xe8"));
+
+  EXPECT_EQ(receive(socket), std::string("\x88\x02\x03\xe8", 4));
+}
+
+TEST_F(ServerTest, RefusesHostileWebsocketFrames) {
+  const std::string protocol_error("\x88\x02\x03\xea", 4);
+  const std::string too_big("\x88\x02\x03\xf1", 4);
+  const std::string huge = std::string("\x82\xff\0\0\1\0\0\0\0\0", 10) + std::string(4, '\0');
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"\x81\x01x", protocol_error},                       // not masked
+      {frame(0x83, "x"), protocol_error},                  // an opcode that does not exist
+      {frame(0xc1, "x"), protocol_error},                  // a reserved bit
+      {frame(0x09, "x"), protocol_error},                  // a ping in fragments
+      {frame(0x80, "x"), protocol_error},                  // goes on with nothing
+      {frame(0x88, std::string(1, 'x')), protocol_error},  // half a status code
+      {huge, too_big}};
+
+  for (const auto& [sent, expected] : cases) {
+    const auto socket = open_websocket();
+    send_text(socket, sent);
+    EXPECT_EQ(receive(socket), expected) << sent;
+  }
+}
+
+TEST_F(ServerTest, RefusesWhatIsNoWebsocketHandshake) {
+  const std::string plain = exchange("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n");
+  std::string old(kHandshake);
+  old.replace(old.find("13\r\n"), 2, "12");
+  const std::string version = exchange(old);
+  const std::string early = exchange(std::string(kHandshake) + "early");
+
+  EXPECT_TRUE(plain.starts_with("HTTP/1.1 400 ")) << plain;
+  EXPECT_TRUE(version.starts_with("HTTP/1.1 400 ")) << version;
+  EXPECT_TRUE(early.starts_with("HTTP/1.1 400 ")) << early;
 }
 
 TEST_F(ServerTest, CancelsTheHandlerOfAClientThatLeft) {
