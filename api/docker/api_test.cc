@@ -378,6 +378,46 @@ TEST_F(ApiTest, BadLogOptionsAreRefusedWhereDockerRefusesThem) {
             "size: 'much'");
 }
 
+TEST_F(ApiTest, LogsTakeDockersForms) {
+  const std::string id = run_over_api({"echo", "hi"});
+  run_again(id);
+  const std::string at = "/containers/" + id + "/logs?stdout=1";
+  const std::size_t all = call("GET", at).body.size();
+  const std::string later = std::to_string(engine::now_ns() / 1'000'000'000 + 10);
+
+  EXPECT_GT(all, 0u);
+  for (const char* everything :
+       {"&tail=", "&tail=all", "&tail=-1", "&tail=x", "&since=0", "&until=0", "&since=1.5",
+        "&since=-1", "&since=2020-01-01T00:00:00%2B02:00"})
+    EXPECT_EQ(call("GET", at + everything).body.size(), all) << everything;
+  EXPECT_EQ(call("GET", at + "&tail=%2B1").body.size(), 11u);
+  EXPECT_EQ(call("GET", at + "&tail=0").body, "");
+  EXPECT_EQ(call("GET", at + "&until=1").body, "");
+  EXPECT_EQ(call("GET", at + "&since=" + later + ".000000001").body, "");
+  EXPECT_EQ(status("GET", at + "&since=yesterday"), 400);
+}
+
+TEST_F(ApiTest, LogsOfAContainerThatNeverRanAreEmpty) {
+  const std::string id = create_over_api({{"Image", "busybox"}});
+
+  const auto answer = call("GET", "/containers/" + id + "/logs?stdout=1&follow=1");
+
+  EXPECT_EQ(static_cast<int>(answer.status), 200);
+  EXPECT_EQ(answer.body, "");
+}
+
+TEST_F(ApiTest, LogsThatAreNotKeptCannotBeRead) {
+  const std::string id =
+      create_over_api({{"Image", "busybox"}, {"HostConfig", {{"LogConfig", {{"Type", "none"}}}}}});
+
+  const auto answer = call("GET", "/containers/" + id + "/logs?stdout=1");
+
+  EXPECT_EQ(static_cast<int>(answer.status), 501);
+  EXPECT_EQ(json::parse(answer.body).at("message"),
+            "configured logging driver does not support reading");
+  EXPECT_EQ(status("POST", "/containers/" + id + "/attach?logs=1&stdout=1"), 101);
+}
+
 TEST_F(ApiTest, FollowedLogsEndWithTheContainer) {
   const std::string id = run_over_api({"sleep"});
   FakeExchange following("GET", "/containers/" + id + "/logs?stdout=1&follow=1", "");
@@ -403,6 +443,81 @@ TEST_F(ApiTest, AttachCarriesInputAndOutput) {
   run_until([&] { return ended; });
 
   EXPECT_EQ(attached.answer.body, std::string("\1\0\0\0\0\0\0\4ping", 12));
+}
+
+TEST_F(ApiTest, SeveralClientsAttachToOneContainer) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"echo", "hi"}}});
+  FakeExchange first("POST", "/containers/" + id + "/attach?stream=1&stdout=1", "");
+  FakeExchange second("POST", "/containers/" + id + "/attach?stream=1&stdout=1", "");
+  int ended = 0;
+  for (FakeExchange* client : {&first, &second})
+    net::co_spawn(io_, router_.serve(*client), [&](const std::exception_ptr&) { ++ended; });
+  settle();
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  run_until([&] { return ended == 2; });
+
+  EXPECT_EQ(first.answer.body, std::string("\1\0\0\0\0\0\0\3hi\n", 11));
+  EXPECT_EQ(second.answer.body, first.answer.body);
+}
+
+TEST_F(ApiTest, AttachReplaysTheLogAndGoesOnWithoutOverlap) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"echo", "hi"}}});
+  run_again(id);
+  const std::string replayed = call("POST", "/containers/" + id + "/attach?logs=1&stdout=1").body;
+  FakeExchange both("POST", "/containers/" + id + "/attach?logs=1&stream=1&stdout=1", "");
+  bool ended = false;
+  net::co_spawn(io_, router_.serve(both), [&](const std::exception_ptr&) { ended = true; });
+  settle();
+
+  run_again(id);
+  run_until([&] { return ended; });
+
+  EXPECT_EQ(replayed.size(), 11u);
+  EXPECT_EQ(both.answer.body, replayed + replayed);
+}
+
+TEST_F(ApiTest, AttachEndsWithTheInputThatIsNotTheProcesses) {
+  const std::string id =
+      create_over_api({{"Image", "busybox"}, {"Cmd", {"cat"}}, {"OpenStdin", true}});
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+
+  FakeExchange attached("POST", "/containers/" + id + "/attach?stream=1&stdin=1", "ping\n");
+  await(router_.serve(attached));
+
+  const engine::ContainerPtr container = *containers_->find(id);
+  EXPECT_TRUE(container->state.running());
+  run_until([&] { return call("GET", "/containers/" + id + "/logs?stdout=1").body.size() == 13; });
+}
+
+TEST_F(ApiTest, DetachKeysLeaveATerminalRunning) {
+  const std::string id =
+      create_over_api({{"Image", "busybox"}, {"Cmd", {"cat"}}, {"OpenStdin", true}, {"Tty", true}});
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+
+  FakeExchange attached("POST",
+                        "/containers/" + id + "/attach?stream=1&stdin=1&detachKeys=a,ctrl-b",
+                        "xa\x02 dropped");
+  await(router_.serve(attached));
+
+  EXPECT_TRUE((*containers_->find(id))->state.running());
+  EXPECT_NE(events_in(R"({"event":["detach"]})").find(id), std::string::npos);
+}
+
+TEST_F(ApiTest, AttachIsRefusedInDockersWords) {
+  const std::string id = run_over_api({"sleep"});
+  const std::string at = "/containers/" + id + "/attach?stream=1";
+  const engine::ContainerPtr container = *containers_->find(id);
+
+  const auto keys = call("POST", at + "&detachKeys=ctrl-");
+  container->state.status = engine::Status::kPaused;
+  const auto paused = call("POST", at);
+  container->state.status = engine::Status::kRunning;
+
+  EXPECT_EQ(static_cast<int>(keys.status), 400);
+  EXPECT_EQ(keys.body, "Invalid detach keys (ctrl-) provided\r\n");
+  EXPECT_EQ(static_cast<int>(paused.status), 409);
+  EXPECT_EQ(paused.body, "container " + id + " is paused, unpause the container before attach\r\n");
 }
 
 TEST_F(ApiTest, AWebsocketCarriesOutputWithoutFrames) {

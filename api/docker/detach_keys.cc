@@ -25,13 +25,14 @@ int byte_of(std::string_view name) {
 
 Result<DetachKeys> DetachKeys::parse(std::string_view text) {
   if (text.empty()) text = "ctrl-p,ctrl-q";
+  const std::string_view whole = text;
   DetachKeys result;
   while (true) {
     const std::string_view name = text.substr(0, text.find(','));
     const int byte = byte_of(name);
     if (byte < 0 || result.keys_.size() >= 64)
       return Error{Code::kInvalidArgument,
-                   "Invalid detach keys (" + std::string(text.substr(0, 64)) + ")"};
+                   "Invalid detach keys (" + std::string(whole.substr(0, 64)) + ") provided"};
     result.keys_.push_back(static_cast<std::byte>(byte));
     if (name.size() == text.size()) return result;
     text.remove_prefix(name.size() + 1);

@@ -95,6 +95,13 @@ Result<Client> attach_client(Api& api, const http::Request& request, bool websoc
   if (!query) return std::move(query).error();
   auto container = api.containers.find(name);
   if (!container) return std::move(container).error();
+  const engine::Status status = (*container)->state.status;
+  if (status == engine::Status::kPaused)
+    return Error{Code::kConflict,
+                 "container " + name + " is paused, unpause the container before attach"};
+  if (status == engine::Status::kRestarting)
+    return Error{Code::kConflict,
+                 "container " + name + " is restarting, wait until the container is running"};
   Client client{.container = *std::move(container),
                 .query = *std::move(query),
                 .raw = websocket,
@@ -130,17 +137,18 @@ net::awaitable<std::shared_ptr<engine::Machine>> machine_of_run(ContainerPtr con
   co_return container->exits == exits ? container->machine : nullptr;
 }
 
-/// The client's input to the process. Returns when the client detached or has gone: its half-close
-/// alone ends only the input.
+/// The client's input to the process. Returns when the attachment is over for this client: it
+/// detached or has gone, or its input has ended and is not, with StdinOnce, the process's too.
 net::awaitable<void> forward_input(Api& api, Exchange& exchange, ContainerPtr container,
                                    DetachKeys keys) {
   const std::uint64_t exits = container->exits;
   const bool tty = container->settings.tty();
   std::vector<std::byte> piece(32u << 10);
+  bool gone = false;
   for (;;) {
     const auto size = co_await exchange.read_some(piece);
-    if (!size) co_return;
-    if (*size == 0) break;
+    gone = !size;
+    if (gone || *size == 0) break;
     const std::span<const std::byte> input = std::span<const std::byte>(piece).first(*size);
     DetachKeys::Scan scan{.pass = {}, .detach = false};
     if (tty) {
@@ -160,11 +168,10 @@ net::awaitable<void> forward_input(Api& api, Exchange& exchange, ContainerPtr co
       co_return;
     }
   }
-  if (container->settings.stdin_once() && !tty) {
-    const auto machine = co_await machine_of_run(container, exits);
-    if (machine) machine->close_stdin(engine::kMainProcess);
-  }
-  co_await exchange.peer_gone();
+  if (!container->settings.stdin_once() || tty) co_return;
+  const auto machine = co_await machine_of_run(container, exits);
+  if (machine) machine->close_stdin(engine::kMainProcess);
+  if (!gone) co_await exchange.peer_gone();
 }
 
 /// The attachment, once the client has its answer.
@@ -188,7 +195,8 @@ net::awaitable<void> serve_client(Api& api, Exchange& exchange, Client& client) 
 }
 
 // POST /containers/{id}/attach
-//   101 or 200, then the streams · 400 bad detach keys · 404 no such container (as text)
+//   101 or 200, then the streams · 400 bad detach keys · 404 no such container · 409 paused or
+//   restarting (all as text)
 net::awaitable<void> attach(Api& api, Exchange& exchange) {
   auto client = attach_client(api, exchange.request(), false);
   if (!client) {
