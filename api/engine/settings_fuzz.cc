@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "api/engine/health_settings.h"
+#include "api/engine/log_settings.h"
 #include "api/engine/settings.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -23,5 +24,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   [[maybe_unused]] const auto warning = engine::health_warning(settings->config);
   if (const auto check = engine::health_check_of(settings->config); check && check->command.empty())
     __builtin_trap();
+  const engine::LogSubject subject{.id = std::string(64, 'a'),
+                                   .name = "web",
+                                   .image_id = "sha256:1",
+                                   .image_name = settings->image(),
+                                   .command = settings->command_line(),
+                                   .env = settings->strings("Env"),
+                                   .labels = {}};
+  [[maybe_unused]] const auto log =
+      engine::log_settings_for(settings->host_config.at("LogConfig"), subject);
   return 0;
 }
