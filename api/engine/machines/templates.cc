@@ -111,9 +111,15 @@ std::shared_ptr<const Template> Templates::find(const launch::Shape& shape) cons
 
 net::awaitable<Templates::Found> Templates::get(launch::Shape shape) {
   const ShapeKey key = key_of(shape);
-  if (auto found = find(shape)) co_return found;
-  if (const auto building = building_.find(key); building != building_.end())
-    co_return co_await building->second.wait();
+  for (bool waited = false;; waited = true) {
+    if (auto found = find(shape)) co_return found;
+    const auto building = building_.find(key);
+    if (building == building_.end()) break;
+    const Reply<Found> pending = building->second;
+    Found found = co_await pending.wait();
+    // The first one began before this request: what it failed for may be mended by now.
+    if (found || waited) co_return found;
+  }
   Reply<Found> reply(executor_);
   building_.emplace(key, reply);
   Found found = co_await async::shielded(load_or_build(shape));
