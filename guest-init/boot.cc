@@ -89,9 +89,9 @@ base::Result<void> open_listeners(Machine& machine) {
 }
 
 /// Makes the kernel add a chunk to its per-CPU allocator, which is nearly full after the boot. With
-/// memory cgroups a chunk brings a zeroed table of 4 MiB: in the template those are holes, in a clone
-/// they would be memory of its own, touched at the start of every container. cgroups take much
-/// per-CPU memory, and the kernel keeps one empty chunk when they are gone.
+/// memory cgroups a chunk brings a zeroed table of 4 MiB: in the template those are holes, in a
+/// clone they would be memory of its own, touched at the start of every container. cgroups take
+/// much per-CPU memory, and the kernel keeps one empty chunk when they are gone.
 base::Result<void> grow_per_cpu_memory(const std::string& cgroups) {
   constexpr int kCount = 64;
   for (int i = 0; i < kCount; ++i) {

@@ -1,6 +1,7 @@
 // FileTreeReader and FileTreeWriter, against each other.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <cstdlib>
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 class FileTreeTest : public testing::Test {
  protected:
   FileTreeTest() : before_(fs::current_path()) {
+    ::signal(SIGPIPE, SIG_IGN);  // as the tool does
     char name[] = "/tmp/containervm-files-XXXXXX";
     directory_ = ::mkdtemp(name);
     fs::create_directories(directory_ / "from");
