@@ -1,6 +1,7 @@
 #include "guest-init/container_init.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ int exit_code_of(int status) {
 
 int run_container_init(int argc, char** argv) {
   if (argc < 3) return 127;
+  prctl(PR_SET_NAME, "docker-init");  // executed by descriptor, it would be called "init"
   sigset_t all;
   sigset_t before;
   sigfillset(&all);

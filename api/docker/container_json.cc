@@ -2,7 +2,9 @@
 
 #include <sys/stat.h>
 
+#include <array>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "api/engine/machine_spec.h"
 
@@ -45,10 +47,27 @@ json state_json(const engine::ContainerState& state) {
   return value;
 }
 
-/// Config as Docker shows it: without a Healthcheck there is no such field.
-json config_json(json config) {
-  if (config.at("Healthcheck").is_null()) config.erase("Healthcheck");
-  return config;
+/// Docker leaves these out where nothing is in them.
+constexpr auto kOmittedFromConfig =
+    std::to_array<const char*>({"ArgsEscaped", "ExposedPorts", "Healthcheck", "MacAddress",
+                                "NetworkDisabled", "Shell", "StopSignal", "StopTimeout"});
+constexpr auto kOmittedFromHostConfig =
+    std::to_array<const char*>({"Annotations", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts",
+                                "StorageOpt", "Sysctls", "Tmpfs"});
+
+bool is_empty(const json& value) {
+  return value.is_null() || value == false || value == 0 || value == "" ||
+         (value.is_structured() && value.empty());
+}
+
+json without_empty(json object, std::span<const char* const> fields) {
+  for (const char* field : fields) {
+    const auto found = object.find(field);
+    const bool keeps = found != object.end() && std::string_view(field) == "Init" &&
+                       found->is_boolean();  // a pointer: false says something
+    if (found != object.end() && !keeps && is_empty(*found)) object.erase(found);
+  }
+  return object;
 }
 
 /// One entry of NetworkSettings.Networks.
@@ -217,10 +236,10 @@ json inspect_json(const Containers& containers, const Container& container, bool
              {"ProcessLabel", ""},
              {"AppArmorProfile", ""},
              {"ExecIDs", nullptr},
-             {"HostConfig", container.settings.host_config},
+             {"HostConfig", without_empty(container.settings.host_config, kOmittedFromHostConfig)},
              {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
              {"Mounts", json::array()},
-             {"Config", config_json(container.settings.config)},
+             {"Config", without_empty(container.settings.config, kOmittedFromConfig)},
              {"NetworkSettings", network_settings_json(containers, container)}};
   if (sizes) add_sizes(value, container);
   return value;

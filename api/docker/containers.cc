@@ -170,8 +170,10 @@ net::awaitable<Response> list(Api& api, Request request) {
 net::awaitable<Response> inspect(Api& api, Request request) {
   const auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
-  co_return http::json(Status::kOk,
-                       inspect_json(api.containers, **container, request.query.get_bool("size")));
+  json value = inspect_json(api.containers, **container, request.query.get_bool("size"));
+  const std::vector<std::string> execs = api.execs.running_in(**container);
+  if (!execs.empty()) value["ExecIDs"] = execs;
+  co_return http::json(Status::kOk, value);
 }
 
 // POST /containers/{id}/start

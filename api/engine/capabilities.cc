@@ -67,7 +67,8 @@ Result<std::uint64_t> bits_of(const std::string& name) {
   if (word.starts_with("CAP_")) word.remove_prefix(4);
   const auto found = std::find(kNames.begin(), kNames.end(), word);
   if (found == kNames.end())
-    return Error{Code::kInvalidArgument, "unknown capability: \"" + name.substr(0, 64) + "\""};
+    return Error{Code::kInvalidArgument,
+                 "unknown capability: \"CAP_" + std::string(word.substr(0, 64)) + "\""};
   return std::uint64_t{1} << (found - kNames.begin());
 }
 
@@ -86,9 +87,9 @@ Result<std::uint64_t> union_of(const std::vector<std::string>& names) {
 Result<std::uint64_t> capabilities_for(const std::vector<std::string>& add,
                                        const std::vector<std::string>& drop, bool privileged) {
   const auto added = union_of(add);
-  if (!added) return added.error();
+  if (!added) return base::annotate(added.error(), "invalid CapAdd");
   const auto dropped = union_of(drop);
-  if (!dropped) return dropped.error();
+  if (!dropped) return base::annotate(dropped.error(), "invalid CapDrop");
   if (privileged) return kAllCapabilities;
   // "--cap-drop ALL --cap-add X" gives X; "--cap-add ALL --cap-drop X" gives all but X.
   if (*dropped == kAllCapabilities) return *added;

@@ -217,8 +217,8 @@ Result<void> Containers::rename(ContainerPtr container, std::string name) {
   if (bare == container->name)
     return Error{Code::kInvalidArgument,
                  "Renaming a container with the same name as its current name"};
-  auto chosen = choose_name(name, container->id);
-  if (!chosen) return std::move(chosen).error();
+  auto chosen = choose_name("/" + bare, container->id);
+  if (!chosen) return base::annotate(std::move(chosen).error(), "Error when allocating new name");
   auto changed =
       parts_.database.run("UPDATE containers SET name = ? WHERE id = ?", {*chosen, container->id});
   if (!changed) {

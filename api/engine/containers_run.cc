@@ -112,6 +112,9 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
   if (started->first.refusal) {
     const StartRefusal refusal = explain_refusal(*started->first.refusal, argv0);
     container->state.exit_code = refusal.exit_code;
+    // dockerd looks the user up itself, before it makes a task.
+    if (started->first.refusal->kind == protocol::FailureKind::kNoSuchUser)
+      co_return Error{Code::kInternal, refusal.message};
     co_return Error{Code::kInvalidArgument,
                     "failed to create task for container: " + refusal.message};
   }
@@ -357,8 +360,10 @@ net::awaitable<Result<void>> Containers::resize(ContainerPtr container, std::uin
   const std::shared_ptr<Machine> machine = container->machine;
   if (!container->state.running() || !machine)
     co_return not_running(*container, "cannot resize container");
-  auto resized = co_await machine->resize(kMainProcess, rows, columns);
-  if (!resized) co_return std::move(resized).error();
+  if (container->settings.tty()) {  // without a terminal there is nothing to do, and nothing wrong
+    auto resized = co_await machine->resize(kMainProcess, rows, columns);
+    if (!resized) co_return std::move(resized).error();
+  }
   publish(*container, "resize",
           {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});
   co_return Result<void>();

@@ -149,6 +149,7 @@ net::awaitable<Result<void>> Execs::resize(ExecPtr exec, std::uint16_t rows,
   const std::shared_ptr<Machine> machine = exec->machine;
   if (!exec->running || !machine)
     co_return Error{Code::kConflict, "exec " + exec->id + " is not running"};
+  if (!exec->settings.tty) co_return Result<void>();
   co_return co_await machine->resize(exec->process, rows, columns);
 }
 

@@ -8,6 +8,7 @@
 #include "api/engine/capabilities.h"
 #include "api/engine/execs.h"
 #include "api/engine/identifiers.h"
+#include "api/engine/settings_checks.h"
 
 namespace engine {
 
@@ -213,6 +214,12 @@ Result<MachineSpec> machine_spec_for(const Container& container, StartContext co
   MachineSpec spec;
   spec.id = container.id;
   spec.shape = shape_for(positive(host, "Memory"), number(host, "NanoCpus"), context.default_shape);
+  const std::string cpuset = host.at("CpusetCpus").get<std::string>();
+  if (const auto highest = highest_cpu(cpuset); highest && *highest >= spec.shape.vcpus)
+    return Error{Code::kInvalidArgument,
+                 "Requested CPUs are not available - requested " + cpuset.substr(0, 64) +
+                     ", available: 0" +
+                     (spec.shape.vcpus > 1 ? "-" + std::to_string(spec.shape.vcpus - 1) : "")};
   spec.layers = container.layers;
   spec.disk = container.disk();
   spec.machine_id = random_id().substr(0, 32);

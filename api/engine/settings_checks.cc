@@ -1,5 +1,6 @@
 #include "api/engine/settings_checks.h"
 
+#include <arpa/inet.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,6 +57,29 @@ Result<void> check_memory(const json& host) {
   return {};
 }
 
+Result<void> check_oom_score(const json& host) {
+  const std::int64_t score = number(host, "OomScoreAdj");
+  if (score >= -1000 && score <= 1000) return {};
+  return invalid("Invalid value " + std::to_string(score) +
+                 ", range for oom score adj is [-1000, 1000]");
+}
+
+/// "name:address"; the address may be host-gateway.
+Result<void> check_extra_hosts(const json& host) {
+  for (const json& item : host.at("ExtraHosts")) {
+    const auto& text = item.get_ref<const std::string&>();
+    const std::size_t split = text.find_first_of(":=");
+    if (split == std::string::npos || split == 0)
+      return invalid("bad format for add-host: \"" + text.substr(0, 128) + "\"");
+    const std::string address = text.substr(split + 1);
+    std::array<unsigned char, sizeof(in6_addr)> bytes{};
+    if (address != "host-gateway" && ::inet_pton(AF_INET, address.c_str(), bytes.data()) != 1 &&
+        ::inet_pton(AF_INET6, address.c_str(), bytes.data()) != 1)
+      return invalid("invalid IP address in add-host: \"" + address.substr(0, 128) + "\"");
+  }
+  return {};
+}
+
 Result<void> check_cpus(const json& host) {
   const std::int64_t nano = number(host, "NanoCpus");
   const std::int64_t period = number(host, "CpuPeriod");
@@ -75,8 +99,13 @@ Result<void> check_cpus(const json& host) {
     return invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)");
   if (number(host, "CpuShares") < 0) return invalid("CPU shares can not be less than 0");
   const auto& cpuset = host.at("CpusetCpus").get_ref<const std::string&>();
-  if (cpuset.size() > 256 || cpuset.find_first_not_of("0123456789,-") != std::string::npos)
-    return invalid("Invalid value " + cpuset.substr(0, 64) + " for cpuset cpus");
+  if (!cpuset.empty() && !highest_cpu(cpuset))
+    return invalid("Invalid value " + cpuset.substr(0, 64) +
+                   " for cpuset cpus: invalid format: " + cpuset.substr(0, 64));
+  const auto& mems = host.at("CpusetMems").get_ref<const std::string&>();
+  if (!mems.empty() && !highest_cpu(mems))
+    return invalid("Invalid value " + mems.substr(0, 64) +
+                   " for cpuset mems: invalid format: " + mems.substr(0, 64));
   return one_of(host, "CpusetMems", {"0"});
 }
 
@@ -126,7 +155,13 @@ Result<void> check_security(const json& host) {
   return {};
 }
 
+bool is_filled(const json& object, const char* field) {
+  const auto found = object.find(field);
+  return found != object.end() && !found->is_null() && *found != "";
+}
+
 Result<void> check_mounts(const json& host) {
+  const std::string bad_tmpfs = "invalid mount config for type \"tmpfs\": ";
   for (const auto& [path, options] : host.at("Tmpfs").items())
     if (!path.starts_with('/'))
       return invalid("invalid mount path: '" + path.substr(0, 128) +
@@ -134,13 +169,21 @@ Result<void> check_mounts(const json& host) {
   for (const json& mount : host.at("Mounts")) {
     if (!mount.is_object()) return invalid("invalid JSON: HostConfig.Mounts");
     const json type = mount.value("Type", json(""));
+    constexpr std::array<std::string_view, 5> kTypes{"bind", "volume", "npipe", "cluster", "image"};
+    const bool known = type.is_string() && std::find(kTypes.begin(), kTypes.end(),
+                                                     type.get<std::string>()) != kTypes.end();
+    if (type != "tmpfs" && !known)
+      return invalid("invalid mount config for type " + type.dump().substr(0, 64) +
+                     ": mount type unknown");
     if (type != "tmpfs")
       return unsupported("mounts of type " + type.dump().substr(0, 64) + " are not supported yet");
     const json target = mount.value("Target", json(""));
     if (!target.is_string() || !target.get_ref<const std::string&>().starts_with('/'))
-      return invalid(
-          "invalid mount config for type \"tmpfs\": invalid mount path: mount path must be "
-          "absolute");
+      return invalid(target == "" || target.is_null()
+                         ? bad_tmpfs + "field Target must not be empty"
+                         : bad_tmpfs + "invalid mount path: mount path must be absolute");
+    if (is_filled(mount, "Source"))
+      return invalid(bad_tmpfs + "field Source must not be specified");
     for (const auto& [name, value] : mount.items())
       if (name != "Type" && name != "Target" && name != "TmpfsOptions" && name != "ReadOnly" &&
           !value.is_null() && value != "" && value != false)
@@ -192,11 +235,34 @@ Result<void> check_config(const Settings& settings) {
 
 }  // namespace
 
+std::optional<unsigned> highest_cpu(std::string_view list) {
+  constexpr unsigned kMost = 8191;
+  unsigned highest = 0;
+  bool in_range = false;
+  unsigned first = 0;
+  while (true) {
+    unsigned value = 0;
+    const auto parsed = std::from_chars(list.data(), list.data() + list.size(), value);
+    if (parsed.ec != std::errc() || value > kMost || (in_range && value < first))
+      return std::nullopt;
+    highest = std::max(highest, value);
+    list.remove_prefix(static_cast<std::size_t>(parsed.ptr - list.data()));
+    if (list.empty()) return highest;
+    const bool begins_range = list.front() == '-' && !in_range;
+    if (!begins_range && list.front() != ',') return std::nullopt;
+    in_range = begins_range;
+    first = value;
+    list.remove_prefix(1);
+  }
+}
+
 Result<void> check_settings(const Settings& settings) {
   const json& host = settings.host_config;
   RETURN_IF_ERROR(check_config(settings));
   RETURN_IF_ERROR(check_memory(host));
   RETURN_IF_ERROR(check_cpus(host));
+  RETURN_IF_ERROR(check_oom_score(host));
+  RETURN_IF_ERROR(check_extra_hosts(host));
   RETURN_IF_ERROR(check_restart_policy(host));
   RETURN_IF_ERROR(check_log_config(host.at("LogConfig")));
   RETURN_IF_ERROR(check_network(host));

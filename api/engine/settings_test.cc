@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "api/engine/capabilities.h"
+#include "api/engine/settings_checks.h"
 #include "api/engine/settings_fields.h"
 
 namespace engine {
@@ -183,6 +184,33 @@ TEST(Capabilities, AreDockersDefaultsPlusAndMinus) {
   EXPECT_EQ(*capabilities_for({"CHOWN"}, {"ALL"}, false), 1u);
   EXPECT_EQ(*capabilities_for({}, {}, true), kAllCapabilities);
   EXPECT_FALSE(capabilities_for({"FLY"}, {}, false));
+}
+
+TEST(HighestCpu, ReadsListsAndRanges) {
+  EXPECT_EQ(highest_cpu("0"), 0u);
+  EXPECT_EQ(highest_cpu("0-2,5,3"), 5u);
+  EXPECT_EQ(highest_cpu("1,4-7"), 7u);
+  for (const char* bad : {"", "x", "1-", "-1", "3-2", "1,,2", "1-2-3", "99999999999", "1,", "0 1"})
+    EXPECT_EQ(highest_cpu(bad), std::nullopt) << bad;
+}
+
+TEST(Settings, RefuseWhatDockerRefuses) {
+  const auto refusal = [](json host) {
+    const auto settings = parse_settings({{"Image", "x"}, {"HostConfig", std::move(host)}});
+    return settings ? std::string() : settings.error().message;
+  };
+
+  EXPECT_EQ(refusal({{"OomScoreAdj", 2000}}),
+            "Invalid value 2000, range for oom score adj is [-1000, 1000]");
+  EXPECT_EQ(refusal({{"ExtraHosts", {"alone"}}}), "bad format for add-host: \"alone\"");
+  EXPECT_EQ(refusal({{"ExtraHosts", {"a:nowhere"}}}),
+            "invalid IP address in add-host: \"nowhere\"");
+  EXPECT_EQ(refusal({{"ExtraHosts", {"a:192.0.2.1", "b:::1", "c:host-gateway"}}}), "");
+  EXPECT_EQ(refusal({{"CpusetMems", "x"}}), "Invalid value x for cpuset mems: invalid format: x");
+  EXPECT_EQ(refusal({{"Mounts", {{{"Type", "tmpfs"}}}}}),
+            "invalid mount config for type \"tmpfs\": field Target must not be empty");
+  EXPECT_EQ(refusal({{"Mounts", {{{"Type", "odd"}, {"Target", "/x"}}}}}),
+            "invalid mount config for type \"odd\": mount type unknown");
 }
 
 }  // namespace
