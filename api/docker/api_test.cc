@@ -231,6 +231,7 @@ TEST_F(ApiTest, PausedContainersTakeNoExec) {
 
   EXPECT_EQ(status("POST", at + "/pause"), 204);
   EXPECT_EQ(status("POST", at + "/pause"), 409);
+  EXPECT_EQ(status("POST", at + "/start"), 409);
   EXPECT_EQ(get(at + "/json").at("State").at("Paused"), true);
   EXPECT_EQ(status("POST", at + "/exec", {{"Cmd", {"true"}}}), 409);
   EXPECT_EQ(status("POST", at + "/unpause"), 204);

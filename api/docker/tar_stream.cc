@@ -4,6 +4,7 @@
 #include <archive_entry.h>
 
 #include <array>
+#include <cerrno>
 #include <optional>
 #include <string>
 
@@ -26,13 +27,6 @@ constexpr std::int64_t kSecond = 1'000'000'000;
 std::string reason_of(archive* source) {
   const char* text = archive_error_string(source);
   return text == nullptr ? "unknown error" : text;
-}
-
-la_ssize_t append(archive*, void* out, const void* data, std::size_t size) {
-  const auto* bytes = static_cast<const std::byte*>(data);
-  auto& target = *static_cast<std::vector<std::byte>*>(out);
-  target.insert(target.end(), bytes, bytes + size);
-  return static_cast<la_ssize_t>(size);
 }
 
 std::optional<unsigned> file_type_of(files::EntryKind kind) {
@@ -150,16 +144,28 @@ Result<std::unique_ptr<TarWriter>> TarWriter::create() {
   if (target == nullptr) return Error{Code::kInternal, "archive_write_new"};
   RETURN_IF_ERROR(writer->check(archive_write_set_format_pax_restricted(target)));
   archive_write_set_bytes_per_block(target, 0);
-  RETURN_IF_ERROR(
-      writer->check(archive_write_open(target, &writer->out_, nullptr, &append, nullptr)));
+  RETURN_IF_ERROR(writer->check(
+      archive_write_open(target, writer.get(), nullptr, &TarWriter::append, nullptr)));
   return writer;
 }
 
 TarWriter::~TarWriter() {
   if (archive_ == nullptr) return;
-  // An unfinished file would be filled up with zeros: nobody reads them.
-  archive_write_fail(archive_);
+  // Freeing fills an unfinished file up with zeros, as many as are missing: they are refused.
+  // (archive_write_fail() would leave memory behind.)
+  abandoned_ = true;
   archive_write_free(archive_);
+}
+
+ssize_t TarWriter::append(archive* source, void* self, const void* data, std::size_t size) {
+  auto& writer = *static_cast<TarWriter*>(self);
+  if (writer.abandoned_) {
+    archive_set_error(source, ECANCELED, "the archive is abandoned");
+    return ARCHIVE_FATAL;
+  }
+  const auto* bytes = static_cast<const std::byte*>(data);
+  writer.out_.insert(writer.out_.end(), bytes, bytes + size);
+  return static_cast<ssize_t>(size);
 }
 
 Result<void> TarWriter::check(int result) {

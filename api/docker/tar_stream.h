@@ -5,6 +5,8 @@
 // An error ends the archive. Memory: one piece, not one file.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -35,6 +37,7 @@ class TarWriter {
 
  private:
   TarWriter() = default;
+  static ssize_t append(archive* source, void* self, const void* data, std::size_t size);
   base::Result<void> add_entry(const protocol::files::Entry& entry);
   base::Result<void> add_data(std::span<const std::byte> bytes);
   base::Result<void> finish();
@@ -44,6 +47,7 @@ class TarWriter {
   std::vector<std::byte> out_;
   std::uint64_t missing_ = 0;  // of the present file's contents
   bool complete_ = false;
+  bool abandoned_ = false;
 };
 
 /// Reads a tar archive, compressed (gzip, bzip2, xz, zstd) or not, from the descriptor `in` and

@@ -40,6 +40,8 @@ int exit_code_of(const protocol::ExitStatus& status) {
 net::awaitable<Result<StartResult>> Containers::start(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
+  if (container->state.status == Status::kPaused)
+    co_return Error{Code::kConflict, "cannot start a paused container, try unpause instead"};
   if (container->state.running()) co_return StartResult::kAlreadyRunning;
   if (shutting_down_) co_return Error{Code::kUnavailable, "the daemon is shutting down"};
   container->state.manually_stopped = false;
