@@ -108,10 +108,14 @@ base::Result<base::UniqueFd> RootDirectory::open_in_root(const std::string& path
   how.mode = (flags & O_CREAT) != 0 ? 0644 : 0;
   how.resolve = RESOLVE_IN_ROOT;
   const char* relative = path.empty() ? "." : path.c_str();
-  base::UniqueFd fd(
-      static_cast<int>(syscall(SYS_openat2, root_.get(), relative, &how, sizeof how)));
-  if (!fd) return base::errno_error("open " + path);
-  return fd;
+  // EAGAIN: something was renamed or mounted, anywhere, while ".." was looked up.
+  constexpr int kAttempts = 1000;
+  for (int attempt = 1;; ++attempt) {
+    base::UniqueFd fd(
+        static_cast<int>(syscall(SYS_openat2, root_.get(), relative, &how, sizeof how)));
+    if (fd) return fd;
+    if (errno != EAGAIN || attempt == kAttempts) return base::errno_error("open " + path);
+  }
 }
 
 base::Result<base::UniqueFd> RootDirectory::find(const std::string& path) const {
