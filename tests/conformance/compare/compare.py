@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+"""Does the same to two Docker endpoints and compares what they answer.
+
+    compare.py --ours SOCKET --dockerd SOCKET [--known FILE] [--only WORD] [--json FILE]
+
+A behaviour is the same, or different and known (FILE gives the reason: names as regular expressions), or
+different. The exit status is 1 if one is different and not known, or if all that a name in FILE stands
+for have become the same.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from conformance.compare import requests, running  # noqa: E402
+from conformance.compare.endpoint import Endpoint, comparable  # noqa: E402
+
+BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS
+
+
+def observe(endpoint, look):
+    try:
+        return comparable(look(endpoint))
+    except Exception as error:  # pylint: disable=broad-except
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return f"broke: {type(error).__name__}: {comparable(str(error))} ({last.name})"
+    finally:
+        endpoint.tidy()
+
+
+def short(value):
+    text = json.dumps(value, sort_keys=True)
+    return text if len(text) <= 400 else text[:400] + "..."
+
+
+class Known:
+    """The differences that have a reason."""
+
+    def __init__(self, path):
+        self._seen = {}
+        with open(path, encoding="utf-8") as file:
+            for rule in json.load(file):
+                for pattern in rule["behaviours"]:
+                    self._seen[re.compile(pattern)] = set()
+
+    def verdict(self, name, same):
+        """The verdict on a behaviour; remembers it for outdated()."""
+        patterns = [pattern for pattern in self._seen if pattern.fullmatch(name)]
+        for pattern in patterns:
+            self._seen[pattern].add(same)
+        if same:
+            return "same"
+        return "known" if patterns else "different"
+
+    def outdated(self):
+        """Names whose behaviours were compared, and are all the same."""
+        return [pattern.pattern for pattern, verdicts in self._seen.items() if verdicts == {True}]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ours", required=True)
+    parser.add_argument("--dockerd", required=True)
+    parser.add_argument("--known", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "differences.json"))
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    known = Known(arguments.known)
+    ours, theirs = Endpoint("containervm", arguments.ours), Endpoint("dockerd", arguments.dockerd)
+    counts = {"same": 0, "known": 0, "different": 0}
+    rows = []
+    try:
+        for name, look in BEHAVIOURS:
+            if arguments.only not in name:
+                continue
+            here, there = observe(ours, look), observe(theirs, look)
+            verdict = known.verdict(name, here == there)
+            counts[verdict] += 1
+            if verdict != "same":
+                rows.append({"name": name, "verdict": verdict, "ours": here, "dockerd": there})
+            if verdict == "different":
+                print(f"{verdict}: {name}\n  ours:    {short(here)}\n  dockerd: {short(there)}", flush=True)
+    finally:
+        ours.close()
+        theirs.close()
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=1, sort_keys=True)
+    for name in known.outdated():
+        print(f"no longer different: {name}")
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    return 1 if counts["different"] or known.outdated() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
