@@ -257,7 +257,7 @@ BEHAVIOURS = (
        for begin in (created, running, exited, paused) for action, call in _ACTIONS.items()]
     + [(f"the state after {action} when {begin.__name__}", _after(begin, _state_after(_ACTIONS[action])))
        for begin, action in ((running, "stop"), (running, "kill"), (running, "pause"), (paused, "stop"),
-                             (paused, "kill"), (exited, "start"), (created, "kill"))]
+                             (paused, "kill"), (created, "kill"))]
     + [(f"the events of {what}", lambda e, life=life: _events(e, life)) for what, life in _LIFES.items()]
     + [(f"logs: {what}", lambda e, query=query: e.logs(_logged(e), **query)) for what, query in _LOGS.items()]
     + [("logs of a container that never started", lambda e: e.logs(e.create(), stdout=1)),
