@@ -30,6 +30,8 @@ namespace files = protocol::files;
 
 namespace {
 
+constexpr std::size_t kLongestPath = 4096;  // PATH_MAX
+
 /// The frames of one run of the files tool. Ends the run when it is destroyed.
 class ToolFrames {
  public:
@@ -79,7 +81,7 @@ Result<Place> place_of(const Api& api, const Request& request) {
   std::string path = request.query.get_or("path", "");
   if (path.empty())
     return Error{Code::kInvalidArgument, "missing parameter: the path in the container"};
-  if (path.find('\0') != std::string::npos || path.size() > 4096)
+  if (path.find('\0') != std::string::npos || path.size() > kLongestPath)
     return Error{Code::kInvalidArgument, "the path is not a usable one"};
   if (path.front() != '/') path.insert(0, "/");
   return Place{.container = *std::move(container), .path = std::move(path)};
@@ -136,6 +138,9 @@ Result<std::string> stat_header(const Place& place, const wire::RawFrame& frame)
     return error_of(place, frame);
   const auto status = wire::decode<files::Stat>(frame.payload);
   if (!status) return status.error();
+  // It becomes a header: a guest that is not ours any more may send megabytes.
+  if (status->link_target.size() > kLongestPath)
+    return Error{Code::kDataLoss, "the guest names a link's target that is longer than a path"};
   const json value{{"name", base_name(place.path)},
                    {"size", status->size},
                    {"mode", go_mode(status->mode)},

@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::int64_t kTicksPerSecond = 100;
 constexpr std::int64_t kPageKib = 4;
+/// More than an honest guest's message has room for; a row takes far more memory than its entry.
+constexpr std::size_t kMostRows = 1u << 16;
 
 /// /proc/<pid>/stat by its numbers in proc(5).
 struct ProcessStat {
@@ -314,6 +316,7 @@ Result<ProcessTable> make_process_table(const protocol::ProcessList& list,
   ProcessTable table;
   for (const Column* column : *columns) table.titles.emplace_back(column->title);
   for (const protocol::ProcessList::Entry& entry : list.processes) {
+    if (table.rows.size() == kMostRows) break;
     const ProcessStat stat = parse_stat(entry);
     std::vector<std::string> row;
     for (const Column* column : *columns) row.push_back(column->value(stat, moment));

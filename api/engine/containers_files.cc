@@ -126,9 +126,7 @@ net::awaitable<Result<void>> Containers::finish_files_tool(std::shared_ptr<Machi
                                                            bool own_machine) {
   if (task.input) tasks_.spawn("feed the files tool", feed(machine, process, task.input));
   const auto exit = co_await machine->wait_exit(process);
-  if (!own_machine) {
-    machine->forget_process(process);
-  } else {
+  if (own_machine) {
     if (task.changes_files) {
       co_await machine->shutdown(kWriteBackTimeout);
     } else {
@@ -136,6 +134,7 @@ net::awaitable<Result<void>> Containers::finish_files_tool(std::shared_ptr<Machi
     }
     co_await machine->wait_stopped();
   }
+  machine->forget_process(process);  // also a machine's end: its sink holds the machine
   if (!exit) co_return exit.error();
   co_return Result<void>();
 }
