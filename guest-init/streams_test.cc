@@ -162,6 +162,21 @@ TEST_F(InputStreamTest, PassesBytesAndEndOfFile) {
   EXPECT_EQ(read(process_.a.get(), &byte, 1), 0);
 }
 
+TEST_F(InputStreamTest, OutlivesAHostThatIsGone) {
+  write_now(host_.b, "typed");
+  host_.b.reset();
+  loop_->run_once(0);
+  loop_->run_once(0);
+  EXPECT_EQ(read_now(process_.a), "typed");
+
+  Ends next = socket_pair();
+  stream_->attach(std::move(next.a));
+  write_now(next.b, "on");
+  loop_->run_once(0);
+
+  EXPECT_EQ(read_now(process_.a), "on");
+}
+
 TEST_F(InputStreamTest, TakesNoMoreThanTheProcessReads) {
   const std::string chunk(32u << 10, 'x');
   std::size_t sent = 0;

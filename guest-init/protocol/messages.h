@@ -6,7 +6,8 @@
 //                 processes go on, and exits are kept until a new control stream was told of them.
 //   kStreamPort   one connection per stdio stream. The host sends one StreamOpen frame, then
 //                 kStdin: raw bytes host -> guest; half-close is end of file (also for the process,
-//                 unless it has a terminal). A reset only loses the connection.
+//                 unless it has a terminal). A reset, or a close of both ways at once, only loses
+//                 the connection: that is how a killed daemon looks.
 //                 kStdout, kStderr: raw bytes guest -> host, half-closed at the end. In the other
 //                 direction the host acknowledges with cumulative u64 (little endian) byte counts.
 //                 guest-init keeps what is not acknowledged (at most kReplayBytes; then it stops

@@ -1,5 +1,6 @@
 #include "vmm/devices/vsock_connection.h"
 
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -171,6 +172,10 @@ std::size_t VsockConnection::read(std::span<const iovec> parts, std::size_t size
   readable_ = false;
   if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
   shutdown_wanted |= kVsockShutdownSend;  // end of file
+  // A peer that closed is told apart from one that only writes no more: the guest hears of both
+  // ways at once.
+  pollfd peer{.fd = socket_.get(), .events = 0, .revents = 0};
+  if (::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLHUP | POLLERR)) != 0) stop_delivery();
   return 0;
 }
 

@@ -68,6 +68,7 @@ const Rules kDevices = {
     {SCMP_SYS(epoll_wait), {}},
     {SCMP_SYS(epoll_pwait), {}},
     {SCMP_SYS(epoll_ctl), {}},
+    {SCMP_SYS(poll), {}},
     {SCMP_SYS(eventfd2), {}},
     {SCMP_SYS(read), {}},
     {SCMP_SYS(readv), {}},
