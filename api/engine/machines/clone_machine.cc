@@ -10,6 +10,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <csignal>
 
 #include "vmm/base/seqpacket.h"
 #include "vmm/base/units.h"
@@ -383,18 +384,19 @@ net::awaitable<Result<std::shared_ptr<CloneMachine>>> CloneMachine::adopt(
 net::awaitable<Result<void>> CloneMachine::greet(AdoptSpec spec) {
   auto control = open_stream(protocol::kControlPort);
   if (!control) co_return std::move(control).error();
+  early_exits_.emplace();
   start_session(std::move(*control));
   const auto pending = session_->hello();
   session_->flush();
   const auto reply = co_await pending.wait_for(context_.start_timeout);
   if (!reply) co_return Error{Code::kDeadlineExceeded, "the guest does not answer"};
   if (!*reply) co_return reply->error();
-  resume(spec, **reply);
-  co_return Result<void>();
+  co_return resume(spec, **reply);
 }
 
 /// Takes up the streams where they were. Exits come again by themselves.
-void CloneMachine::resume(const AdoptSpec& spec, const protocol::HelloReply& reply) {
+Result<void> CloneMachine::resume(const AdoptSpec& spec, const protocol::HelloReply& reply) {
+  std::vector<ProcessId> unwanted;
   for (const protocol::HelloReply::Process& known : reply.processes) {
     const auto found = spec.processes.find(known.process);
     auto io =
@@ -410,7 +412,32 @@ void CloneMachine::resume(const AdoptSpec& spec, const protocol::HelloReply& rep
     if (!wanted.tty)
       open(protocol::Stream::kStderr, wanted.stderr_bytes.value_or(known.stderr_bytes));
     if (wanted.open_stdin) open(protocol::Stream::kStdin, 0);
+    if (found != spec.processes.end()) continue;
+    open(protocol::Stream::kStdin, 0);  // whoever wrote to it is gone
+    io->close_stdin();
+    net::co_spawn(context_.executor, forget_at_end(shared_from_this(), io, known.process),
+                  net::detached);
+    if (!known.exit && known.process >= spec.kill_unknown_from) unwanted.push_back(known.process);
   }
+  std::vector<protocol::ProcessExited> early = std::move(*early_exits_);
+  early_exits_.reset();
+  for (protocol::ProcessExited& exit : early) process_exited(std::move(exit));
+  for (const ProcessId process : unwanted) {
+    protocol::SignalProcess kill;
+    kill.process = process;
+    kill.signal = SIGKILL;
+    session_->request(kill);
+  }
+  session_->flush();
+  if (forced_end_) return ended_error();
+  return {};
+}
+
+/// Nobody asks how a process ended that the last daemon started for a client of its own.
+net::awaitable<void> CloneMachine::forget_at_end(std::shared_ptr<CloneMachine> self,
+                                                 std::shared_ptr<ProcessIo> io, ProcessId process) {
+  const auto outcome = co_await io->outcome().wait();
+  if (outcome) self->forget_process(process);
 }
 
 // ---- processes ------------------------------------------------------------------------------
@@ -451,8 +478,11 @@ net::awaitable<Result<protocol::ExitStatus>> CloneMachine::wait_exit(ProcessId p
 }
 
 void CloneMachine::process_exited(protocol::ProcessExited message) {
+  constexpr std::size_t kMostEarlyExits = 1 << 16;
   if (const auto io = find(message.process)) {
     io->exited(std::move(message));
+  } else if (early_exits_ && early_exits_->size() < kMostEarlyExits) {
+    early_exits_->push_back(std::move(message));
   } else {
     end(EndReason::kProtocolViolation, "the guest reported the exit of a process it has not");
   }

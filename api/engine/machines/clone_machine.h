@@ -91,7 +91,9 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   net::awaitable<base::Result<ProcessStart>> await_start(StartReplies replies);
   net::awaitable<base::Error> failed_start(base::Error error);
   net::awaitable<base::Result<void>> greet(AdoptSpec spec);
-  void resume(const AdoptSpec& spec, const protocol::HelloReply& reply);
+  base::Result<void> resume(const AdoptSpec& spec, const protocol::HelloReply& reply);
+  static net::awaitable<void> forget_at_end(std::shared_ptr<CloneMachine> self,
+                                            std::shared_ptr<ProcessIo> io, ProcessId process);
 
   base::Result<StreamSocket> open_stream(std::uint32_t port);
   base::Result<StreamSocket> adopt_stream(std::uint32_t tag);
@@ -127,6 +129,8 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   std::uint32_t next_tag_;
   std::vector<MonitorReply> setup_;  // what the monitor has not answered yet
   std::map<ProcessId, std::shared_ptr<ProcessIo>> processes_;
+  // While a guest is greeted: exits that came with its answer, before the processes are known.
+  std::optional<std::vector<protocol::ProcessExited>> early_exits_;
   std::optional<MachineEnd> forced_end_;    // why we ended it
   std::optional<launch::Stopped> stopped_;  // what the monitor said
   std::optional<MachineEnd> conclusion_;    // once it has ended

@@ -272,6 +272,47 @@ TEST_F(CloneMachineTest, ARestartedDaemonGoesOnWithAllOutput) {
   ::waitpid(monitor, nullptr, 0);
 }
 
+TEST_F(CloneMachineTest, ARestartedDaemonHearsOfWhatEndedMeanwhile) {
+  ASSERT_TRUE(start({"sleep"}));
+  const auto begin = [&](ProcessId number, std::vector<std::string> argv) {
+    protocol::StartProcess process;
+    process.container = kMainContainer;
+    process.process = number;
+    process.argv = std::move(argv);
+    return run(clone_->start_process(process, nullptr)).has_value();
+  };
+  ASSERT_TRUE(begin(2, {"exit", "7"}));  // nobody will ask for it
+  ASSERT_TRUE(begin(3, {"sleep"}));
+  ASSERT_TRUE(begin(4, {"exit", "9"}));
+  ASSERT_TRUE(begin(100, {"sleep"}));
+  const pid_t monitor = clone_->monitor_pid();
+  forget_everything();
+
+  AdoptSpec wanted;
+  wanted.id = "c0ffee";
+  wanted.processes[1].sink = std::make_shared<CollectingSink>(executor());
+  wanted.processes[4].sink = wanted.processes[1].sink;
+  wanted.kill_unknown_from = 100;
+  const auto adopted = adopt(wanted);
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  clone_ = *adopted;
+
+  const auto status = exit_of(4);
+  ASSERT_TRUE(status) << status.error().message;
+  EXPECT_EQ(status->code, 9);
+  for (const ProcessId ended : {2u, 100u})
+    run_until([&] {
+      const auto exit = exit_of(ended);
+      return !exit && exit.error().code == Code::kNotFound;
+    });
+  EXPECT_TRUE(run(clone_->signal(3, 9)));  // it went on
+  EXPECT_TRUE(run(clone_->signal(1, 9)));
+  clone_->kill();
+  run(clone_->wait_stopped());
+  clone_.reset();
+  ::waitpid(monitor, nullptr, 0);
+}
+
 TEST_F(CloneMachineTest, ARestartedDaemonLearnsHowAMachineEnded) {
   ASSERT_TRUE(start({"sleep"}));
   const pid_t monitor = clone_->monitor_pid();

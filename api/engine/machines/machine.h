@@ -46,6 +46,10 @@ class OutputSink {
   /// them to the guest: until then the stream is not read further, so a slow sink slows the process
   /// down. One call at a time per stream; stdout and stderr may overlap. Must not throw.
   virtual net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) = 0;
+
+  /// How many of the last bytes taken from `stream` are not safe yet, should this process die. They
+  /// are not acknowledged, so that the guest has them for the next one.
+  virtual std::size_t unsafe_bytes(protocol::Stream /*stream*/) const { return 0; }
 };
 
 /// One read-only layer: an EROFS file.
@@ -168,6 +172,8 @@ struct AdoptSpec {
   std::string id;
   std::optional<Endpoint> network;  // as given to start()
   std::map<ProcessId, Process> processes;
+  /// Other processes of the machine go on unwatched; those from this number on are killed.
+  ProcessId kill_unknown_from = ~ProcessId{0};
 };
 
 class Machines {

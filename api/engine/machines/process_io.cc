@@ -1,8 +1,10 @@
 #include "api/engine/machines/process_io.h"
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/write.hpp>
 
 namespace engine {
@@ -20,12 +22,15 @@ wire::Bytes acknowledgement(std::uint64_t total) {
 /// What can be read now; waits until there is something. Holds no buffer while it waits, so an idle
 /// stream costs no memory. Empty: the stream has ended.
 net::awaitable<std::vector<std::byte>> read_available(StreamSocket& socket) {
-  const auto [waited] = co_await socket.async_wait(StreamSocket::wait_read, async::kTuple);
-  if (waited) co_return std::vector<std::byte>();
-  std::vector<std::byte> bytes(kPumpBytes);
-  boost::system::error_code error;
-  bytes.resize(socket.read_some(net::buffer(bytes), error));
-  co_return bytes;
+  for (;;) {
+    const auto [waited] = co_await socket.async_wait(StreamSocket::wait_read, async::kTuple);
+    if (waited) co_return std::vector<std::byte>();
+    std::vector<std::byte> bytes(kPumpBytes);
+    boost::system::error_code error;
+    bytes.resize(socket.read_some(net::buffer(bytes), error));
+    // An event may tell of what was read already.
+    if (error != net::error::would_block) co_return bytes;
+  }
 }
 
 }  // namespace
@@ -33,6 +38,7 @@ net::awaitable<std::vector<std::byte>> read_available(StreamSocket& socket) {
 void ProcessIo::open(protocol::Stream stream, StreamSocket socket, std::uint64_t offset) {
   const protocol::StreamOpen request{.process = id_, .stream = stream, .offset = offset};
   boost::system::error_code ignored;  // a broken stream shows as its end
+  socket.non_blocking(true, ignored);  // one guest must not stop the thread of all
   net::write(socket, net::buffer(wire::frame(request)), ignored);
   if (stream == protocol::Stream::kStdin) {
     stdin_ = std::move(socket);
@@ -51,7 +57,8 @@ net::awaitable<void> ProcessIo::pump(std::shared_ptr<ProcessIo> self, protocol::
     if (self->sink_) co_await self->sink_->write(stream, bytes);
     output.taken += bytes.size();
     self->finish_if_complete();
-    const wire::Bytes taken = acknowledgement(output.taken);
+    const std::size_t kept_back = self->sink_ ? self->sink_->unsafe_bytes(stream) : 0;
+    const wire::Bytes taken = acknowledgement(output.taken - std::min(output.taken, kept_back));
     const auto [error, written] =
         co_await net::async_write(socket, net::buffer(taken), async::kTuple);
     if (error == net::error::operation_aborted)

@@ -237,7 +237,16 @@ class FakeMonitor {
           {id, 0, 42, process.out == protocol::Stream::kStdout ? process.acknowledged : 0,
            process.out == protocol::Stream::kStderr ? process.acknowledged : 0, std::nullopt});
     }
-    send_frame(control_stream_.get(), reply);
+    // Exits come in the same breath, as from guest-init.
+    wire::Bytes bytes = wire::frame(reply);
+    for (auto& [id, process] : processes_) {
+      if (process.runs || process.produced.size() != process.acknowledged) continue;
+      process.told = true;
+      const wire::Bytes exit = wire::frame(protocol::ProcessExited{
+          id, process.status, process.stdout_bytes(), process.stderr_bytes()});
+      bytes.insert(bytes.end(), exit.begin(), exit.end());
+    }
+    send_all(control_stream_.get(), bytes.data(), bytes.size());
   }
 
   void start(protocol::StartProcess message) {
