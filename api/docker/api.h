@@ -25,6 +25,7 @@ struct Api {
   async::BlockingPool& pool;
   std::string state_directory;  // shown as DockerRootDir
   std::string kernel_release;   // the guests', shown as KernelVersion
+  bool live_restore = false;    // shown
 };
 
 /// _ping, version, info, events, system/df, auth.

@@ -145,7 +145,7 @@ json host_facts(const Api& api) {
             {"ControlAvailable", false},
             {"Error", ""},
             {"RemoteManagers", nullptr}}},
-          {"LiveRestoreEnabled", false},
+          {"LiveRestoreEnabled", api.live_restore},
           {"Isolation", ""},
           {"InitBinary", "guest-init"},
           {"SecurityOptions", json::array()},

@@ -17,6 +17,9 @@
 
 namespace engine {
 
+/// Its processes have the numbers from here on, which no exec has: Execs count in the lower half.
+inline constexpr ProcessId kFirstFilesProcess = 0x8000'0000u;
+
 struct FilesTask {
   std::vector<std::string> command;         // the tool's arguments
   bool changes_files = false;               // what it wrote must be on the disk before it ends

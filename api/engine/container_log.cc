@@ -60,6 +60,30 @@ std::filesystem::path ContainerLog::numbered(int number, std::string_view extens
 }
 
 void ContainerLog::begin(LogSettings settings, async::BlockingPool& pool) {
+  set_up(std::move(settings), pool);
+  const auto created = position_.create(position_path());
+  if (!created) spdlog::warn("{}", created.error().message);
+  has_position_ = created.has_value();
+}
+
+std::optional<LogPosition::Streams> ContainerLog::resume(LogSettings settings,
+                                                         async::BlockingPool& pool) {
+  set_up(std::move(settings), pool);
+  const auto found = position_.open(position_path());
+  if (!found) spdlog::warn("{}", found.error().message);
+  has_position_ = found.has_value();
+  if (!found) return std::nullopt;
+  struct stat status {};
+  if (found->unfinished && ::stat(path_.c_str(), &status) == 0 &&
+      status.st_ino == found->unfinished->inode && status.st_size > found->unfinished->size &&
+      ::truncate(path_.c_str(), found->unfinished->size) == 0)
+    size_ = found->unfinished->size;
+  stdout_.lines_bytes = found->streams.out;
+  stderr_.lines_bytes = found->streams.err;
+  return found->streams;
+}
+
+void ContainerLog::set_up(LogSettings settings, async::BlockingPool& pool) {
   settings_ = std::move(settings);
   pool_ = &pool;
   struct stat status {};
@@ -91,6 +115,11 @@ net::awaitable<void> ContainerLog::ready() {
   }
 }
 
+std::size_t ContainerLog::unsafe_bytes(Stream stream) const {
+  if (!has_position_) return 0;
+  return (stream == Stream::kStderr ? stderr_ : stdout_).text.size();
+}
+
 Result<void> ContainerLog::append(Stream stream, std::span<const std::byte> bytes, TimeNs now) {
   std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   Unfinished& line = stream == Stream::kStderr ? stderr_ : stdout_;
@@ -112,8 +141,8 @@ Result<void> ContainerLog::append(Stream stream, std::span<const std::byte> byte
 Result<void> ContainerLog::finish(TimeNs now) {
   if (!stdout_.text.empty()) add_line(Stream::kStdout, stdout_, now);
   if (!stderr_.text.empty()) add_line(Stream::kStderr, stderr_, now);
-  stdout_ = stderr_ = Unfinished();
   auto written = write_out();
+  stdout_ = stderr_ = Unfinished();
   file_.reset();
   changed_.notify_all();
   return written;
@@ -134,6 +163,7 @@ void ContainerLog::add_line(Stream stream, Unfinished& line, TimeNs now) {
     append_log_line(lines_, stream, line.text, time, settings_.attributes);
     size_ += static_cast<std::int64_t>(lines_.size() - before);
   }
+  line.lines_bytes += line.text.size();
   line.text.clear();
 }
 
@@ -143,6 +173,7 @@ Result<void> ContainerLog::open_file() {
   if (!file_) return base::errno_error("open " + path_.string());
   struct stat status {};
   if (::fstat(file_.get(), &status) != 0) return base::errno_error("stat " + path_.string());
+  inode_ = status.st_ino;
   size_ = status.st_size + static_cast<std::int64_t>(lines_.size());
   for (LogReader* reader : followers_)
     if (!reader->has_live_file()) reader->add_live_file(path_);
@@ -154,7 +185,10 @@ Result<void> ContainerLog::write_out() {
   Result<void> result = std::exchange(failure_, {});
   if (!lines_.empty()) {
     Result<void> written = open_file();
-    if (written) written = write_all(file_.get(), lines_);
+    if (written) {
+      position_.begin_write(inode_, size_ - static_cast<std::int64_t>(lines_.size()));
+      written = write_all(file_.get(), lines_);
+    }
     if (!written && file_) {
       size_ -= static_cast<std::int64_t>(lines_.size());
       [[maybe_unused]] const int cut = ::ftruncate(file_.get(), size_);
@@ -162,6 +196,7 @@ Result<void> ContainerLog::write_out() {
     if (!written) result = std::move(written);
     lines_.clear();
   }
+  position_.end_write({.out = stdout_.lines_bytes, .err = stderr_.lines_bytes});
   return result;
 }
 

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -19,6 +20,7 @@
 #include "api/async/net.h"
 #include "api/async/notifier.h"
 #include "api/engine/json_log.h"
+#include "api/engine/log_position.h"
 #include "api/engine/log_reader.h"
 #include "api/engine/log_settings.h"
 #include "vmm/base/result.h"
@@ -37,6 +39,9 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
 
   /// What holds for the run that begins. `pool` outlives the log's use.
   void begin(LogSettings settings, async::BlockingPool& pool);
+  /// The same for a run that an earlier daemon began: how much of its output is logged. Absent:
+  /// that is not known.
+  std::optional<LogPosition::Streams> resume(LogSettings settings, async::BlockingPool& pool);
 
   /// Completes when append() should be called: in blocking mode not before the last rotated file is
   /// compressed, if the next rotation is due, and not before those who follow have caught up (a
@@ -45,6 +50,8 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
 
   /// Takes output; complete lines are written. The file is created with the first line.
   base::Result<void> append(protocol::Stream stream, std::span<const std::byte> bytes, TimeNs now);
+  /// How many of the bytes taken from `stream` resume() would not count.
+  std::size_t unsafe_bytes(protocol::Stream stream) const;
   /// Writes unfinished lines: the run has ended.
   base::Result<void> finish(TimeNs now);
 
@@ -60,11 +67,13 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
   friend class LogReader;
   struct Unfinished {
     std::string text;
-    TimeNs split_at = 0;  // when the first part of a line that was split was written
+    TimeNs split_at = 0;            // when the first part of a line that was split was written
+    std::uint64_t lines_bytes = 0;  // of the stream, in the lines before
   };
 
   static net::awaitable<void> compress_on_pool(std::shared_ptr<ContainerLog> self,
                                                async::BlockingPool& pool);
+  void set_up(LogSettings settings, async::BlockingPool& pool);
   void add_line(protocol::Stream stream, Unfinished& line, TimeNs now);
   base::Result<void> write_out();
   base::Result<void> open_file();
@@ -73,6 +82,7 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
   void compress_newest();
   bool is_full() const { return settings_.max_size != -1 && size_ >= settings_.max_size; }
   bool anyone_behind() const;
+  std::filesystem::path position_path() const { return path_.string() + ".position"; }
   std::filesystem::path numbered(int number, std::string_view extension = "") const;
 
   net::any_io_executor executor_;
@@ -81,10 +91,13 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
   LogSettings settings_;
   async::BlockingPool* pool_ = nullptr;
   base::UniqueFd file_;
+  ino_t inode_ = 0;        // of file_
   std::int64_t size_ = 0;  // of file_, and lines_
   std::string lines_;      // complete, not yet written
   Unfinished stdout_;
   Unfinished stderr_;
+  LogPosition position_;
+  bool has_position_ = false;
   base::Result<void> failure_;  // of the append() under way
   bool compressing_ = false;
   std::set<LogReader*> followers_;

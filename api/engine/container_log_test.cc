@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
@@ -46,6 +47,12 @@ class ContainerLogTest : public testing::Test {
     log_->begin({.max_size = 1, .max_files = files, .compress = compress}, pool_);
   }
 
+  /// As a daemon does that was started after this one was killed.
+  std::optional<LogPosition::Streams> resume() {
+    log_ = std::make_shared<ContainerLog>(io_.get_executor(), directory_ / "log");
+    return log_->resume({}, pool_);
+  }
+
   void write(std::string_view text, TimeNs now = 1, Stream stream = Stream::kStdout) {
     EXPECT_TRUE(log_->append(stream, bytes_of(text), now));
   }
@@ -81,7 +88,7 @@ class ContainerLogTest : public testing::Test {
   Texts files() const {
     Texts names;
     for (const auto& entry : std::filesystem::directory_iterator(directory_))
-      names.push_back(entry.path().filename());
+      if (entry.path().extension() != ".position") names.push_back(entry.path().filename());
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -269,6 +276,62 @@ TEST_F(ContainerLogTest, GoesOnAfterARestart) {
   write_numbers(3, 4);
 
   EXPECT_EQ(read_all(), numbers(1, 4));
+}
+
+TEST_F(ContainerLogTest, AnotherDaemonGoesOnWhereTheLogEnds) {
+  write("one\ntwo\nhalf");
+  write("error\n", 1, Stream::kStderr);
+  EXPECT_EQ(log_->unsafe_bytes(Stream::kStdout), 4u);
+  EXPECT_EQ(log_->unsafe_bytes(Stream::kStderr), 0u);
+
+  const auto position = resume();
+
+  ASSERT_TRUE(position);
+  EXPECT_EQ(position->out, 8u);
+  EXPECT_EQ(position->err, 6u);
+  write("half of it\n");
+  EXPECT_EQ(read_all(), (Texts{"one\n", "two\n", "error\n", "half of it\n"}));
+  EXPECT_EQ(resume()->out, 19u);
+}
+
+TEST_F(ContainerLogTest, AnotherDaemonTakesBackAWriteThatWasCutOff) {
+  write("one\n");
+  const auto whole = std::filesystem::file_size(directory_ / "log");
+  LogPosition killed;
+  ASSERT_TRUE(killed.open(directory_ / "log.position"));
+  struct stat status {};
+  ASSERT_EQ(::stat((directory_ / "log").c_str(), &status), 0);
+  killed.begin_write(status.st_ino, status.st_size);
+  std::ofstream(directory_ / "log", std::ios::app) << R"({"log":"tw)";
+
+  const auto position = resume();
+
+  ASSERT_TRUE(position);
+  EXPECT_EQ(position->out, 4u);
+  EXPECT_EQ(std::filesystem::file_size(directory_ / "log"), whole);
+}
+
+TEST_F(ContainerLogTest, CountsOverRotationsSplitLinesAndTheEndOfARun) {
+  rotate_always(2);
+  write_numbers(0, 3);
+  write(std::string(ContainerLog::kMaxLine + 10, 'x'));
+  EXPECT_EQ(resume()->out, 6u + ContainerLog::kMaxLine);
+
+  write("rest");
+  ASSERT_TRUE(log_->finish(9));
+
+  EXPECT_EQ(resume()->out, 10u + ContainerLog::kMaxLine);
+  log_->begin({}, pool_);
+  EXPECT_EQ(resume()->out, 0u);
+}
+
+TEST_F(ContainerLogTest, AnotherDaemonDoesNotTrustADamagedPosition) {
+  write("one\n");
+  std::filesystem::resize_file(directory_ / "log.position", 8);
+
+  EXPECT_FALSE(resume());
+  write("two\n");
+  EXPECT_EQ(read_all(), (Texts{"one\n", "two\n"}));
 }
 
 TEST_F(ContainerLogTest, FinishesTheCompressionOfAnEarlierDaemon) {

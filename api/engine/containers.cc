@@ -107,9 +107,12 @@ void Containers::make_log(Container& container) {
     container.log = std::make_shared<ContainerLog>(parts_.executor, container.log_path());
 }
 
-/// Before a run: its output goes to the log.
-Result<void> Containers::begin_log(Container& container) {
-  if (!container.log) return {};
+/// Its output goes to the log, from the start of a run or (`resumed`) from where an earlier daemon
+/// left it: then the answer says where that is, if it is known.
+Result<std::optional<LogPosition::Streams>> Containers::begin_log(Container& container,
+                                                                  bool resumed) {
+  std::optional<LogPosition::Streams> logged;
+  if (!container.log) return logged;
   const Settings& settings = container.settings;
   LogSubject subject{.id = container.id,
                      .name = container.name,
@@ -123,9 +126,13 @@ Result<void> Containers::begin_log(Container& container) {
   auto wanted = log_settings_for(settings.host_config.at("LogConfig"), subject);
   if (!wanted)
     return base::annotate(std::move(wanted).error(), "failed to initialize logging driver");
-  container.log->begin(*std::move(wanted), log_pool_);
+  if (resumed) {
+    logged = container.log->resume(*std::move(wanted), log_pool_);
+  } else {
+    container.log->begin(*std::move(wanted), log_pool_);
+  }
   container.output->log_to(container.log);
-  return {};
+  return logged;
 }
 
 Result<void> Containers::insert(const Container& container) {

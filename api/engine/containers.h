@@ -80,6 +80,9 @@ class Containers {
   /// Stops every container as `docker stop` does, at once. Restart policies no longer act. Last
   /// call.
   net::awaitable<void> shut_down();
+  /// Instead of shut_down(): waits for what is under way and changes nothing any more; what runs
+  /// goes on, and the next daemon takes it over. Nothing else may be called afterwards.
+  net::awaitable<void> let_go();
 
   net::awaitable<base::Result<ContainerPtr>> create(CreateRequest request);
 
@@ -146,7 +149,7 @@ class Containers {
   net::awaitable<base::Result<void>> make_files(ContainerPtr container);
   net::awaitable<void> drop_files(ContainerPtr container);
   void make_log(Container& container);
-  base::Result<void> begin_log(Container& container);
+  base::Result<std::optional<LogPosition::Streams>> begin_log(Container& container, bool resumed);
   base::Result<void> insert(const Container& container);
   base::Result<void> commit(const Container& container);
 
@@ -155,7 +158,10 @@ class Containers {
   net::awaitable<base::Result<Launch>> launch(ContainerPtr container);
   net::awaitable<base::Result<std::optional<Endpoint>>> connect(ContainerPtr container);
   void start_failed(const ContainerPtr& container, const base::Error& error);
-  net::awaitable<void> follow(ContainerPtr container, std::shared_ptr<Machine> machine);
+  /// `taken_over`: when this daemon took over a run that an earlier one began; 0 for one of its
+  /// own.
+  net::awaitable<void> follow(ContainerPtr container, std::shared_ptr<Machine> machine,
+                              TimeNs taken_over);
   void record_exit(const ContainerPtr& container, const base::Result<protocol::ExitStatus>& exit,
                    TimeNs now);
   net::awaitable<void> end_machine(ContainerPtr container, std::shared_ptr<Machine> machine);
@@ -200,7 +206,8 @@ class Containers {
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
   std::function<void(ContainerPtr, HealthCheck)> run_observer_;
   bool shutting_down_ = false;
-  std::uint32_t files_processes_ = 0;  // how many were numbered
+  std::vector<async::Mutex::Lock> held_;  // by let_go()
+  std::uint32_t files_processes_ = 0;     // how many were numbered
   async::TaskGroup tasks_;
 };
 

@@ -16,8 +16,6 @@ using base::Result;
 namespace {
 
 constexpr std::chrono::seconds kWriteBackTimeout{60};
-/// Numbers that no exec has: Execs count in the lower half.
-constexpr ProcessId kFirstFilesProcess = 0x8000'0000u;
 
 /// The tool's output into the pipe. When nobody reads it any more, the tool is killed.
 class PipeSink final : public OutputSink {

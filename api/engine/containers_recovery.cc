@@ -3,6 +3,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include "api/engine/container_files.h"
 #include "api/engine/containers.h"
 
 namespace engine {
@@ -79,20 +80,27 @@ net::awaitable<Result<void>> Containers::recover() {
 net::awaitable<void> Containers::take_over(ContainerPtr container) {
   const bool was_restarting = container->state.status == Status::kRestarting;
   if (container->state.running()) {
-    if (const auto logging = begin_log(*container); !logging)
-      spdlog::error("container {}: {}", container->short_id(), logging.error().message);
-    AdoptSpec spec{.id = container->id, .network = container->state.endpoint, .processes = {}};
-    spec.processes.emplace(kMainProcess,
-                           AdoptSpec::Process{.sink = container->output,
-                                              .open_stdin = container->settings.open_stdin(),
-                                              .stdout_bytes = std::nullopt,
-                                              .stderr_bytes = std::nullopt,
-                                              .tty = container->settings.tty()});
+    const auto logged = begin_log(*container, true);
+    if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
+    AdoptSpec spec{.id = container->id,
+                   .network = container->state.endpoint,
+                   .processes = {},
+                   .kill_unknown_from = kFirstFilesProcess};
+    AdoptSpec::Process process{.sink = container->output,
+                               .open_stdin = container->settings.open_stdin(),
+                               .stdout_bytes = std::nullopt,
+                               .stderr_bytes = std::nullopt,
+                               .tty = container->settings.tty()};
+    if (logged && *logged) {
+      process.stdout_bytes = (*logged)->out;
+      process.stderr_bytes = (*logged)->err;
+    }
+    spec.processes.emplace(kMainProcess, std::move(process));
     auto machine = co_await parts_.machines.adopt(std::move(spec));
     if (machine) {
       container->machine = *machine;
       container->state.pid = (*machine)->monitor_pid();
-      tasks_.spawn("container " + container->short_id(), follow(container, *machine));
+      tasks_.spawn("container " + container->short_id(), follow(container, *machine, now_ns()));
       observe_run(container);
       co_return;
     }
@@ -137,6 +145,14 @@ net::awaitable<void> Containers::shut_down() {
       tasks_.spawn("stop " + container->short_id(), stop_at_shutdown(container));
   }
   co_await tasks_.drained();
+}
+
+net::awaitable<void> Containers::let_go() {
+  shutting_down_ = true;
+  for (const ContainerPtr& container : list()) {
+    container->changed.notify_all();  // wakes those that wait to be restarted
+    held_.push_back(co_await container->transition.lock());
+  }
 }
 
 }  // namespace engine

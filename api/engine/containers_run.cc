@@ -77,7 +77,7 @@ net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
     co_return committed.error();
   }
   publish(*container, "start");
-  tasks_.spawn("container " + container->short_id(), follow(container, launched->machine));
+  tasks_.spawn("container " + container->short_id(), follow(container, launched->machine, 0));
   observe_run(container);
   container->changed.notify_all();
   co_return Result<void>();
@@ -94,7 +94,7 @@ net::awaitable<Result<std::optional<Endpoint>>> Containers::connect(ContainerPtr
 }
 
 net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr container) {
-  if (auto logging = begin_log(*container); !logging)
+  if (auto logging = begin_log(*container, false); !logging)
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto endpoint = co_await connect(container);
   if (!endpoint) co_return std::move(endpoint).error();
@@ -147,10 +147,16 @@ void Containers::start_failed(const ContainerPtr& container, const Error& error)
     tasks_.spawn("remove " + container->short_id(), remove_by_itself(container));
 }
 
-net::awaitable<void> Containers::follow(ContainerPtr container, std::shared_ptr<Machine> machine) {
+net::awaitable<void> Containers::follow(ContainerPtr container, std::shared_ptr<Machine> machine,
+                                        TimeNs taken_over) {
   const auto exit = co_await machine->wait_exit(kMainProcess);
-  const TimeNs ran = now_ns() - container->state.started_at;
-  record_exit(container, exit, now_ns());
+  TimeNs ended = now_ns();
+  // While there was no daemon only the guest's clock saw the end. Else it is not asked: it may be
+  // wrong, or made wrong.
+  if (exit && exit->time_ns < taken_over)
+    ended = std::max(exit->time_ns, container->state.started_at);
+  const TimeNs ran = ended - container->state.started_at;
+  record_exit(container, exit, ended);
   const bool remove = container->settings.auto_remove();
   const bool restart = !remove && should_restart(*container);
   if (remove) {

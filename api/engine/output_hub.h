@@ -58,6 +58,9 @@ class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputH
   void log_to(std::shared_ptr<ContainerLog> log) { log_ = std::move(log); }
 
   net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override;
+  std::size_t unsafe_bytes(protocol::Stream stream) const override {
+    return log_ ? log_->unsafe_bytes(stream) : 0;
+  }
 
   std::unique_ptr<Attachment> attach(bool want_stdout, bool want_stderr);
 

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -108,7 +109,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   parts.health = std::make_unique<engine::HealthMonitor>(*parts.containers, *parts.execs);
   parts.api = std::make_unique<docker::Api>(
       docker::Api{*parts.containers, *parts.execs, *parts.events, *parts.images, parts.pool,
-                  config.state.string(), parts.machines->kernel_release()});
+                  config.state.string(), parts.machines->kernel_release(), config.live_restore});
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);
@@ -145,13 +146,30 @@ net::awaitable<void> stop_everything(Parts& parts, const fs::path& socket) {
   co_await parts.machines->close();
 }
 
-net::awaitable<void> serve(Parts& parts, const fs::path& socket, Result<void>& result) {
+/// Everything stands still and is committed then, but what follows the machines has not ended.
+net::awaitable<void> leave_containers_running(Parts& parts, const fs::path& socket) {
+  spdlog::info("stopping; the containers go on");
+  ::unlink(socket.c_str());
+  co_await parts.server->stop();
+  co_await parts.containers->let_go();
+  parts.events->flush();
+  co_await parts.machines->close();
+}
+
+net::awaitable<void> serve(Parts& parts, const DaemonConfig& config, Result<void>& result) {
+  const fs::path& socket = config.socket;
   net::signal_set signals(parts.io, SIGTERM, SIGINT);
   result = co_await start_serving(parts, socket);
   if (result) {
     co_await signals.async_wait(async::kTuple);
     // The second signal ends the process as it does by default.
     signals.clear();
+    if (config.live_restore) {
+      co_await leave_containers_running(parts, socket);
+      // Not by way of the destructors: they would pull down what those coroutines hold.
+      spdlog::shutdown();
+      ::_exit(0);
+    }
     co_await stop_everything(parts, socket);
   } else {
     co_await parts.machines->close();
@@ -167,10 +185,9 @@ Result<void> run_daemon(DaemonConfig config) {
   Parts parts;
   RETURN_IF_ERROR(open_parts(parts, config));
   Result<void> result;
-  net::co_spawn(parts.io, serve(parts, config.socket, result),
-                [&](const std::exception_ptr& failure) {
-                  if (failure) std::rethrow_exception(failure);
-                });
+  net::co_spawn(parts.io, serve(parts, config, result), [&](const std::exception_ptr& failure) {
+    if (failure) std::rethrow_exception(failure);
+  });
   try {
     parts.io.run();
   } catch (const std::exception& error) {

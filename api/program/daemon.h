@@ -2,8 +2,9 @@
 //
 // Order at start: state directory and its lock, database, images, machines, then recovery; the
 // socket opens last, so that a client never sees half of it. At SIGTERM or SIGINT: no further
-// requests, every container is stopped as `docker stop` does, machines and networks are closed. A
-// second signal ends at once; the next start then settles what was left.
+// requests, every container is stopped as `docker stop` does (or, with live restore, goes on
+// running), machines and networks are closed. A second signal ends at once; the next start then
+// settles what was left.
 // Threads: run() is the io_context thread.
 #pragma once
 
@@ -21,6 +22,7 @@ namespace program {
 struct DaemonConfig {
   std::filesystem::path state;
   std::filesystem::path socket;
+  bool live_restore = false;
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
   /// Called in the order of the struct, once the state directory is locked.
   std::function<base::Result<std::unique_ptr<images::Store>>()> open_images{};

@@ -13,7 +13,8 @@ int main(int argc, char** argv) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
 
-  program::DaemonConfig config{.state = options.state, .socket = options.socket};
+  program::DaemonConfig config{
+      .state = options.state, .socket = options.socket, .live_restore = options.live_restore};
   config.open_images = [&] {
     return images::Store::open({.root = (options.state / "images").string(),
                                 .tenant = "default",

@@ -34,6 +34,8 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--pool", options.pool, "clones restored in advance")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
+  app.add_flag("--live-restore", options.live_restore,
+               "containers go on running when the daemon is stopped; the next one takes them over");
   app.add_flag("!--no-network", options.networking, "make no bridge: only --network none works");
   try {
     app.parse(argc, argv);

@@ -19,6 +19,7 @@ struct Options {
   std::string log_level = "info";
   std::size_t pool = 2;  // clones kept ready
   bool networking = true;
+  bool live_restore = false;  // the daemon's orderly end leaves containers running
 };
 
 /// Options to run with, or the exit code to end with at once (--help, a wrong flag; said already).

@@ -7,6 +7,7 @@ host that holds the machines (inside the emulated machine, or here on a native h
 import os
 import shlex
 import subprocess
+import time
 import unittest
 
 from harness.docker_api import Api, socket_path
@@ -42,6 +43,33 @@ def api(version="v1.41"):
     return Api(socket_path(), timeout=TIMEOUT, version=version)
 
 
+def host_state():
+    """What a container may have left. The pool of machines in advance is part of it, so it is compared."""
+    state = api().get("/info")["DockerRootDir"]
+    counts = {
+        "monitors": "pgrep -c containervm-vmm || test $? = 1",
+        "taps": "ls /sys/class/net | wc -l",
+        "machines": f"ls '{state}/run/machines' | wc -l",
+        "containers": f"ls '{state}/containers' | wc -l",
+        "groups": "ls -d /sys/fs/cgroup/containervm-*/* | grep -c /machine- || test $? = 1",
+        "rules": "nft list ruleset | wc -l",
+    }
+    lines = on_host("sh", "-c", "\n".join(counts.values())).split()
+    return dict(zip(counts, lines, strict=True))
+
+
+def settle(wanted=None):
+    """Teardown is off the critical path: give it a bounded time, until host_state() is `wanted` or stays."""
+    deadline = time.monotonic() + 60
+    last = host_state()
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        now = host_state()
+        if now == (wanted or last):
+            return
+        last = now
+
+
 class HostTest(unittest.TestCase):
     """Removes, after each test, every container that it left."""
 
@@ -49,6 +77,9 @@ class HostTest(unittest.TestCase):
         self._before = set(output("ps", "-aq", "--no-trunc").split())
 
     def tearDown(self):
+        self.remove_left()
+
+    def remove_left(self):
         left = set(output("ps", "-aq", "--no-trunc").split()) - self._before
         if left:
             docker("rm", "-f", *left, check=False)
