@@ -89,6 +89,23 @@ std::vector<CgroupSetting> all_settings_of(const protocol::PrepareContainer::Lim
   return settings;
 }
 
+bool limits_disks(const protocol::PrepareContainer::Limits& limits) {
+  return limits.read_bytes != 0 || limits.write_bytes != 0 || limits.read_operations != 0 ||
+         limits.write_operations != 0;
+}
+
+std::string io_max(const std::string& disk, const protocol::PrepareContainer::Limits& limits) {
+  std::string line = disk;
+  const auto add = [&](const char* key, std::uint64_t rate) {
+    line += std::string(" ") + key + "=" + (rate == 0 ? "max" : std::to_string(rate));
+  };
+  add("rbps", limits.read_bytes);
+  add("wbps", limits.write_bytes);
+  add("riops", limits.read_operations);
+  add("wiops", limits.write_operations);
+  return line;
+}
+
 std::uint64_t flat_keyed_value(std::string_view text, std::string_view key) {
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));
@@ -116,6 +133,15 @@ base::Result<void> Cgroup::apply(const protocol::PrepareContainer::Limits& limit
   for (const CgroupSetting& setting : settings_of(limits))
     if (auto written = write_file_at(directory_.get(), setting.file, setting.value); !written)
       return annotate(std::move(written), "set " + setting.file + " to " + setting.value);
+  return limits_disks(limits) ? limit_disks(limits) : base::Result<void>();
+}
+
+base::Result<void> Cgroup::limit_disks(const protocol::PrepareContainer::Limits& limits) const {
+  for (const std::string& disk : disks_) {
+    const std::string line = io_max(disk, limits);
+    if (auto written = write_file_at(directory_.get(), "io.max", line); !written)
+      return annotate(std::move(written), "set io.max to " + line);
+  }
   return {};
 }
 
@@ -132,7 +158,7 @@ base::Result<void> Cgroup::replace(const protocol::PrepareContainer::Limits& lim
     if (auto written = write_file_at(directory_.get(), setting.file, setting.value + "\n");
         !written)
       return annotate(std::move(written), setting.file);
-  return {};
+  return limit_disks(limits);
 }
 
 base::Result<void> Cgroup::freeze(bool frozen) const {

@@ -31,6 +31,11 @@ std::vector<CgroupSetting> settings_of(const protocol::PrepareContainer::Limits&
 /// The files to write so that exactly `limits` hold: those that are not set are lifted.
 std::vector<CgroupSetting> all_settings_of(const protocol::PrepareContainer::Limits& limits);
 
+/// Whether anything in `limits` is for disks.
+bool limits_disks(const protocol::PrepareContainer::Limits& limits);
+/// The line of io.max for one disk ("254:16"); what is not limited is lifted.
+std::string io_max(const std::string& disk, const protocol::PrepareContainer::Limits& limits);
+
 /// The value of `key` in a flat-keyed cgroup file ("low 0\nhigh 0\noom_kill 2\n"); 0 if missing.
 std::uint64_t flat_keyed_value(std::string_view text, std::string_view key);
 
@@ -42,6 +47,8 @@ class Cgroup {
 
   int directory() const { return directory_.get(); }
   const std::string& path() const { return path_; }
+  /// The disks that block I/O limits are for, "254:16". Before apply().
+  void set_disks(std::vector<std::string> disks) { disks_ = std::move(disks); }
   base::Result<void> apply(const protocol::PrepareContainer::Limits& limits) const;
   /// As apply(), but lifts what is not in `limits`.
   base::Result<void> replace(const protocol::PrepareContainer::Limits& limits) const;
@@ -58,9 +65,12 @@ class Cgroup {
   base::Result<void> remove() const;
 
  private:
+  base::Result<void> limit_disks(const protocol::PrepareContainer::Limits& limits) const;
+
   std::string path_;
   base::UniqueFd directory_;
   base::UniqueFd memory_events_;  // kept open: read at every exit
+  std::vector<std::string> disks_;
 };
 
 }  // namespace guest_init

@@ -61,6 +61,16 @@ TEST(CgroupSettings, LiftWhatIsNotLimitedWhenTheyReplaceOthers) {
                                                {"pids.max", "7"}}));
 }
 
+TEST(CgroupSettings, NameEveryRateOfADisk) {
+  protocol::PrepareContainer::Limits limits;
+  EXPECT_FALSE(limits_disks(limits));
+  limits.write_bytes = 1u << 20;
+  limits.read_operations = 50;
+
+  EXPECT_TRUE(limits_disks(limits));
+  EXPECT_EQ(io_max("254:16", limits), "254:16 rbps=max wbps=1048576 riops=50 wiops=max");
+}
+
 TEST(FlatKeyedValue, IsTheWholeKeys) {
   const char* text = "low 1\noom 2\noom_kill 3\noom_group_kill 4";
 

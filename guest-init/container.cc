@@ -78,6 +78,7 @@ base::Result<std::unique_ptr<Container>> Container::stage(const Place& place) {
 std::optional<protocol::Failure> Container::prepare(const protocol::PrepareContainer& spec,
                                                     const ContainerDisks& disks,
                                                     const std::string& machine_id) {
+  cgroup_.set_disks(disks.numbers);
   if (auto limited = cgroup_.apply(spec.limits); !limited)
     return failure(FailureKind::kLimit, "cgroup", std::move(limited).error());
   std::optional<protocol::Failure> refused;

@@ -19,8 +19,9 @@
 namespace guest_init {
 
 struct ContainerDisks {
-  std::vector<std::string> layers;  // block devices, lowest layer first
-  std::string writable;             // block device with an ext4
+  std::vector<std::string> layers;   // block devices, lowest layer first
+  std::string writable;              // block device with an ext4
+  std::vector<std::string> numbers;  // of the whole disks: "254:16"
 };
 
 class ContainerFilesystem {

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -232,6 +234,12 @@ void Server::prepare_container(const protocol::PrepareContainer& request) {
 base::Result<ContainerDisks> Server::disks_of(const protocol::PrepareContainer& request) {
   ContainerDisks disks;
   disks.writable = machine_.writable_device;
+  for (const std::string& disk : {machine_.layers_device, machine_.writable_device}) {
+    struct stat status {};
+    if (stat(disk.c_str(), &status) == 0 && S_ISBLK(status.st_mode))
+      disks.numbers.push_back(std::to_string(major(status.st_rdev)) + ":" +
+                              std::to_string(minor(status.st_rdev)));
+  }
   for (const auto& layer : request.layers) {
     auto device = layers_disk_->device_of(layer.offset, layer.length);
     if (!device) return std::move(device).error();

@@ -107,6 +107,7 @@ net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, 
   if (!spec) co_return std::move(spec).error();
   // Only the disk is the container's: its limits and mounts are for its own processes.
   spec->shape = parts_.default_shape;
+  spec->weights = {};
   spec->container.limits = {};
   spec->container.sysctls.clear();
   spec->container.tmpfs.clear();

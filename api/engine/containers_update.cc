@@ -1,6 +1,7 @@
 // Containers: pause, unpause, update.
 #include <nlohmann/json.hpp>
 
+#include "api/engine/block_io.h"
 #include "api/engine/containers.h"
 #include "api/engine/machine_spec.h"
 #include "api/engine/usage.h"
@@ -88,7 +89,12 @@ net::awaitable<Result<void>> Containers::limit_machine(ContainerPtr container, S
   const Usage usage = parse_usage(unlimited);
   const auto possible = check_machine_gives(wanted, usage, usage.memory_limit_bytes);
   if (!possible) co_return possible.error();
-  co_return co_await machine->update_limits(limits_for(wanted));
+  auto limits = limits_for(wanted, storage_of(*container));
+  if (!limits) co_return std::move(limits).error();
+  const auto weights = group_weights_for(wanted.host_config);
+  if (!weights) co_return weights.error();
+  RETURN_IF_ERROR_ASYNC(machine->set_weights(*weights));
+  co_return co_await machine->update_limits(*std::move(limits));
 }
 
 net::awaitable<Result<void>> Containers::update(ContainerPtr container, nlohmann::json changes) {

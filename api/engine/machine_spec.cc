@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "api/engine/block_io.h"
 #include "api/engine/capabilities.h"
 #include "api/engine/execs.h"
 #include "api/engine/identifiers.h"
@@ -88,7 +89,6 @@ PrepareContainer container_of(const Container& container, const StartContext& co
   prepare.privileged = flag(host, "Privileged");
   if (const std::uint64_t size = positive(host, "ShmSize"); size > 0) prepare.shm_bytes = size;
   prepare.tmpfs = tmpfs_of(host);
-  prepare.limits = limits_for(container.settings);
   for (const auto& [name, value] : host.at("Sysctls").items())
     prepare.sysctls.push_back({.name = name, .value = value.get<std::string>()});
   prepare.masked_paths = strings(host, "MaskedPaths");
@@ -164,9 +164,20 @@ void fill_in_default_paths(json& host_config) {
     host_config["ReadonlyPaths"] = kReadOnlyPaths;
 }
 
-PrepareContainer::Limits limits_for(const Settings& settings) {
+std::filesystem::path storage_of(const Container& container) {
+  return container.directory.parent_path();
+}
+
+Result<PrepareContainer::Limits> limits_for(const Settings& settings,
+                                            const std::filesystem::path& storage) {
   const json& host = settings.host_config;
   PrepareContainer::Limits limits;
+  const auto rates = block_rates_for(host, storage);
+  if (!rates) return rates.error();
+  limits.read_bytes = rates->read_bps;
+  limits.write_bytes = rates->write_bps;
+  limits.read_operations = rates->read_iops;
+  limits.write_operations = rates->write_iops;
   limits.memory_bytes = positive(host, "Memory");
   limits.memory_swap_bytes = number(host, "MemorySwap");
   limits.memory_low_bytes = positive(host, "MemoryReservation");
@@ -224,6 +235,12 @@ Result<MachineSpec> machine_spec_for(const Container& container, StartContext co
   spec.disk = container.disk();
   spec.machine_id = random_id().substr(0, 32);
   spec.container = container_of(container, context);
+  auto limits = limits_for(container.settings, storage_of(container));
+  if (!limits) return std::move(limits).error();
+  spec.container.limits = *std::move(limits);
+  auto weights = group_weights_for(host);
+  if (!weights) return std::move(weights).error();
+  spec.weights = *std::move(weights);
   spec.network = std::move(context.endpoint);
   spec.process = *std::move(process);
   spec.sink = container.output;

@@ -19,8 +19,12 @@ struct StartContext {
 /// Errors: kInvalidArgument for a value that only shows itself here (capabilities, sizes).
 base::Result<MachineSpec> machine_spec_for(const Container& container, StartContext context);
 
-/// The limits of a container, as its machine's guest keeps them.
-protocol::PrepareContainer::Limits limits_for(const Settings& settings);
+/// The limits of a container with its files below `storage`, as its machine's guest keeps them.
+/// Errors: kInvalidArgument (block_io.h).
+base::Result<protocol::PrepareContainer::Limits> limits_for(const Settings& settings,
+                                                            const std::filesystem::path& storage);
+/// Where the files of all containers are.
+std::filesystem::path storage_of(const Container& container);
 
 struct ExecSettings;
 /// A further process: the container's environment, user and directory unless `exec` says otherwise.

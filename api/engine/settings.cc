@@ -299,8 +299,8 @@ void merge_set(json& field, const std::set<std::string>& names) {
 namespace {
 
 constexpr auto kUpdatable = std::to_array<std::string_view>(
-    {"CpuShares", "Memory", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus", "CpusetMems",
-     "MemoryReservation", "MemorySwap", "PidsLimit", "RestartPolicy"});
+    {"BlkioWeight", "CpuShares", "Memory", "NanoCpus", "CpuPeriod", "CpuQuota", "CpusetCpus",
+     "CpusetMems", "MemoryReservation", "MemorySwap", "PidsLimit", "RestartPolicy"});
 
 bool changes_nothing(const Field& field, const json& value) {
   if (field.name == "PidsLimit") return value.is_null();  // 0 lifts the limit

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <csignal>
 
+#include "api/engine/block_io.h"
 #include "api/engine/health_settings.h"
 #include "api/engine/log_settings.h"
 
@@ -261,6 +262,7 @@ Result<void> check_settings(const Settings& settings) {
   RETURN_IF_ERROR(check_config(settings));
   RETURN_IF_ERROR(check_memory(host));
   RETURN_IF_ERROR(check_cpus(host));
+  RETURN_IF_ERROR(check_block_io(host));
   RETURN_IF_ERROR(check_oom_score(host));
   RETURN_IF_ERROR(check_extra_hosts(host));
   RETURN_IF_ERROR(check_restart_policy(host));

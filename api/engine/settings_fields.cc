@@ -9,6 +9,11 @@ namespace {
 using enum FieldType;
 using enum Support;
 
+constexpr std::string_view kBlockRates =
+    "each of the guest's disks, if the device holds the containers' files; else there is none";
+constexpr std::string_view kBlockWeights =
+    "against other containers; refused at start where the host's kernel has no such weights";
+
 constexpr auto kConfigFields = std::to_array<Field>({
     {"Hostname", kString, R"("")", kHonoured, "default: the short ID"},
     {"Domainname", kString, R"("")", kHonoured, ""},
@@ -77,16 +82,16 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"Sysctls", kStringMap, "null", kHonoured, ""},
     {"Runtime", kString, R"("containervm")", kChecked, "containervm, or runc as its other name"},
     {"Isolation", kString, R"("")", kChecked, "default"},
-    {"CpuShares", kInteger, "0", kHonoured, ""},
+    {"CpuShares", kInteger, "0", kHonoured, "against other containers and inside the guest"},
     {"Memory", kInteger, "0", kHonoured, ""},
     {"NanoCpus", kInteger, "0", kHonoured, ""},
     {"CgroupParent", kString, R"("")", kRefused, "containers have no cgroup on the host"},
-    {"BlkioWeight", kInteger, "0", kRefused, "no block I/O limits yet"},
-    {"BlkioWeightDevice", kArray, "[]", kRefused, "no block I/O limits yet"},
-    {"BlkioDeviceReadBps", kArray, "[]", kRefused, "no block I/O limits yet"},
-    {"BlkioDeviceWriteBps", kArray, "[]", kRefused, "no block I/O limits yet"},
-    {"BlkioDeviceReadIOps", kArray, "[]", kRefused, "no block I/O limits yet"},
-    {"BlkioDeviceWriteIOps", kArray, "[]", kRefused, "no block I/O limits yet"},
+    {"BlkioWeight", kInteger, "0", kHonoured, kBlockWeights},
+    {"BlkioWeightDevice", kArray, "[]", kHonoured, kBlockWeights},
+    {"BlkioDeviceReadBps", kArray, "[]", kHonoured, kBlockRates},
+    {"BlkioDeviceWriteBps", kArray, "[]", kHonoured, kBlockRates},
+    {"BlkioDeviceReadIOps", kArray, "[]", kHonoured, kBlockRates},
+    {"BlkioDeviceWriteIOps", kArray, "[]", kHonoured, kBlockRates},
     {"CpuPeriod", kInteger, "0", kHonoured, ""},
     {"CpuQuota", kInteger, "0", kHonoured, ""},
     {"CpuRealtimePeriod", kInteger, "0", kRefused, "no realtime scheduling in the guest"},

@@ -82,6 +82,7 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     limits_ = limits;
     co_return Result<void>();
   }
+  Result<void> set_weights(const engine::GroupWeights&) override { return {}; }
   net::awaitable<Result<protocol::Statistics>> statistics() override {
     protocol::Statistics statistics;
     statistics.cpu_stat = "usage_usec 1000000\nuser_usec 600000\nsystem_usec 400000\n";

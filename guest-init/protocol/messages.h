@@ -135,9 +135,15 @@ struct PrepareContainer {
     std::uint64_t cpu_shares = 0;  // Docker's 2..262144, converted to cpu.weight in the guest
     std::string cpuset;
     std::uint64_t pids = 0;
+    // io.max of each of the machine's disks, a second
+    std::uint64_t read_bytes = 0;
+    std::uint64_t write_bytes = 0;
+    std::uint64_t read_operations = 0;
+    std::uint64_t write_operations = 0;
     static void fields(auto& self, auto&& visit) {
       visit(self.memory_bytes, self.memory_swap_bytes, self.memory_low_bytes, self.cpu_quota_us,
-            self.cpu_period_us, self.cpu_shares, self.cpuset, self.pids);
+            self.cpu_period_us, self.cpu_shares, self.cpuset, self.pids, self.read_bytes,
+            self.write_bytes, self.read_operations, self.write_operations);
     }
   };
   struct Sysctl {

@@ -204,7 +204,10 @@ class KillTest(HostTest):
         print(f"seed {seed}", flush=True)
         moments = random.Random(seed)
         self.daemon = Daemon()
-        docker("run", "--rm", "busybox", "true")
+        began = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(lambda _: docker("run", "--rm", "busybox", "true"), range(WORKERS)))
+        longest = 3 * (time.monotonic() - began)  # so that kills come at every step of a round, at any speed
         settle()
         before = host_state()
         images = set(output("images", "-q", "--no-trunc").split())
@@ -212,7 +215,7 @@ class KillTest(HostTest):
         try:
             for kill in range(KILLS):
                 load.resume()
-                time.sleep(moments.uniform(0.1, 6))
+                time.sleep(moments.uniform(0.1, longest))
                 self.daemon.end("KILL")
                 load.pause()
                 self.daemon.start()

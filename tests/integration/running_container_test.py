@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.host import HostTest, api, docker, output  # noqa: E402
+from harness.host import HostTest, api, docker, on_host, output  # noqa: E402
 
 
 def wait_until(condition):
@@ -93,6 +93,49 @@ class StatsTest(HostTest):
 
         self.assertEqual(line["Name"], "quiet")
         self.assertEqual(line["PIDs"], "1")
+
+
+class BlockIoTest(HostTest):
+    def setUp(self):
+        super().setUp()
+        state = api().get("/info")["DockerRootDir"]
+        self.device = on_host("df", "--output=source", state).split()[-1]
+
+    def _group(self, container):
+        """The cgroup of its machine on the host."""
+        pid = output("inspect", "-f", "{{.State.Pid}}", container)
+        path = on_host("cat", f"/proc/{pid}/cgroup").strip().rpartition(":")[2]
+        return "/sys/fs/cgroup" + path
+
+    def test_rates_hold_for_the_containers_disks(self):
+        container = output("run", "-d", "--device-write-bps", f"{self.device}:1mb", "--device-read-iops",
+                           f"{self.device}:100", "busybox", "sleep", "1000")
+
+        lines = output("exec", container, "cat", "/sys/fs/cgroup/io.max").split("\n")
+
+        self.assertEqual(len(lines), 2)
+        for line in lines:
+            self.assertEqual(line.split(" ", 1)[1], "rbps=max wbps=1048576 riops=100 wiops=max")
+
+    def test_weights_hold_against_other_machines(self):
+        container = output("run", "-d", "--cpu-shares", "512", "busybox", "sleep", "1000")
+        group = self._group(container)
+        self.assertEqual(on_host("cat", f"{group}/cpu.weight").strip(), "20")
+
+        docker("update", "--cpu-shares", "2048", container)
+
+        self.assertEqual(on_host("cat", f"{group}/cpu.weight").strip(), "79")
+        has_weights = on_host("sh", "-c", f"ls {group} | grep -c '^io.*weight' || true").strip() != "0"
+        done = docker("update", "--blkio-weight", "500", container, check=False)
+        self.assertEqual(done.returncode == 0, has_weights, done.stderr)
+        if not has_weights:
+            self.assertIn(b"no block I/O weights", done.stderr)
+
+    def test_a_path_that_is_no_device_is_refused(self):
+        done = docker("run", "--rm", "--device-read-bps", "/dev/null:1mb", "busybox", "true", check=False)
+
+        self.assertEqual(done.returncode, 125)
+        self.assertIn(b"/dev/null is not a block device", done.stderr)
 
 
 class UpdateTest(HostTest):

@@ -227,6 +227,7 @@ net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base:
   id_ = spec.id;
   const auto self = shared_from_this();
   Result<void> done = process_->rename(spec.id);
+  if (done && spec.weights != GroupWeights{}) done = set_weights(spec.weights);
   if (done) done = attach(spec, std::move(tap));
   if (!done) {
     end(EndReason::kMonitorError, done.error().message);
@@ -557,6 +558,10 @@ net::awaitable<Result<void>> CloneMachine::update_limits(
   message.container = kMainContainer;
   message.limits = std::move(limits);
   return simple_request(std::move(message));
+}
+
+Result<void> CloneMachine::set_weights(const GroupWeights& weights) {
+  return context_.launcher.privileged().set_weights(process_->group(), weights);
 }
 
 net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics() {

@@ -69,6 +69,7 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   net::awaitable<base::Result<void>> set_frozen(bool frozen) override;
   net::awaitable<base::Result<void>> update_limits(
       protocol::PrepareContainer::Limits limits) override;
+  base::Result<void> set_weights(const GroupWeights& weights) override;
   net::awaitable<base::Result<protocol::Statistics>> statistics() override;
   net::awaitable<base::Result<protocol::ProcessList>> processes() override;
   net::awaitable<void> shutdown(std::chrono::milliseconds timeout) override;

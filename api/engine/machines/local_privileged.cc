@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <thread>
 
@@ -37,6 +38,16 @@ Result<fs::path> group_mount() {
   return Error{Code::kNotSupported, "no cgroup v2 is mounted below /sys/fs/cgroup"};
 }
 
+/// Docker's shares on the scale of 1..10000, as guest-init does inside the guest.
+std::uint64_t cpu_weight(std::uint64_t shares) {
+  return 1 + (std::clamp<std::uint64_t>(shares, 2, 262144) - 2) * 9999 / 262142;
+}
+
+/// Docker's 10..1000 on the scale of 1..10000.
+std::uint32_t io_weight(std::uint32_t weight) {
+  return 1 + (std::clamp<std::uint32_t>(weight, 10, 1000) - 10) * 9999 / 990;
+}
+
 }  // namespace
 
 Result<fs::path> LocalPrivileged::make_group_root(const std::string& name) {
@@ -48,6 +59,10 @@ Result<fs::path> LocalPrivileged::make_group_root(const std::string& name) {
   for (const fs::path& parent : {*mount, root})
     if (auto done = write_file(parent / "cgroup.subtree_control", "+memory +pids"); !done)
       return Error{Code::kNotSupported, "the memory and pids cgroup controllers are not available"};
+  // Weights are refused where they are asked for, should these not be there.
+  for (const char* more : {"+cpu", "+io"})
+    for (const fs::path& parent : {*mount, root})
+      [[maybe_unused]] const auto enabled = write_file(parent / "cgroup.subtree_control", more);
   return root;
 }
 
@@ -106,6 +121,34 @@ Result<SpawnedMonitor> LocalPrivileged::spawn_monitor(const MonitorSpec& spec) {
   auto spawned = spawn(plan);
   if (!spawned) remove_group(spec.group);
   return spawned;
+}
+
+Result<void> LocalPrivileged::set_weights(const std::string& group, const GroupWeights& weights) {
+  if (config_.group_root.empty()) return {};
+  const fs::path path = config_.group_root / group;
+  const auto has = [&](const char* file) { return ::access((path / file).c_str(), W_OK) == 0; };
+  if (has("cpu.weight")) {
+    const std::uint64_t weight = weights.cpu_shares == 0 ? 100 : cpu_weight(weights.cpu_shares);
+    RETURN_IF_ERROR(write_file(path / "cpu.weight", std::to_string(weight)));
+  } else if (weights.cpu_shares != 0) {
+    return Error{Code::kNotSupported, "this host's kernel has no CPU shares between machines"};
+  }
+  // BFQ has weights of its own, on Docker's scale.
+  const bool bfq = has("io.bfq.weight");
+  const bool used = weights.block_io != 0 || !weights.block_io_of.empty();
+  if (!bfq && !has("io.weight")) {
+    if (!used) return {};
+    return Error{Code::kNotSupported, "this host's kernel has no block I/O weights"};
+  }
+  const fs::path file = path / (bfq ? "io.bfq.weight" : "io.weight");
+  const auto scaled = [&](std::uint32_t weight) {
+    return std::to_string(bfq ? weight : io_weight(weight));
+  };
+  RETURN_IF_ERROR(write_file(
+      file, "default " + (weights.block_io == 0 ? std::string("100") : scaled(weights.block_io))));
+  for (const auto& [device, weight] : weights.block_io_of)
+    RETURN_IF_ERROR(write_file(file, device + " " + scaled(weight)));
+  return {};
 }
 
 void LocalPrivileged::remove_group(const std::string& group) {

@@ -24,6 +24,7 @@ class LocalPrivileged final : public Privileged {
 
   base::Result<base::UniqueFd> open_kvm() override;
   base::Result<SpawnedMonitor> spawn_monitor(const MonitorSpec& spec) override;
+  base::Result<void> set_weights(const std::string& group, const GroupWeights& weights) override;
   void remove_group(const std::string& group) override;
   base::Result<void> create_bridge(const BridgeSpec& spec) override;
   base::Result<base::UniqueFd> create_tap(const std::string& name, const std::string& bridge,

@@ -25,6 +25,7 @@
 
 #include "api/async/net.h"
 #include "api/engine/machines/networks.h"
+#include "api/engine/machines/privileged.h"
 #include "guest-init/protocol/messages.h"
 #include "vmm/base/result.h"
 #include "vmm/launch/messages.h"
@@ -67,6 +68,7 @@ struct MachineSpec {
   std::optional<Endpoint> network;  // from Networks::connect; absent: only loopback. Released by
                                     // Machines when the machine has ended, or if start() fails.
   std::string machine_id;           // 32 lower-case hex digits
+  GroupWeights weights;             // against other machines
   /// `request` and `layers` are filled in by start().
   protocol::PrepareContainer container;
   /// The container's first process; `request` is filled in by start().
@@ -135,6 +137,8 @@ class Machine {
   /// These limits from now on. kInvalidArgument with the guest's sentence if it refuses one.
   virtual net::awaitable<base::Result<void>> update_limits(
       protocol::PrepareContainer::Limits limits) = 0;
+  /// How the machine competes with others from now on. kNotSupported: not on this host.
+  virtual base::Result<void> set_weights(const GroupWeights& weights) = 0;
   /// What the container uses now. All text in it was chosen by the guest.
   virtual net::awaitable<base::Result<protocol::Statistics>> statistics() = 0;
   virtual net::awaitable<base::Result<protocol::ProcessList>> processes() = 0;

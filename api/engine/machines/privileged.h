@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "vmm/base/result.h"
@@ -22,6 +23,15 @@ namespace engine {
 struct GroupLimits {
   std::uint64_t memory_bytes = 0;
   std::uint32_t tasks = 0;
+};
+
+/// What a machine gets when it competes with others; 0 = as all.
+struct GroupWeights {
+  std::uint64_t cpu_shares = 0;  // Docker's 2..262144
+  std::uint32_t block_io = 0;    // Docker's 10..1000
+  /// For single devices, "8:0".
+  std::vector<std::pair<std::string, std::uint32_t>> block_io_of;
+  bool operator==(const GroupWeights&) const = default;
 };
 
 struct MonitorSpec {
@@ -70,6 +80,9 @@ class Privileged {
 
   virtual base::Result<base::UniqueFd> open_kvm() = 0;
   virtual base::Result<SpawnedMonitor> spawn_monitor(const MonitorSpec& spec) = 0;
+  /// These weights instead of the present ones. kNotSupported where the kernel has none of the
+  /// kind.
+  virtual base::Result<void> set_weights(const std::string& group, const GroupWeights& weights) = 0;
   /// Removes a monitor's cgroup, ending what is still in it. Absent: nothing to do.
   virtual void remove_group(const std::string& group) = 0;
 

@@ -41,6 +41,8 @@ class TemporaryDirectory {
 /// Spawns for real; has no KVM, no cgroups, no network.
 class TestPrivileged : public Privileged {
  public:
+  std::map<std::string, GroupWeights> group_weights;
+
   base::Result<base::UniqueFd> open_kvm() override {
     return base::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
   }
@@ -51,6 +53,10 @@ class TestPrivileged : public Privileged {
         {.argv = {spec.program},
          .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file},
          .group = -1});
+  }
+  base::Result<void> set_weights(const std::string& group, const GroupWeights& weights) override {
+    group_weights[group] = weights;
+    return {};
   }
   void remove_group(const std::string&) override {}
   base::Result<void> create_bridge(const BridgeSpec&) override { return none(); }
