@@ -4,6 +4,8 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -31,6 +33,10 @@ namespace {
 using protocol::FailureKind;
 
 constexpr std::size_t kLargestAccountFile = 4u << 20;
+constexpr std::uint64_t kAdmin = std::uint64_t{1} << CAP_SYS_ADMIN;
+constexpr std::uint32_t kSeccompFlags = SECCOMP_FILTER_FLAG_LOG | SECCOMP_FILTER_FLAG_SPEC_ALLOW;
+
+constexpr std::size_t kLongestReason = 64;
 
 struct NamedLimit {
   const char* name;
@@ -129,7 +135,7 @@ bool Launch::fail_errno(FailureKind kind, std::string stage, const std::string& 
 
 void Launch::become_process(const Streams& streams) {
   if (connect_streams(streams) && mount_console() && set_limits() && find_user() &&
-      enter_working_directory() && drop_privileges() && find_program())
+      enter_working_directory() && check_filter() && drop_privileges() && find_program())
     execute();
   _exit(127);
 }
@@ -207,19 +213,33 @@ bool Launch::enter_working_directory() {
   return true;
 }
 
+bool Launch::check_filter() {
+  const std::size_t size = spec_.seccomp_filter.size();
+  const bool whole = size % sizeof(sock_filter) == 0 && size <= protocol::kMaxSeccompFilter;
+  if (!whole || (spec_.seccomp_flags & ~kSeccompFlags) != 0)
+    return fail(FailureKind::kInvalidRequest, EINVAL, "seccomp", "no seccomp filter");
+  return true;
+}
+
 bool Launch::drop_privileges() {
   const auto& groups = credentials_.groups;
   const std::uint64_t capabilities = spec_.capabilities & known_capabilities();
   if (!bound_capabilities(capabilities))
     return fail_errno(FailureKind::kInternal, "privileges", "bound the capabilities");
+  // Without no_new_privs a filter takes CAP_SYS_ADMIN. It is kept up to the execve, which gives the
+  // program what its user and the bounding set allow, whatever was permitted before.
+  installs_as_admin_ = !spec_.seccomp_filter.empty() && !spec_.no_new_privileges;
+  if (installs_as_admin_ && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+    return fail_errno(FailureKind::kInternal, "privileges", "keep the capabilities");
   // The plain system calls: glibc's wrappers would look for threads to change as well.
   if (syscall(SYS_setgroups, groups.size(), groups.data()) != 0 ||
       syscall(SYS_setresgid, credentials_.gid, credentials_.gid, credentials_.gid) != 0 ||
       syscall(SYS_setresuid, credentials_.uid, credentials_.uid, credentials_.uid) != 0)
     return fail_errno(FailureKind::kInternal, "privileges", "change the user");
   // A user other than root starts with none, as an execve would leave it.
-  const std::uint64_t own = credentials_.uid == 0 ? capabilities : 0;
-  if (!set_capabilities(own, own))
+  own_capabilities_ = credentials_.uid == 0 ? capabilities : 0;
+  const std::uint64_t permitted = own_capabilities_ | (installs_as_admin_ ? kAdmin : 0);
+  if (!set_capabilities(own_capabilities_, permitted))
     return fail_errno(FailureKind::kInternal, "privileges", "set the capabilities");
   if (spec_.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return fail_errno(FailureKind::kInternal, "privileges", "set no_new_privs");
@@ -259,6 +279,21 @@ void Launch::add_arguments() {
   argv_.push_back(nullptr);
 }
 
+bool Launch::install_filter() {
+  if (spec_.seccomp_filter.empty()) return true;
+  const std::uint64_t all = own_capabilities_ | kAdmin;
+  if (installs_as_admin_ && !set_capabilities(all, all))
+    return fail_errno(FailureKind::kInternal, "seccomp", "set the capabilities");
+  sock_fprog program{};
+  program.len = static_cast<unsigned short>(spec_.seccomp_filter.size() / sizeof(sock_filter));
+  // The kernel copies it; it is aligned as everything from the heap is.
+  program.filter =
+      const_cast<sock_filter*>(reinterpret_cast<const sock_filter*>(spec_.seccomp_filter.data()));
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, spec_.seccomp_flags, &program) != 0)
+    return fail_errno(FailureKind::kInternal, "seccomp", "load the seccomp filter into the kernel");
+  return true;
+}
+
 void Launch::execute() {
   umask(022);
   sigset_t none;
@@ -267,17 +302,26 @@ void Launch::execute() {
   close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
   char* const* argv = const_cast<char* const*>(argv_.data());
   char* const* environment = const_cast<char* const*>(environment_.data());
-  if (spec_.use_init || spec_.files_tool)
-    syscall(SYS_execveat, init_program_, "", argv, environment, AT_EMPTY_PATH);
-  else
+  const bool filtered = !spec_.seccomp_filter.empty();
+  const std::string own_path = "/proc/self/fd/" + std::to_string(init_program_);
+  // Under the filter no memory may be had any more.
+  std::string message = "exec " + program_ + ": ";
+  const std::size_t reason = message.size();
+  message.reserve(reason + kLongestReason);
+  if (!install_filter()) return;
+  if (!spec_.use_init && !spec_.files_tool)
     execve(program_.c_str(), argv, environment);
+  else if (filtered)  // a profile allows execve, and perhaps nothing like it
+    execve(own_path.c_str(), argv, environment);
+  else
+    syscall(SYS_execveat, init_program_, "", argv, environment, AT_EMPTY_PATH);
   const int error = errno;
   const FailureKind kind =
       error == ENOENT ? FailureKind::kExecutableNotFound : FailureKind::kNotExecutable;
-  std::string reason = std::strerror(error);
-  std::transform(reason.begin(), reason.begin() + 1, reason.begin(),
-                 [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
-  fail(kind, error, "execve", "exec " + program_ + ": " + reason);
+  message.append(std::strerror(error), 0, kLongestReason);
+  char& first = message[reason];
+  if (first >= 'A' && first <= 'Z') first = static_cast<char>(first + 32);
+  fail(kind, error, "execve", std::move(message));
 }
 
 }  // namespace guest_init

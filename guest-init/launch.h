@@ -5,6 +5,7 @@
 // is ever destroyed when it executes the program.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,7 +64,9 @@ class Launch {
   bool enter_working_directory();
   bool drop_privileges();
   bool find_program();
+  bool check_filter();
   void add_arguments();
+  bool install_filter();
   void execute();
 
   const protocol::StartProcess& spec_;
@@ -72,6 +75,8 @@ class Launch {
   std::optional<protocol::Failure> failure_;
 
   Credentials credentials_;
+  std::uint64_t own_capabilities_ = 0;
+  bool installs_as_admin_ = false;
   std::string home_;
   std::string program_;
   std::vector<const char*> argv_;

@@ -1,10 +1,33 @@
 // guest-init as a whole: what the host asks, what the processes see, what comes back.
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/syscall.h>
+
+#include <cstddef>
+#include <initializer_list>
+#include <span>
 
 #include "guest-init/testing/server_fixture.h"
 
 namespace guest_init::testing {
 namespace {
+
+/// A filter that answers `calls` with an error and lets all others through.
+std::vector<std::byte> denying(std::initializer_list<long> calls, std::uint32_t error) {
+  std::vector<sock_filter> code = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
+  for (const long call : calls) {
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 1));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error));
+  }
+  code.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  const auto bytes = std::as_bytes(std::span(code));
+  return {bytes.begin(), bytes.end()};
+}
+
+const char* const kShowPrivileges =
+    "grep -E 'CapPrm|CapEff|CapBnd|NoNewPrivs|Seccomp' /proc/self/status | cut -f2 | tr '\\n' ' '; "
+    "mkdir /made 2>&1 | sed 's/.*: //'";
 
 TEST_F(ServerTest, RunsACommandAndReportsItsOutputAndExitCode) {
   prepare_default();
@@ -252,6 +275,75 @@ TEST_F(ServerTest, RunsTheCommandUnderAnInitThatReaps) {
 
   EXPECT_EQ(output, "/sbin/docker-init\n2\n");
   EXPECT_EQ(last_status_.code, 5);
+}
+
+TEST_F(ServerTest, InstallsAFilterWithoutLeavingAnythingElseBehind) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000"));
+  auto spec = process_spec(2, kShowPrivileges);
+  spec.seccomp_filter = denying({SYS_mkdir}, EMFILE);
+  const std::string refused = "Too many open files\n";
+  const std::string all = "00000000a80425fb ";
+  const std::string none = "0000000000000000 ";
+
+  EXPECT_EQ(output_of(spec), all + all + all + "0 2 1 " + refused);
+  spec.process = 3;
+  spec.no_new_privileges = true;
+  EXPECT_EQ(output_of(spec), all + all + all + "1 2 1 " + refused);
+  spec.process = 4;
+  spec.user = "33";
+  EXPECT_EQ(output_of(spec), none + none + all + "1 2 1 " + refused);
+  spec.process = 5;
+  spec.no_new_privileges = false;
+  EXPECT_EQ(output_of(spec), none + none + all + "0 2 1 " + refused);
+  spec.process = 6;
+  spec.seccomp_filter.clear();
+  EXPECT_EQ(output_of(spec), none + none + all + "0 0 0 Permission denied\n");
+}
+
+TEST_F(ServerTest, NeedsNothingOfAFilterButExecve) {
+  prepare_default();
+  auto spec = process_spec(1, "echo runs; exit 3");
+  spec.seccomp_filter =
+      denying({SYS_capset, SYS_prctl, SYS_setgroups, SYS_setresuid, SYS_setresgid, SYS_chdir,
+               SYS_close_range, SYS_umask, SYS_execveat, SYS_seccomp, SYS_unshare, SYS_fchown},
+              EPERM);
+  spec.use_init = true;
+
+  EXPECT_EQ(output_of(spec), "runs\n");
+
+  EXPECT_EQ(last_status_.code, 3);
+}
+
+TEST_F(ServerTest, ReportsAFilterThatForbidsTheProgram) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000"));
+  auto spec = process_spec(2, "true");
+  spec.seccomp_filter = denying({SYS_execve}, EPERM);
+
+  control_->send(spec);
+  const auto failure = expect_failure();
+
+  EXPECT_EQ(failure.kind, protocol::FailureKind::kNotExecutable);
+  EXPECT_EQ(failure.message, "exec /bin/sh: operation not permitted");
+}
+
+TEST_F(ServerTest, RefusesAFilterThatIsNone) {
+  prepare_default();
+  start(process_spec(1, "sleep 1000"));
+  auto spec = process_spec(2, "true");
+  const auto refused = [&](std::vector<std::byte> filter, std::uint32_t flags) {
+    spec.seccomp_filter = std::move(filter);
+    spec.seccomp_flags = flags;
+    ++spec.process;
+    control_->send(spec);
+    return expect_failure().stage;
+  };
+
+  EXPECT_EQ(refused(std::vector<std::byte>(9), 0), "seccomp");
+  EXPECT_EQ(refused(std::vector<std::byte>(protocol::kMaxSeccompFilter + 8), 0), "seccomp");
+  EXPECT_EQ(refused(std::vector<std::byte>(8, std::byte{0xff}), 0), "seccomp");
+  EXPECT_EQ(refused(denying({SYS_mkdir}, EPERM), SECCOMP_FILTER_FLAG_NEW_LISTENER), "seccomp");
 }
 
 TEST_F(ServerTest, ForgetsProcessesOnlyAfterTheirEnd) {

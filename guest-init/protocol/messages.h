@@ -24,6 +24,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,11 +36,13 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
 inline constexpr std::size_t kReplayBytes = 256u << 10;
+/// The longest seccomp filter that a kernel takes: 4096 instructions of 8 bytes.
+inline constexpr std::size_t kMaxSeccompFilter = 4096 * 8;
 
 enum class MessageType : std::uint16_t {
   // host -> guest
@@ -210,11 +213,15 @@ struct StartProcess {
   bool files_tool = false;
   std::int32_t oom_score_adj = 0;
   std::vector<Rlimit> rlimits;
+  /// struct sock_filter, one after the other; empty: no filter. Installed just before the execve,
+  /// which is the only call of guest-init that the filter sees.
+  std::vector<std::byte> seccomp_filter;
+  std::uint32_t seccomp_flags = 0;  // of SECCOMP_SET_MODE_FILTER: FILTER_FLAG_LOG, SPEC_ALLOW
   static void fields(auto& self, auto&& visit) {
     visit(self.request, self.container, self.process, self.argv, self.env, self.cwd, self.user,
           self.additional_groups, self.tty, self.rows, self.columns, self.open_stdin,
           self.capabilities, self.no_new_privileges, self.use_init, self.files_tool,
-          self.oom_score_adj, self.rlimits);
+          self.oom_score_adj, self.rlimits, self.seccomp_filter, self.seccomp_flags);
   }
 };
 
