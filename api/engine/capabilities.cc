@@ -97,4 +97,11 @@ Result<std::uint64_t> capabilities_for(const std::vector<std::string>& add,
   return (kDefaultCapabilities & ~*dropped) | *added;
 }
 
+std::uint64_t capability_bit(std::string_view name) {
+  constexpr std::string_view kPrefix = "CAP_";
+  if (!name.starts_with(kPrefix)) return 0;
+  const auto found = std::find(kNames.begin(), kNames.end(), name.substr(kPrefix.size()));
+  return found == kNames.end() ? 0 : std::uint64_t{1} << (found - kNames.begin());
+}
+
 }  // namespace engine

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vmm/base/result.h"
@@ -17,5 +18,8 @@ inline constexpr std::uint64_t kAllCapabilities = (std::uint64_t{1} << 41) - 1;
 /// kInvalidArgument for an unknown name.
 base::Result<std::uint64_t> capabilities_for(const std::vector<std::string>& add,
                                              const std::vector<std::string>& drop, bool privileged);
+
+/// The bit of a capability by its full name ("CAP_SYS_ADMIN"); 0 if there is none of that name.
+std::uint64_t capability_bit(std::string_view name);
 
 }  // namespace engine

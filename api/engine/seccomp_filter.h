@@ -1,0 +1,39 @@
+// SeccompFilter: a profile as the BPF program that a container's kernel runs at every system call.
+//
+// What runc does: rules that do not apply are left out, names that no architecture has are passed
+// over, a call that is newer than every call the profile names fails with ENOSYS instead of the
+// default action. Calls that are newer than libseccomp are known by number (seccomp_filter.cc).
+// Threads: any; takes some milliseconds, so not the io_context thread.
+// Trust: the profile is the client's. Its rules and the size of the program are bounded.
+// Errors: kInternal, with runc's sentences where it has one; kNotSupported for what nobody could
+// answer here (SCMP_ACT_NOTIFY, conditions on calls that libseccomp does not know).
+// Spec: seccomp(2), OCI runtime-spec.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "api/engine/seccomp_profile.h"
+#include "vmm/base/result.h"
+
+namespace engine {
+
+struct SeccompFilter {
+  std::vector<std::byte> program;  // struct sock_filter, as the kernel takes it
+  std::uint32_t flags = 0;         // of SECCOMP_SET_MODE_FILTER
+};
+
+/// Where a filter applies.
+struct SeccompTarget {
+  std::uint64_t capabilities = 0;  // the container's bounding set, bit n = CAP_n
+  KernelVersion kernel;
+};
+
+inline constexpr std::size_t kMaxSeccompRules = 1024;  // after names and conditions are taken apart
+
+base::Result<SeccompFilter> compile_seccomp_filter(const SeccompProfile& profile,
+                                                   const SeccompTarget& target);
+
+}  // namespace engine
