@@ -148,7 +148,7 @@ json host_facts(const Api& api) {
           {"LiveRestoreEnabled", api.live_restore},
           {"Isolation", ""},
           {"InitBinary", "guest-init"},
-          {"SecurityOptions", json::array()},
+          {"SecurityOptions", {"name=seccomp,profile=builtin", "name=cgroupns"}},
           {"Warnings", nullptr}};
 }
 

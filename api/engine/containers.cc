@@ -20,7 +20,10 @@ base::Error no_such_container(std::string_view name) {
   return Error{Code::kNotFound, "No such container: " + std::string(name.substr(0, 256))};
 }
 
-Containers::Containers(EngineParts parts) : parts_(std::move(parts)), tasks_(parts_.executor) {}
+Containers::Containers(EngineParts parts)
+    : parts_(std::move(parts)),
+      seccomp_filters_(parts_.pool, parts_.kernel_release),
+      tasks_(parts_.executor) {}
 
 Containers::~Containers() = default;
 

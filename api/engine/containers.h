@@ -27,6 +27,7 @@
 #include "api/engine/machines/disks.h"
 #include "api/engine/machines/machine.h"
 #include "api/engine/machines/networks.h"
+#include "api/engine/seccomp_filters.h"
 #include "images/store/store.h"
 
 namespace engine {
@@ -43,7 +44,8 @@ struct EngineParts {
   Disks& disks;
   std::filesystem::path directory;  // one directory per container below it
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
-  std::string host_id;  // 64 hex digits: the same after every restart
+  std::string host_id;         // 64 hex digits: the same after every restart
+  std::string kernel_release;  // the guests'
 };
 
 struct CreateRequest {
@@ -135,6 +137,8 @@ class Containers {
                std::map<std::string, std::string> attributes = {});
 
   const EngineParts& parts() const { return parts_; }
+  /// The seccomp filter of the container's processes; null for none.
+  net::awaitable<base::Result<SeccompFilters::Filter>> seccomp_filter(ContainerPtr container);
   /// The stable 64-digit ID of a network of this host.
   std::string network_id(std::string_view name) const;
 
@@ -195,6 +199,7 @@ class Containers {
 
   // containers_recovery.cc
   base::Result<void> load();
+  net::awaitable<void> prepare_seccomp();
   net::awaitable<void> take_over(ContainerPtr container);
   net::awaitable<void> stop_at_shutdown(ContainerPtr container);
   void drop_unknown_directories();
@@ -202,6 +207,7 @@ class Containers {
   EngineParts parts_;
   // Of their own: an upload may keep the shared threads for as long as its client likes.
   async::BlockingPool log_pool_{2};
+  SeccompFilters seccomp_filters_;
   std::map<std::string, ContainerPtr> by_id_;
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
   std::function<void(ContainerPtr, HealthCheck)> run_observer_;

@@ -3,6 +3,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include "api/engine/capabilities.h"
 #include "api/engine/container_files.h"
 #include "api/engine/containers.h"
 
@@ -50,7 +51,14 @@ void Containers::drop_unknown_directories() {
   }
 }
 
+/// Most containers have the default filter; none of them shall wait for it.
+net::awaitable<void> Containers::prepare_seccomp() {
+  const auto filter = co_await seccomp_filters_.get(std::string(), kDefaultCapabilities);
+  if (!filter) spdlog::error("the default seccomp profile: {}", filter.error().message);
+}
+
 net::awaitable<Result<void>> Containers::recover() {
+  co_await prepare_seccomp();  // before containers run by themselves
   RETURN_IF_ERROR_ASYNC(load());
   drop_unknown_directories();
   std::set<std::string> ids;

@@ -93,6 +93,14 @@ net::awaitable<Result<std::optional<Endpoint>>> Containers::connect(ContainerPtr
   co_return std::optional<Endpoint>(*std::move(endpoint));
 }
 
+net::awaitable<Result<SeccompFilters::Filter>> Containers::seccomp_filter(ContainerPtr container) {
+  const nlohmann::json& host = container->settings.host_config;
+  const auto capabilities = capabilities_of(host);
+  if (!capabilities) co_return capabilities.error();
+  auto profile = seccomp_profile_text(host);
+  co_return co_await seccomp_filters_.get(std::move(profile), *capabilities);
+}
+
 net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr container) {
   if (auto logging = begin_log(*container, false); !logging)
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
@@ -108,6 +116,12 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
     if (*endpoint) parts_.networks.release(**endpoint);
     co_return std::move(spec).error();
   }
+  auto filter = co_await seccomp_filter(container);
+  if (!filter) {
+    if (*endpoint) parts_.networks.release(**endpoint);
+    co_return std::move(filter).error();
+  }
+  apply_seccomp_filter(*filter, spec->process);
   const std::string argv0 = spec->process.argv.at(0);
   auto started = co_await parts_.machines.start(*std::move(spec));
   if (!started) co_return std::move(started).error();

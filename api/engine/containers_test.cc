@@ -55,6 +55,39 @@ TEST_F(ContainersTest, PublishesEventsInDockersOrder) {
                                       "network disconnect", "container die", "container destroy"}));
 }
 
+TEST_F(ContainersTest, FiltersTheCallsOfContainersThatAreNotPrivileged) {
+  const auto filter_of = [&](json host_config) {
+    run({"true"}, std::move(host_config));
+    return host_.last_spec().process.seccomp_filter;
+  };
+  const auto standard = filter_of(json::object());
+
+  EXPECT_FALSE(standard.empty());
+  EXPECT_EQ(filter_of({{"SecurityOpt", {"seccomp=builtin"}}}), standard);
+  EXPECT_NE(filter_of({{"CapAdd", {"SYS_ADMIN"}}}), standard);
+  EXPECT_TRUE(filter_of({{"SecurityOpt", {"seccomp=unconfined"}}}).empty());
+  EXPECT_TRUE(filter_of({{"SecurityOpt", {"seccomp={}"}}}).empty());
+  EXPECT_TRUE(filter_of({{"Privileged", true}}).empty());
+  const std::string custom =
+      R"(seccomp={"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir",)"
+      R"("action":"SCMP_ACT_KILL"}]})";
+  EXPECT_FALSE(filter_of({{"SecurityOpt", {custom}}, {"Privileged", true}}).empty());
+}
+
+TEST_F(ContainersTest, LooksAtASeccompProfileWhenItStarts) {
+  const ContainerPtr container = create({"true"}, {{"SecurityOpt", {"seccomp=/no/such"}}});
+
+  const auto started = await(containers_->start(container));
+
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code, Code::kInternal);
+  EXPECT_EQ(
+      started.error().message,
+      "Decoding seccomp profile failed: invalid character '/' looking for beginning of value");
+  EXPECT_EQ(container->state.error, started.error().message);
+  EXPECT_EQ(host_.endpoints_in_use(), 0u);
+}
+
 TEST_F(ContainersTest, GivesTheMachineWhatTheContainerAskedFor) {
   run({"true"}, {{"Memory", 64 << 20}, {"CapAdd", {"NET_ADMIN"}}, {"Init", true}});
 

@@ -88,6 +88,20 @@ std::vector<std::string> Execs::running_in(const Container& container) const {
 Result<void> Execs::can_start(const Exec& exec) const {
   if (exec.started)
     return Error{Code::kConflict, "Error: Exec command " + exec.id + " has already run"};
+  return still_runs(exec);
+}
+
+/// The container's filter, also where the exec has more capabilities: runc does the same.
+net::awaitable<Result<void>> Execs::add_seccomp_filter(ExecPtr exec,
+                                                       protocol::StartProcess& process) {
+  auto filter = co_await containers_.seccomp_filter(exec->container);
+  if (!filter) co_return std::move(filter).error();
+  RETURN_IF_ERROR_ASYNC(still_runs(*exec));
+  apply_seccomp_filter(*filter, process);
+  co_return Result<void>();
+}
+
+Result<void> Execs::still_runs(const Exec& exec) {
   if (!exec.container->state.running() || !exec.container->machine)
     return not_running(*exec.container);
   if (exec.container->state.status == Status::kPaused) return paused(*exec.container);
@@ -99,6 +113,10 @@ net::awaitable<Result<void>> Execs::start(ExecPtr exec, std::uint16_t rows, std:
   exec->started = true;
   auto process = exec_process_for(*exec->container, exec->settings);
   if (!process) co_return std::move(process).error();
+  if (auto filtered = co_await add_seccomp_filter(exec, *process); !filtered) {
+    exec->output->finish();
+    co_return filtered;
+  }
   exec->process = process->process = next_process_++;
   process->rows = rows;
   process->columns = columns;

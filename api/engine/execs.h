@@ -84,6 +84,9 @@ class Execs {
   net::awaitable<void> drained() { co_await tasks_.drained(); }
 
  private:
+  static base::Result<void> still_runs(const Exec& exec);
+  net::awaitable<base::Result<void>> add_seccomp_filter(ExecPtr exec,
+                                                        protocol::StartProcess& process);
   static net::awaitable<void> follow(Execs* self, ExecPtr exec);
   void forget_old();
 

@@ -120,8 +120,7 @@ bool no_new_privileges(const json& host) {
 
 Result<StartProcess> process_of(const Container& container) {
   const json& host = container.settings.host_config;
-  const auto capabilities =
-      capabilities_for(strings(host, "CapAdd"), strings(host, "CapDrop"), flag(host, "Privileged"));
+  const auto capabilities = capabilities_of(host);
   if (!capabilities) return capabilities.error();
   StartProcess process;
   process.container = kMainContainer;
@@ -162,6 +161,11 @@ void fill_in_default_paths(json& host_config) {
     host_config["MaskedPaths"] = kMaskedPaths;
   if (host_config.at("ReadonlyPaths").is_null() && !privileged)
     host_config["ReadonlyPaths"] = kReadOnlyPaths;
+}
+
+Result<std::uint64_t> capabilities_of(const json& host) {
+  return capabilities_for(strings(host, "CapAdd"), strings(host, "CapDrop"),
+                          flag(host, "Privileged"));
 }
 
 std::filesystem::path storage_of(const Container& container) {

@@ -19,6 +19,9 @@ struct StartContext {
 /// Errors: kInvalidArgument for a value that only shows itself here (capabilities, sizes).
 base::Result<MachineSpec> machine_spec_for(const Container& container, StartContext context);
 
+/// The bounding set of a container's processes. Errors: kInvalidArgument for an unknown name.
+base::Result<std::uint64_t> capabilities_of(const nlohmann::json& host_config);
+
 /// The limits of a container with its files below `storage`, as its machine's guest keeps them.
 /// Errors: kInvalidArgument (block_io.h).
 base::Result<protocol::PrepareContainer::Limits> limits_for(const Settings& settings,

@@ -73,7 +73,8 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"PublishAllPorts", kBool, "false", kRefused, "no published ports yet"},
     {"ReadonlyRootfs", kBool, "false", kHonoured, ""},
     {"SecurityOpt", kStrings, "null", kChecked,
-     "no-new-privileges, seccomp=unconfined, apparmor=unconfined, label=disable"},
+     "no-new-privileges, seccomp (unconfined, builtin or a profile), apparmor=unconfined, "
+     "label=disable"},
     {"StorageOpt", kStringMap, "null", kChecked, "size"},
     {"Tmpfs", kStringMap, "null", kHonoured, ""},
     {"UTSMode", kString, R"("")", kRefused, "the host's UTS namespace is not shared"},

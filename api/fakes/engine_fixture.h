@@ -62,7 +62,8 @@ class EngineFixture : public testing::Test {
                             .disks = host_,
                             .directory = directory_ / "containers",
                             .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
-                            .host_id = std::string(64, 'a')});
+                            .host_id = std::string(64, 'a'),
+                            .kernel_release = host_.kernel_release()});
     execs_ = std::make_unique<engine::Execs>(*containers_);
     health_ = std::make_unique<engine::HealthMonitor>(*containers_, *execs_, kProbeStartTimeout);
     const auto recovered = await(containers_->recover());

@@ -104,7 +104,8 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                           .disks = parts.machines->disks(),
                           .directory = config.state / "containers",
                           .default_shape = config.default_shape,
-                          .host_id = *std::move(id)});
+                          .host_id = *std::move(id),
+                          .kernel_release = parts.machines->kernel_release()});
   parts.execs = std::make_unique<engine::Execs>(*parts.containers);
   parts.health = std::make_unique<engine::HealthMonitor>(*parts.containers, *parts.execs);
   parts.api = std::make_unique<docker::Api>(
