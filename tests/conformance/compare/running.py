@@ -16,6 +16,14 @@ def _host(**host):
     return {"HostConfig": host}
 
 
+_SECCOMP = "grep Seccomp /proc/self/status"
+_DENY_MKDIR = {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}
+
+
+def _profile(*rules, default="SCMP_ACT_ALLOW", **fields):
+    return {"SecurityOpt": ["seccomp=" + json.dumps({"defaultAction": default, "syscalls": list(rules), **fields})]}
+
+
 # What a process sees.
 _VIEWS = {
     "the exit code": _inside("exit 7"),
@@ -34,8 +42,26 @@ _VIEWS = {
     "a capability more": _inside("grep CapEff /proc/self/status", **_host(CapAdd=["SYS_TIME"])),
     "all capabilities dropped": _inside("grep Cap /proc/self/status", **_host(CapDrop=["ALL"])),
     "no new privileges": _inside("grep NoNewPrivs /proc/self/status", **_host(SecurityOpt=["no-new-privileges"])),
-    "seccomp": _inside("grep Seccomp: /proc/self/status"),
-    "seccomp unconfined": _inside("grep Seccomp: /proc/self/status", **_host(SecurityOpt=["seccomp=unconfined"])),
+    "seccomp": _inside(_SECCOMP),
+    "seccomp unconfined": _inside(_SECCOMP, **_host(SecurityOpt=["seccomp=unconfined"])),
+    "seccomp of a user": _inside(_SECCOMP, User="1000"),
+    "seccomp without new privileges": _inside(_SECCOMP, **_host(SecurityOpt=["no-new-privileges"])),
+    "seccomp under an init": _inside(_SECCOMP, **_host(Init=True)),
+    "seccomp when privileged": _inside(_SECCOMP, **_host(Privileged=True)),
+    "seccomp by an empty profile": _inside(_SECCOMP, **_host(SecurityOpt=["seccomp={}"])),
+    "what seccomp denies": _inside("mount -t tmpfs x /tmp; unshare -U true; hostname x; chroot / true; echo $?"),
+    "what seccomp denies without capabilities": _inside("chroot / true; date -s 12:00", **_host(CapDrop=["ALL"])),
+    "what seccomp opens with SYS_ADMIN": _inside("mount -t tmpfs x /tmp && unshare -U true; hostname x; hostname",
+                                                 **_host(CapAdd=["SYS_ADMIN"])),
+    "a denied mkdir": _inside("mkdir /x", **_host(**_profile(_DENY_MKDIR))),
+    "a denied mkdir with its error": _inside("mkdir /x", **_host(**_profile({**_DENY_MKDIR, "errnoRet": 98}))),
+    "a denied mkdir for all but one capability": _inside("mkdir /x", **_host(**_profile(
+        {**_DENY_MKDIR, "excludes": {"caps": ["CAP_CHOWN"]}}))),
+    "a denied mkdir with a kernel that is old": _inside("mkdir /x", **_host(**_profile(
+        {**_DENY_MKDIR, "includes": {"minKernel": "4.8"}}))),
+    "a mkdir that kills": _inside("mkdir /x", **_host(**_profile({"name": "mkdir", "action": "SCMP_ACT_KILL"}))),
+    "a mkdir of a mode that is denied": _inside("mkdir -m 700 /a; mkdir -m 750 /b", **_host(**_profile(
+        {**_DENY_MKDIR, "args": [{"index": 1, "value": 0o700, "op": "SCMP_CMP_EQ"}]}))),
     "limits of files": _inside("ulimit -n; ulimit -Hn", **_host(Ulimits=[{"Name": "nofile", "Soft": 100, "Hard": 200}])),
     "the size of /dev/shm": _inside("df -k /dev/shm | tail -1 | awk '{print $2}'", **_host(ShmSize=8 << 20)),
     "/dev": _inside("ls /dev"),
@@ -70,6 +96,23 @@ _VIEWS = {
 
 def _start_error(command, **config):
     return lambda e: e.answer("POST", f"/containers/{e.create(command, **config)}/start")
+
+
+_BAD_PROFILES = {
+    "that is a path": {"SecurityOpt": ["seccomp=/no/such.json"]},
+    "that is cut short": {"SecurityOpt": ["seccomp={"]},
+    "of a wrong type": {"SecurityOpt": ["seccomp=[]"]},
+    "with a bad default action": _profile(default="ALLOW"),
+    "without a default action": _profile(_DENY_MKDIR, default=""),
+    "with a bad action": _profile({"names": ["mkdir"], "action": "DENY"}),
+    "with a bad operator": _profile({**_DENY_MKDIR, "args": [{"index": 0, "op": "EQ"}]}),
+    "with a bad architecture": _profile(architectures=["SCMP_ARCH_PDP11"]),
+    "with a bad kernel version": _profile({**_DENY_MKDIR, "includes": {"minKernel": "x"}}),
+    "with a name and names": _profile({**_DENY_MKDIR, "name": "rmdir"}),
+    "with architectures and a map": _profile(architectures=["SCMP_ARCH_X86"], archMap=[{"architecture": "SCMP_ARCH_X86_64"}]),
+    "with an empty name": _profile({"names": [""], "action": "SCMP_ACT_ERRNO"}),
+    "with an argument too many": _profile({**_DENY_MKDIR, "args": [{"index": 6, "op": "SCMP_CMP_EQ"}]}),
+}
 
 
 def _after(change, then):
@@ -175,6 +218,8 @@ _EXECS = {
     "variables": (["sh", "-c", "echo $A"], {"Env": ["A=b"]}),
     "a command that is not there": (["no-such-command"], {}), "a path that is not there": (["/no/such"], {}),
     "what is no program": (["/etc/passwd"], {}), "privileges": (["grep", "CapEff", "/proc/self/status"], {"Privileged": True}),
+    "seccomp": (["grep", "Seccomp", "/proc/self/status"], {}),
+    "seccomp with privileges": (["sh", "-c", "grep Seccomp /proc/self/status; mount -t tmpfs x /tmp"], {"Privileged": True}),
     "a directory that is not there": (["pwd"], {"WorkingDir": "/no/such"}), "an unknown user": (["true"], {"User": "nonsense"}),
 }
 
@@ -253,6 +298,9 @@ BEHAVIOURS = (
        ("start of what is no program", _start_error(["/etc/passwd"])),
        ("start of a directory", _start_error(["/etc"])),
        ("start in a directory that is a file", _start_error(["true"], WorkingDir="/etc/passwd"))]
+    + [(f"start with a seccomp profile {what}", _start_error(["true"], HostConfig=host)) for what, host in _BAD_PROFILES.items()]
+    + [(f"create with a seccomp profile {what}", lambda e, host=host: e.try_create(HostConfig=host)[0])
+       for what, host in _BAD_PROFILES.items()]
     + [(f"{action} of a container that is {begin.__name__}", _after(begin, call))
        for begin in (created, running, exited, paused) for action, call in _ACTIONS.items()]
     + [(f"the state after {action} when {begin.__name__}", _after(begin, _state_after(_ACTIONS[action])))
