@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "guest-init/cgroup.h"
 #include "guest-init/container_filesystem.h"
@@ -39,6 +40,11 @@ class Container {
 
   /// A task of guest-init's own that sees the container's filesystem, and is none of its processes.
   base::Result<std::unique_ptr<SharedTask>> enter_filesystem() const;
+
+  /// See ContainerFilesystem::directories().
+  base::Result<std::vector<base::UniqueFd>> directories() const {
+    return filesystem_.directories();
+  }
 
   bool first_started() const { return first_started_; }
   void set_first_started() { first_started_ = true; }

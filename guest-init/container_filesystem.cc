@@ -109,12 +109,14 @@ base::Result<void> ContainerFilesystem::build(const protocol::PrepareContainer& 
   return enter_root();
 }
 
-base::Result<void> ContainerFilesystem::mount_layers(
-    const std::vector<std::string>& devices) const {
+base::Result<void> ContainerFilesystem::mount_layers(const std::vector<std::string>& devices) {
   for (std::size_t i = 0; i < devices.size(); ++i) {
     const std::string directory = stage_ + "/layers/" + std::to_string(i);
     RETURN_IF_ERROR(make_directories(directory));
     RETURN_IF_ERROR(mount_at(devices[i], directory, "erofs", MS_RDONLY));
+    auto layer = open_path(directory);
+    if (!layer) return std::move(layer).error();
+    layers_.push_back(*std::move(layer));
   }
   return {};
 }
@@ -129,8 +131,12 @@ base::Result<void> ContainerFilesystem::mount_root(const protocol::PrepareContai
   disk_ = *std::move(disk);
 
   const std::string own = stage_ + "/disk/" + std::to_string(spec.container);
+  is_new_ = access((own + "/upper").c_str(), F_OK) != 0;
   RETURN_IF_ERROR(make_directories(own + "/upper"));
   RETURN_IF_ERROR(make_directories(own + "/work"));
+  auto upper = open_path(own + "/upper");
+  if (!upper) return std::move(upper).error();
+  upper_ = *std::move(upper);
   MountParameters parameters;
   for (std::size_t i = disks.layers.size(); i-- > 0;)
     parameters.emplace_back("lowerdir+", stage_ + "/layers/" + std::to_string(i));
@@ -138,6 +144,9 @@ base::Result<void> ContainerFilesystem::mount_root(const protocol::PrepareContai
   parameters.emplace_back("source", "overlay");
   parameters.emplace_back("upperdir", own + "/upper");
   parameters.emplace_back("workdir", own + "/work");
+  // As Docker mounts it: of a layer's file with several names, only the one that is written to
+  // changes. (So that all changes are under their names in the upper directory: changes.h.)
+  parameters.emplace_back("index", "off");
   auto overlay = new_mount("overlay", parameters, MOUNT_ATTR_RELATIME);
   if (!overlay) return std::move(overlay).error();
   auto target = open_path(stage_ + "/root");
@@ -210,6 +219,7 @@ base::Result<void> ContainerFilesystem::mount_files(const protocol::PrepareConta
   RETURN_IF_ERROR(mount_file("resolv.conf", spec.resolv_conf_file, root));
   if (root.find("/etc/machine-id"))
     RETURN_IF_ERROR(mount_file("machine-id", machine_id + "\n", root));
+  if (!is_new_) return {};  // what the container has removed since then stays removed
   // Programs look for this file to find out that they run in a Docker container.
   auto marker = root.file("/.dockerenv");
   if (!marker) return std::move(marker).error();
@@ -227,6 +237,18 @@ base::Result<void> ContainerFilesystem::enter_root() const {
   if (umount2(".", MNT_DETACH) != 0) return base::errno_error("detach the old root");
   if (chdir("/") != 0) return base::errno_error("chdir");
   return {};
+}
+
+base::Result<std::vector<base::UniqueFd>> ContainerFilesystem::directories() const {
+  std::vector<base::UniqueFd> result;
+  const auto add = [&](const base::UniqueFd& fd) {
+    result.emplace_back(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+    return static_cast<bool>(result.back());
+  };
+  bool added = add(upper_);
+  for (std::size_t i = layers_.size(); added && i-- > 0;) added = add(layers_[i]);
+  if (!added) return base::errno_error("duplicate a descriptor");
+  return result;
 }
 
 base::Result<void> ContainerFilesystem::make_disk_clean() const {

@@ -37,6 +37,11 @@ class ContainerFilesystem {
   base::Result<void> build(const protocol::PrepareContainer& spec, const ContainerDisks& disks,
                            const std::string& machine_id);
 
+  /// For whoever compares the container's files with its image's: its writable directory, then its
+  /// layers, highest first. Valid as long as this object; reading them does not touch the
+  /// container.
+  base::Result<std::vector<base::UniqueFd>> directories() const;
+
   /// After the container's processes are gone: writes the disk back and leaves it clean
   /// (read-only).
   base::Result<void> make_disk_clean() const;
@@ -47,7 +52,7 @@ class ContainerFilesystem {
                                  const std::vector<std::string>& read_only) const;
   base::Result<void> mount_root(const protocol::PrepareContainer& spec,
                                 const ContainerDisks& disks);
-  base::Result<void> mount_layers(const std::vector<std::string>& devices) const;
+  base::Result<void> mount_layers(const std::vector<std::string>& devices);
   base::Result<void> attach_kernel_filesystems(const protocol::PrepareContainer& spec,
                                                const RootDirectory& root);
   base::Result<void> mount_tmpfs(const protocol::PrepareContainer& spec,
@@ -63,7 +68,10 @@ class ContainerFilesystem {
   std::uint64_t shm_bytes_ = 64u << 20;  // of the staged /dev/shm
   std::vector<std::string> masked_;
   std::vector<std::string> read_only_;
-  base::UniqueFd disk_;  // O_PATH, outlives the mount namespace
+  bool is_new_ = true;   // the disk had no files of this container
+  base::UniqueFd disk_;  // O_PATH, as the following; they outlive the mount namespace
+  base::UniqueFd upper_;
+  std::vector<base::UniqueFd> layers_;  // lowest first
 };
 
 }  // namespace guest_init

@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 namespace guest_init {
@@ -19,6 +21,7 @@ namespace files = protocol::files;
 /// Each level holds a descriptor and a stack frame.
 constexpr int kDeepest = 2'000;
 constexpr const char* kCapability = "security.capability";
+constexpr std::size_t kLargestAttribute = 64u << 10;  // XATTR_SIZE_MAX, and XATTR_LIST_MAX
 
 std::optional<files::EntryKind> kind_of(mode_t mode) {
   switch (mode & S_IFMT) {
@@ -45,11 +48,18 @@ std::string link_at(int directory, const std::string& file) {
   return size < 0 ? std::string() : std::string(target.data(), static_cast<std::size_t>(size));
 }
 
-std::vector<files::ExtendedAttribute> attributes_of(int fd) {
-  std::array<std::byte, 64> value{};
-  const ssize_t size = fgetxattr(fd, kCapability, value.data(), value.size());
-  if (size <= 0) return {};
-  return {{.name = kCapability, .value = {value.begin(), value.begin() + size}}};
+/// What belongs to the file wherever it goes, not to this file system or kernel.
+bool is_kept(std::string_view name) {
+  return name == kCapability || name.starts_with("user.") || name == "system.posix_acl_access" ||
+         name == "system.posix_acl_default";
+}
+
+/// Empty: none, or gone in this moment.
+std::vector<std::byte> attribute_of(int fd, const char* name) {
+  std::vector<std::byte> value(kLargestAttribute);
+  const ssize_t size = fgetxattr(fd, name, value.data(), value.size());
+  value.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+  return value;
 }
 
 files::Entry describe(const struct stat& status, std::string name) {
@@ -75,6 +85,24 @@ base::Result<void> FileTreeReader::send_contents_of(const std::string& path) {
   return send_children(AT_FDCWD, path, "", 0);
 }
 
+std::vector<files::ExtendedAttribute> FileTreeReader::attributes_of(int fd) const {
+  std::vector<files::ExtendedAttribute> attributes;
+  const auto add = [&](const char* name) {
+    std::vector<std::byte> value = attribute_of(fd, name);
+    if (!value.empty()) attributes.push_back({.name = name, .value = std::move(value)});
+  };
+  if (attributes_ == Attributes::kCapability) {
+    add(kCapability);
+    return attributes;
+  }
+  std::string names(kLargestAttribute, '\0');
+  const ssize_t size = flistxattr(fd, names.data(), names.size());
+  names.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+  for (std::size_t at = 0; at < names.size(); at += std::strlen(names.c_str() + at) + 1)
+    if (is_kept(names.c_str() + at)) add(names.c_str() + at);
+  return attributes;
+}
+
 base::Result<void> FileTreeReader::send_at(int directory, const std::string& file,
                                            const std::string& name, int depth) {
   if (depth > kDeepest)
@@ -84,6 +112,21 @@ base::Result<void> FileTreeReader::send_at(int directory, const std::string& fil
     if (vanished(errno) && depth > 0) return {};
     return base::errno_error("stat " + name);
   }
+  RETURN_IF_ERROR(send_entry(directory, file, name, status));
+  return S_ISDIR(status.st_mode) ? send_children(directory, file, name, depth)
+                                 : base::Result<void>();
+}
+
+base::Result<void> FileTreeReader::send_alone(int directory, const std::string& file,
+                                              const std::string& name) {
+  struct stat status {};
+  if (fstatat(directory, file.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0)
+    return send_entry(directory, file, name, status);
+  return vanished(errno) ? base::Result<void>() : base::errno_error("stat " + name);
+}
+
+base::Result<void> FileTreeReader::send_entry(int directory, const std::string& file,
+                                              const std::string& name, const struct stat& status) {
   const auto kind = kind_of(status.st_mode);
   if (!kind) return {};
   files::Entry entry = describe(status, name);
@@ -108,8 +151,12 @@ base::Result<void> FileTreeReader::send_at(int directory, const std::string& fil
       return send_contents(fd.get(), name, entry.size);
     }
     case files::EntryKind::kDirectory:
-      RETURN_IF_ERROR(channel_.send(entry));
-      return send_children(directory, file, name, depth);
+      if (attributes_ == Attributes::kAll) {
+        const base::UniqueFd fd(
+            openat(directory, file.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (fd) entry.attributes = attributes_of(fd.get());
+      }
+      break;
     case files::EntryKind::kSymbolicLink:
       entry.link = link_at(directory, file);
       break;

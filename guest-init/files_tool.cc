@@ -4,16 +4,23 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
+#include <vector>
 
+#include "guest-init/changes.h"
 #include "guest-init/file_tree_reader.h"
 #include "guest-init/file_tree_writer.h"
+#include "guest-init/files.h"
 #include "guest-init/mounts.h"
+#include "guest-init/user.h"
 
 namespace guest_init {
 
@@ -104,19 +111,64 @@ base::Result<void> export_root(FilesChannel& channel) {
   return channel.send(files::End{});
 }
 
-std::int64_t owner(const char* text) {
-  std::int64_t value = -1;
-  std::from_chars(text, text + std::strlen(text), value);
-  return value;
+/// The descriptors that kFilesToolDirectories names.
+base::Result<std::vector<base::UniqueFd>> inherited_directories() {
+  std::vector<base::UniqueFd> directories;
+  const char* text = getenv(kFilesToolDirectories);
+  const std::string_view list = text == nullptr ? "" : text;
+  for (std::size_t begin = 0; begin < list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    int fd = -1;
+    std::from_chars(list.data() + begin, list.data() + end, fd);
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+      return base::errno_error("a directory of the container");
+    directories.emplace_back(fd);
+    begin = end + 1;
+  }
+  if (directories.empty())
+    return base::Error{base::Code::kInternal, "the container has no directories"};
+  return directories;
+}
+
+base::Result<void> send_changes(FilesChannel& channel, ChangesAs form) {
+  auto directories = inherited_directories();
+  if (!directories) return std::move(directories).error();
+  // Each level of a tree holds a descriptor per layer.
+  const rlimit many{.rlim_cur = 1u << 19, .rlim_max = 1u << 19};
+  (void)setrlimit(RLIMIT_NOFILE, &many);  // else a very deep tree is refused, later
+  RETURN_IF_ERROR(enter_bare_root());
+  base::UniqueFd upper = std::move(directories->front());
+  directories->erase(directories->begin());
+  RETURN_IF_ERROR(
+      ContainerChanges(channel, form).send("/", std::move(upper), *std::move(directories)));
+  return channel.send(files::End{});
+}
+
+struct Owner {
+  std::int64_t user = -1;  // -1: the entries' own
+  std::int64_t group = -1;
+};
+
+base::Result<Owner> owner_from(std::string_view spec) {
+  if (spec.empty()) return Owner{};
+  constexpr std::size_t kLargestAccountFile = 4u << 20;
+  const auto passwd = read_regular_file("/etc/passwd", kLargestAccountFile);
+  const auto group = read_regular_file("/etc/group", kLargestAccountFile);
+  const auto found =
+      resolve_user(spec, {}, passwd ? *passwd : std::string(), group ? *group : std::string());
+  // A missing name is what was asked for, not a missing file.
+  if (!found) return base::Error{base::Code::kInvalidArgument, found.error().message};
+  return Owner{.user = found->uid, .group = found->gid};
 }
 
 base::Result<void> write_tree(FilesChannel& channel, char** arguments) {
   if (chdir(arguments[0]) != 0 && errno == ENOTDIR)
     return base::Error{base::Code::kConflict, "extraction point is not a directory"};
   if (chdir(arguments[0]) != 0) return base::errno_error(arguments[0]);
-  const FileTreeWriter::Options options{.keep_kind = std::strcmp(arguments[1], "1") == 0,
-                                        .user = owner(arguments[2]),
-                                        .group = owner(arguments[3])};
+  const auto owner = owner_from(arguments[2]);
+  if (!owner) return owner.error();
+  const FileTreeWriter::Options options{
+      .keep_kind = std::strcmp(arguments[1], "1") == 0, .user = owner->user, .group = owner->group};
   umask(0);
   RETURN_IF_ERROR(FileTreeWriter(channel, options).run());
   return channel.send(files::End{});
@@ -125,10 +177,12 @@ base::Result<void> write_tree(FilesChannel& channel, char** arguments) {
 base::Result<void> carry_out(FilesChannel& channel, int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   if (command == "export" && argc == 2) return export_root(channel);
+  if (command == "changes" && argc == 2) return send_changes(channel, ChangesAs::kList);
+  if (command == "layer" && argc == 2) return send_changes(channel, ChangesAs::kLayer);
   RETURN_IF_ERROR(hide_kernel_filesystems());
   if (command == "stat" && argc == 3) return send_stat(channel, argv[2]);
   if (command == "read" && argc == 3) return read_tree(channel, argv[2]);
-  if (command == "write" && argc == 6) return write_tree(channel, argv + 2);
+  if (command == "write" && argc == 5) return write_tree(channel, argv + 2);
   return base::Error{base::Code::kInternal, "no such command of the files tool"};
 }
 

@@ -11,10 +11,14 @@ namespace guest_init {
 /// argv[0] that selects this role.
 inline constexpr const char* kFilesToolName = "containervm-files";
 
-/// `argv` is {kFilesToolName, COMMAND, ARGUMENTS...}: stat PATH, read PATH, export, or write PATH
-/// KEEP-KIND USER GROUP. KEEP-KIND "1": a directory is not replaced by anything else, nor anything
-/// else by a directory. USER, GROUP: the owner of all that is written; "-1": the entries' own.
-/// Returns the exit code: 0 also after a Failed frame.
+/// The environment variable with the descriptors of the container's own directories, by commas: its
+/// writable one, then its layers, highest first (ContainerFilesystem::directories()).
+inline constexpr const char* kFilesToolDirectories = "CONTAINERVM_DIRECTORIES";
+
+/// `argv` is {kFilesToolName, COMMAND, ARGUMENTS...}: stat PATH, read PATH, export, changes, layer,
+/// or write PATH KEEP-KIND OWNER. KEEP-KIND "1": a directory is not replaced by anything else, nor
+/// anything else by a directory. OWNER: of all that is written, as for --user ("web:33"), looked up
+/// in the container; "": the entries' own. Returns the exit code: 0 also after a Failed frame.
 int run_files_tool(int argc, char** argv);
 
 }  // namespace guest_init

@@ -252,6 +252,10 @@ bool Launch::find_program() {
   if (spec_.files_tool) {
     argv_ = {kFilesToolName};
     add_arguments();
+    for (const base::UniqueFd& directory : directories_)
+      directory_list_ += (directory_list_.empty() ? "" : ",") + std::to_string(directory.get());
+    directory_list_.insert(0, std::string(kFilesToolDirectories) + "=");
+    environment_.push_back(directory_list_.c_str());
     environment_.push_back(nullptr);
     return true;
   }
@@ -300,6 +304,7 @@ void Launch::execute() {
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+  for (const base::UniqueFd& directory : directories_) fcntl(directory.get(), F_SETFD, 0);
   char* const* argv = const_cast<char* const*>(argv_.data());
   char* const* environment = const_cast<char* const*>(environment_.data());
   const bool filtered = !spec_.seccomp_filter.empty();

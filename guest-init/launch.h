@@ -42,8 +42,13 @@ class Launch {
 
   /// `init_program`: an open descriptor of guest-init's own executable, used for `use_init`
   /// and `files_tool`.
-  Launch(const protocol::StartProcess& spec, bool first_of_container, int init_program)
-      : spec_(spec), first_(first_of_container), init_program_(init_program) {}
+  /// `directories`: what the files tool inherits (kFilesToolDirectories).
+  Launch(const protocol::StartProcess& spec, bool first_of_container, int init_program,
+         std::vector<base::UniqueFd> directories)
+      : spec_(spec),
+        first_(first_of_container),
+        init_program_(init_program),
+        directories_(std::move(directories)) {}
 
   /// Runs in the task: sets everything up as `spec` says and executes the program. Does not return:
   /// on failure `failure()` is set and the task exits.
@@ -72,6 +77,7 @@ class Launch {
   const protocol::StartProcess& spec_;
   const bool first_;
   const int init_program_;
+  const std::vector<base::UniqueFd> directories_;
   std::optional<protocol::Failure> failure_;
 
   Credentials credentials_;
@@ -79,6 +85,7 @@ class Launch {
   bool installs_as_admin_ = false;
   std::string home_;
   std::string program_;
+  std::string directory_list_;
   std::vector<const char*> argv_;
   std::vector<const char*> environment_;
 };

@@ -135,7 +135,13 @@ std::variant<std::unique_ptr<Process>, protocol::Failure> Process::start(
     if (auto set = set_oom_score_adjustment(process->pid_, spec.oom_score_adj); !set)
       return failure(spec, FailureKind::kLimit, "oom_score_adj", std::move(set).error());
 
-  Launch launch(spec, process->first_, surroundings.init_program);
+  std::vector<base::UniqueFd> directories;
+  if (spec.files_tool) {
+    auto found = container.directories();
+    if (!found) return failure(spec, FailureKind::kInternal, "files", std::move(found).error());
+    directories = *std::move(found);
+  }
+  Launch launch(spec, process->first_, surroundings.init_program, std::move(directories));
   if (process->first_) container.set_first_started();
   task.run_last([&] { launch.become_process(pipes->theirs); });
   if (launch.failure()) return *launch.failure();

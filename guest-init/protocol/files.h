@@ -5,9 +5,12 @@
 //   stat PATH       Stat | Failed
 //   read PATH       Stat, then Entry and its Data..., then End | Failed at any point
 //   export          Entry and its Data..., then End | Failed at any point
+//   changes         Change..., then End | Failed at any point
+//   layer           the same changes as an image's layer: Entry and its Data..., then End | Failed
 //   write PATH ...  takes Entry and its Data..., then End; answers End | Failed
 // A regular file's entry is followed by exactly `size` bytes of Data. Directories come before what
-// is in them; a hard link after the file that it names.
+// is in them; a hard link after the file that it names. Changes are those of the container to its
+// image's files, as Docker counts them: a directory is there when something in it has changed.
 //
 // Trust: the host trusts nothing that arrives. The tool trusts the host but not the container,
 // which may change its files at any moment.
@@ -22,7 +25,14 @@ namespace protocol::files {
 
 inline constexpr std::size_t kDataBytes = 64u << 10;  // at most, in one Data
 
-enum class FrameType : std::uint16_t { kEntry = 1, kData = 2, kEnd = 3, kFailed = 4, kStat = 5 };
+enum class FrameType : std::uint16_t {
+  kEntry = 1,
+  kData = 2,
+  kEnd = 3,
+  kFailed = 4,
+  kStat = 5,
+  kChange = 6
+};
 
 enum class EntryKind : std::uint8_t {
   kFile = 0,
@@ -32,6 +42,7 @@ enum class EntryKind : std::uint8_t {
   kCharacterDevice = 4,
   kBlockDevice = 5,
   kFifo = 6,
+  kWhiteout = 7,  // of a layer only: what lower layers have at this path is gone
 };
 
 struct ExtendedAttribute {
@@ -71,11 +82,21 @@ struct End {
   static void fields(auto& self, auto&& visit) { visit(self.complete); }
 };
 
+/// Docker's numbers.
+enum class ChangeKind : std::uint8_t { kModified = 0, kAdded = 1, kDeleted = 2 };
+
+struct Change {
+  static constexpr FrameType kType = FrameType::kChange;
+  std::string path;  // relative: "etc/passwd"
+  ChangeKind kind = ChangeKind::kModified;
+  static void fields(auto& self, auto&& visit) { visit(self.path, self.kind); }
+};
+
 enum class FailureKind : std::uint8_t {
   kOther = 0,
   kNotFound = 1,       // the path does not exist
   kNotADirectory = 2,  // the place to write to is none
-  kRefused = 3,        // the archive wants what must not be
+  kRefused = 3,        // what was asked for must not be
 };
 
 struct Failed {
