@@ -40,8 +40,51 @@ Instruction parse_instruction(std::string_view text) {
   return instruction;
 }
 
-/// Splits at spaces outside quotes. Quotes and backslashes are taken away, as a shell does.
-std::optional<std::vector<std::string>> split_words(std::string_view text) {
+/// The value of a variable in an "Env" list; "" if it is not there.
+std::string value_of(const json& env, std::string_view name) {
+  if (!env.is_array()) return {};
+  for (const json& item : env) {
+    if (!item.is_string()) continue;
+    const std::string& text = item.get_ref<const std::string&>();
+    if (text.starts_with(name) && text.size() > name.size() && text[name.size()] == '=')
+      return text.substr(name.size() + 1);
+  }
+  return {};
+}
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/// What "$NAME", "${NAME}", "${NAME:-otherwise}" or "${NAME:+instead}" at `text[at]` stands for;
+/// moves `at` to its last character. nullopt: it is not finished, or of another form.
+std::optional<std::string> expand(std::string_view text, std::size_t& at, const json& env) {
+  const auto end_of_name = [&](std::size_t begin) {
+    while (begin < text.size() && is_name_character(text[begin])) ++begin;
+    return begin;
+  };
+  const bool braced = at + 1 < text.size() && text[at + 1] == '{';
+  const std::size_t begin = at + (braced ? 2 : 1);
+  const std::size_t end = end_of_name(begin);
+  if (!braced) {
+    if (end == begin) return "$";
+    at = end - 1;
+    return value_of(env, text.substr(begin, end - begin));
+  }
+  const std::size_t close = text.find('}', end);
+  if (end == begin || close == std::string_view::npos) return std::nullopt;
+  std::string value = value_of(env, text.substr(begin, end - begin));
+  const std::string_view modifier = text.substr(end, close - end);
+  at = close;
+  if (modifier.empty()) return value;
+  if (modifier.starts_with(":-")) return value.empty() ? std::string(modifier.substr(2)) : value;
+  if (modifier.starts_with(":+")) return value.empty() ? value : std::string(modifier.substr(2));
+  return std::nullopt;
+}
+
+/// Splits at spaces outside quotes. Quotes and backslashes are taken away, as a shell does, and
+/// variables of `env` replaced. nullopt: a quote or a variable is not finished.
+std::optional<std::vector<std::string>> split_words(std::string_view text, const json& env) {
   std::vector<std::string> words;
   std::optional<std::string> word;
   char quote = '\0';
@@ -59,6 +102,10 @@ std::optional<std::vector<std::string>> split_words(std::string_view text) {
       quote = c;
     } else if (c == '\\' && quote != '\'' && i + 1 < text.size()) {
       *word += text[++i];
+    } else if (c == '$' && quote != '\'') {
+      const auto value = expand(text, i, env);
+      if (!value) return std::nullopt;
+      *word += *value;
     } else {
       *word += c;
     }
@@ -66,6 +113,25 @@ std::optional<std::vector<std::string>> split_words(std::string_view text) {
   if (quote != '\0') return std::nullopt;
   if (word) words.push_back(*std::move(word));
   return words;
+}
+
+/// The whole text as one word.
+base::Result<std::string> one_word(const Instruction& instruction, std::string_view text,
+                                   const json& env) {
+  std::string protected_text;
+  char quote = '\0';
+  for (const char c : text) {
+    if (quote == '\0' && is_space(c)) protected_text += '\\';
+    if (c == quote) {
+      quote = '\0';
+    } else if (quote == '\0' && (c == '"' || c == '\'')) {
+      quote = c;
+    }
+    protected_text += c;
+  }
+  auto words = split_words(protected_text, env);
+  if (!words || words->size() > 1) return bad(instruction, "has an unfinished quote or variable");
+  return words->empty() ? std::string() : words->front();
 }
 
 /// A JSON list of strings, if the text is one.
@@ -81,22 +147,31 @@ std::optional<std::vector<std::string>> parse_exec_form(std::string_view text) {
   return words;
 }
 
-std::vector<std::string> command_words(const std::string& text) {
+/// Of the shell form: the image's own shell runs it.
+json command_words(const json& config, const std::string& text) {
   if (auto words = parse_exec_form(text)) return *std::move(words);
-  return {"/bin/sh", "-c", text};
+  const auto shell = config.find("Shell");
+  json words = shell != config.end() && shell->is_array() && !shell->empty()
+                   ? *shell
+                   : json({"/bin/sh", "-c"});
+  words.push_back(text);
+  return words;
 }
 
 /// "A=1 B='2 3'", or "A the rest of the line".
 base::Result<std::vector<std::pair<std::string, std::string>>> parse_pairs(
-    const Instruction& instruction) {
+    const Instruction& instruction, const json& config) {
   std::vector<std::pair<std::string, std::string>> pairs;
-  auto words = split_words(instruction.rest);
-  if (!words) return bad(instruction, "has an unfinished quote");
+  const json env = config.value("Env", json());
+  auto words = split_words(instruction.rest, env);
+  if (!words) return bad(instruction, "has an unfinished quote or variable");
   if (words->empty()) return bad(instruction, "requires at least one argument");
   if (words->front().find('=') == std::string::npos) {
     const Instruction legacy = parse_instruction(instruction.rest);
     if (legacy.rest.empty()) return bad(instruction, "must have two arguments");
-    pairs.emplace_back(words->front(), legacy.rest);
+    auto value = one_word(instruction, legacy.rest, env);
+    if (!value) return std::move(value).error();
+    pairs.emplace_back(words->front(), *std::move(value));
     return pairs;
   }
   for (const std::string& word : *words) {
@@ -110,7 +185,7 @@ base::Result<std::vector<std::pair<std::string, std::string>>> parse_pairs(
 }
 
 base::Result<void> apply_env(const Instruction& instruction, json& config) {
-  auto pairs = parse_pairs(instruction);
+  auto pairs = parse_pairs(instruction, config);
   if (!pairs) return std::move(pairs).error();
   json& env = config["Env"];
   if (!env.is_array()) env = json::array();
@@ -128,9 +203,11 @@ base::Result<void> apply_env(const Instruction& instruction, json& config) {
 }
 
 base::Result<void> apply_label(const Instruction& instruction, json& config) {
-  auto pairs = parse_pairs(instruction);
+  auto pairs = parse_pairs(instruction, config);
   if (!pairs) return std::move(pairs).error();
-  for (const auto& [key, value] : *pairs) config["Labels"][key] = value;
+  json& labels = config["Labels"];
+  if (!labels.is_object()) labels = json::object();
+  for (const auto& [key, value] : *pairs) labels[key] = value;
   return {};
 }
 
@@ -144,7 +221,7 @@ std::optional<int> parse_port(std::string_view text) {
 
 /// "80", "53/udp", "8000-8010/tcp"
 base::Result<void> apply_expose(const Instruction& instruction, json& config) {
-  const auto words = split_words(instruction.rest);
+  const auto words = split_words(instruction.rest, config.value("Env", json()));
   if (!words || words->empty()) return bad(instruction, "requires at least one argument");
   for (const std::string& word : *words) {
     const std::size_t slash = std::min(word.find('/'), word.size());
@@ -164,7 +241,7 @@ base::Result<void> apply_expose(const Instruction& instruction, json& config) {
 
 base::Result<void> apply_volume(const Instruction& instruction, json& config) {
   auto paths = parse_exec_form(instruction.rest);
-  if (!paths) paths = split_words(instruction.rest);
+  if (!paths) paths = split_words(instruction.rest, config.value("Env", json()));
   if (!paths || paths->empty()) return bad(instruction, "requires at least one argument");
   for (const std::string& path : *paths) {
     if (trim(path).empty()) return bad(instruction, "specified can not be an empty string");
@@ -174,7 +251,7 @@ base::Result<void> apply_volume(const Instruction& instruction, json& config) {
 }
 
 base::Result<void> apply_workdir(const Instruction& instruction, json& config) {
-  const auto words = split_words(instruction.rest);
+  const auto words = split_words(instruction.rest, config.value("Env", json()));
   if (!words || words->size() != 1) return bad(instruction, "requires exactly one argument");
   std::string path = words->front();
   if (!path.starts_with('/')) path = config.value("WorkingDir", std::string()) + "/" + path;
@@ -272,20 +349,31 @@ base::Result<void> apply_one(const Instruction& instruction, json& config) {
   if (verb == "VOLUME") return apply_volume(instruction, config);
   if (verb == "WORKDIR") return apply_workdir(instruction, config);
   if (verb == "HEALTHCHECK") return apply_healthcheck(instruction, config);
-  if (verb == "CMD") config["Cmd"] = command_words(instruction.rest);
-  if (verb == "ENTRYPOINT") config["Entrypoint"] = command_words(instruction.rest);
-  if (verb == "ONBUILD") config["OnBuild"].push_back(instruction.rest);
-  if (verb == "STOPSIGNAL") config["StopSignal"] = instruction.rest;
-  if (verb == "USER") config["User"] = instruction.rest;
+  if (verb == "CMD") config["Cmd"] = command_words(config, instruction.rest);
+  if (verb == "ENTRYPOINT") config["Entrypoint"] = command_words(config, instruction.rest);
+  if (verb == "ONBUILD") {
+    json& triggers = config["OnBuild"];
+    if (!triggers.is_array()) triggers = json::array();
+    triggers.push_back(instruction.rest);
+  }
+  if (verb != "STOPSIGNAL" && verb != "USER") return {};
+  auto word = one_word(instruction, instruction.rest, config.value("Env", json()));
+  if (!word) return std::move(word).error();
+  config[verb == "USER" ? "User" : "StopSignal"] = *std::move(word);
   return {};
 }
 
 }  // namespace
 
 base::Result<json> apply_changes(json config, const std::vector<std::string>& changes) {
+  bool has_command = false;
   for (const std::string& change : changes) {
     if (trim(change).empty()) continue;
-    RETURN_IF_ERROR(apply_one(parse_instruction(change), config));
+    const Instruction instruction = parse_instruction(change);
+    RETURN_IF_ERROR(apply_one(instruction, config));
+    has_command = has_command || instruction.verb == "CMD";
+    // The old arguments are not the new program's.
+    if (instruction.verb == "ENTRYPOINT" && !has_command) config.erase("Cmd");
   }
   return config;
 }

@@ -1,6 +1,7 @@
 // Changes: the Dockerfile instructions that `docker import -c` and `docker commit -c` apply to an
 // image's defaults: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
-// VOLUME, WORKDIR.
+// VOLUME, WORKDIR. Variables of the configuration's Env are replaced where a Dockerfile replaces
+// them.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -25,6 +25,24 @@ TEST(Changes, SetsAndReplacesVariables) {
   EXPECT_EQ(config["Env"], json({"A=6", "B=2 3", "C=4 5", "D=the rest of it"}));
 }
 
+TEST(Changes, ReplacesVariablesAsADockerfileDoes) {
+  const json config = applied({"ENV A=$B-${B}-${C:-c}-${B:+b}-\\$B-$ D='$B'", "ENV E $B \"x  y\"",
+                               "LABEL l=\"$A\"", "USER $B"},
+                              {{"Env", {"B=1"}}});
+
+  EXPECT_EQ(config["Env"], json({"B=1", "A=1-1-c-b-$B-$", "D=$B", "E=1 x  y"}));
+  EXPECT_EQ(config["Labels"]["l"], "1-1-c-b-$B-$");
+  EXPECT_EQ(config["User"], "1");
+}
+
+TEST(Changes, UsesTheImagesShellAndForgetsArgumentsOfAnotherEntrypoint) {
+  const json image{{"Shell", {"/bin/bash", "-ec"}}, {"Cmd", {"old"}}};
+
+  EXPECT_EQ(applied({"CMD x y"}, image)["Cmd"], json({"/bin/bash", "-ec", "x y"}));
+  EXPECT_FALSE(applied({"ENTRYPOINT x"}, image).contains("Cmd"));
+  EXPECT_TRUE(applied({"CMD z", "ENTRYPOINT x"}, image).contains("Cmd"));
+}
+
 TEST(Changes, CollectsPortsVolumesLabelsAndTheRest) {
   const json config = applied({"EXPOSE 80 90-91/udp", "VOLUME /a /b", "VOLUME [\"/c d\"]",
                                "LABEL x=1 \"y z\"=2", "USER redis:redis", "STOPSIGNAL SIGQUIT",

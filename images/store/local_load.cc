@@ -109,6 +109,11 @@ base::Result<void> LocalStore::commit_image(const ImageRow& image,
   const std::lock_guard lock(mutex_);
   auto transaction = catalog_.begin();
   if (!transaction) return std::move(transaction).error();
+  if (!image.parent.empty()) {
+    const auto parent = catalog_.find_image(image.parent);
+    if (!parent) return parent.error();
+    if (!*parent) return no_such_image(image.parent);
+  }
   RETURN_IF_ERROR(catalog_.put_image(image, diff_ids));
   for (const Reference& tag : tags)
     RETURN_IF_ERROR(catalog_.put_reference(tag, image.id, now_ns()));

@@ -4,6 +4,7 @@
 // local_list.cc     list, disk usage
 // local_load.cc     load, import, and adding layers
 // local_remove.cc   remove, prune
+// local_commit.cc   commit
 // local_save.cc     save
 // Locking: mutex_ guards catalog_, pins_ and the set of files in layers/. It is never held while
 // bytes are read, converted or written.
@@ -36,6 +37,7 @@ class LocalStore : public Store {
   base::Result<std::vector<LoadedImage>> load(ByteSource& archive,
                                               const LoadObserver& observer) override;
   base::Result<LoadedImage> import(ByteSource& tar, const ImportOptions& options) override;
+  base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) override;
   base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) override;
   base::Result<Image> resolve(std::string_view name) override;
   base::Result<std::vector<ImageSummary>> list(const ListFilter& filter) override;
@@ -64,6 +66,8 @@ class LocalStore : public Store {
                                    std::string_view diff_id, Pins& pins,
                                    const LoadObserver& observer);
   base::Result<LoadedImage> add_image(const PlannedImage& planned, const LoadObserver& observer);
+  base::Result<ImageRow> pin_parent(const std::string& id, Pins& pins);
+  /// kNotFound if the parent that it names is gone.
   base::Result<void> commit_image(const ImageRow& image, const std::vector<std::string>& diff_ids,
                                   const std::vector<Reference>& tags);
 

@@ -109,6 +109,17 @@ struct ImportOptions {
   std::string source;                // "-" or the URL, for the comment when `message` is empty
 };
 
+struct CommitOptions {
+  std::string parent;              // the ID of the image that the container was made from
+  std::string repository_and_tag;  // "" = untagged
+  std::string config;              // the new image's "config" object, as JSON
+  std::string container;           // its ID and configuration (JSON): kept as information
+  std::string container_config;
+  std::string created_by;  // of the history entry, and so on
+  std::string author;
+  std::string comment;
+};
+
 struct RemoveOptions {
   bool force = false;
   bool prune_parents = true;
@@ -152,6 +163,9 @@ class Store {
                                                       const LoadObserver& observer) = 0;
   /// `docker import`: one tar stream, plain or compressed, becomes a single-layer image.
   virtual base::Result<LoadedImage> import(ByteSource& tar, const ImportOptions& options) = 0;
+  /// `docker commit`: the tar stream `layer` (OCI image spec, layer.md) on top of the layers of an
+  /// image, which becomes the parent. A layer without entries is left out, as Docker does.
+  virtual base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) = 0;
   /// `docker save`: writes a docker-archive (also an OCI layout) of these images to `sink`.
   virtual base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) = 0;
 

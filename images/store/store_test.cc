@@ -501,6 +501,111 @@ TEST_F(StoreTest, ImportRefusesBadChangesAndBadTars) {
   EXPECT_THAT(files(), IsEmpty());
 }
 
+CommitOptions commit_of(const std::string& parent, std::string name = "") {
+  return {.parent = parent,
+          .repository_and_tag = std::move(name),
+          .config = R"({"Cmd":["run"]})",
+          .container = "c0ffee",
+          .container_config = R"({"Hostname":"box"})",
+          .created_by = "sh -c make",
+          .author = "me",
+          .comment = "why"};
+}
+
+TEST_F(StoreTest, CommitsALayerOnTopOfTheParents) {
+  const std::string parent = load_one({kBase}, {"base:1"});
+  SpanSource layer(std::as_bytes(std::span(kTop)));
+
+  const auto made = store_->commit(layer, commit_of(parent, "new"));
+
+  ASSERT_TRUE(made) << made.error().message;
+  const auto image = store_->resolve("new:latest");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(image->id, made->id);
+  EXPECT_EQ(image->parent, parent);
+  ASSERT_THAT(image->layers, SizeIs(2));
+  EXPECT_EQ(image->layers[0].diff_id, store_->resolve("base:1")->layers[0].diff_id);
+  EXPECT_THAT(image->config.defaults.cmd, ElementsAre("run"));
+  EXPECT_EQ(image->config.author, "me");
+  const HistoryEntry& entry = image->config.history.back();
+  EXPECT_EQ(entry.created_by, "sh -c make");
+  EXPECT_EQ(entry.comment, "why");
+  EXPECT_FALSE(entry.empty_layer);
+  EXPECT_THAT(files(), SizeIs(4));  // the parent's layer is not copied
+}
+
+TEST_F(StoreTest, CommitsNoLayerWhenNothingHasChanged) {
+  const std::string parent = load_one({kBase}, {"base:1"});
+  const std::string nothing = TarBuilder().finish();
+  SpanSource layer(std::as_bytes(std::span(nothing)));
+
+  const auto made = store_->commit(layer, commit_of(parent));
+
+  ASSERT_TRUE(made) << made.error().message;
+  const auto image = store_->resolve(made->id);
+  EXPECT_THAT(image->layers, SizeIs(1));
+  EXPECT_TRUE(image->config.history.back().empty_layer);
+  EXPECT_THAT(files(), SizeIs(2));
+}
+
+TEST_F(StoreTest, AParentStaysUntilItsChildrenAreGone) {
+  const std::string parent = load_one({kBase}, {"base:1"});
+  SpanSource layer(std::as_bytes(std::span(kTop)));
+  ASSERT_TRUE(store_->commit(layer, commit_of(parent, "new:1")));
+
+  const auto refused = store_->remove(parent, kForced);
+  const auto child_removed = store_->remove("new:1", {});
+  const auto removed = store_->remove("base:1", {});
+
+  EXPECT_THAT(refused.error().message, HasSubstr("image has dependent child images"));
+  ASSERT_TRUE(child_removed) << child_removed.error().message;
+  EXPECT_THAT(*child_removed, SizeIs(3));  // the name, the image, its own layer
+  EXPECT_TRUE(removed);
+  EXPECT_THAT(files(), IsEmpty());
+}
+
+TEST_F(StoreTest, ACommitMovesItsTag) {
+  const std::string parent = load_one({kBase}, {"base:1"});
+  SpanSource layer(std::as_bytes(std::span(kTop)));
+
+  const auto made = store_->commit(layer, commit_of(parent, "base:1"));
+
+  EXPECT_EQ(store_->resolve("base:1")->id, made->id);
+  EXPECT_THAT(store_->resolve(parent)->repo_tags, IsEmpty());
+}
+
+TEST_F(StoreTest, LeavesNothingBehindOfACommitThatFails) {
+  const std::string parent = load_one({kBase}, {"base:1"});
+  const std::string unknown = "sha256:" + std::string(64, 'e');
+  const auto code_of = [&](const std::string& tar, const CommitOptions& options) {
+    SpanSource layer(std::as_bytes(std::span(tar)));
+    const auto made = store_->commit(layer, options);
+    return made ? base::Code::kAlreadyExists : made.error().code;
+  };
+
+  EXPECT_EQ(code_of(kTop, commit_of(unknown)), Code::kNotFound);
+  EXPECT_EQ(code_of(kTop, commit_of(parent, "Bad")), Code::kInvalidArgument);
+  EXPECT_EQ(code_of(kTop, commit_of(parent, "a@sha256:" + std::string(64, 'e'))),
+            Code::kInvalidArgument);
+  EXPECT_NE(code_of(kTop.substr(0, 700), commit_of(parent)), Code::kAlreadyExists);
+  EXPECT_THAT(list(), SizeIs(1));
+  EXPECT_THAT(files(), SizeIs(2));
+}
+
+TEST_F(StoreTest, ACommittedImageIsSavedAndLoadedAsTheSame) {
+  const std::string parent = load_one({kBase}, {"base:1"});
+  SpanSource layer(std::as_bytes(std::span(kTop)));
+  const auto made = store_->commit(layer, commit_of(parent, "new:1"));
+  StringSink sink(std::size_t{1} << 20);
+  ASSERT_TRUE(store_->save({"new:1"}, sink));
+  ASSERT_TRUE(store_->remove("new:1", {}));
+
+  const auto loaded = load(std::move(sink).take());
+
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded->at(0).id, made->id);
+}
+
 TEST_F(StoreTest, SavesWhatItLoaded) {
   const std::string id = load_one({kBase, kTop}, {"a:1", "a:2"});
   StringSink sink(1u << 20);

@@ -1,0 +1,117 @@
+// Commit: a container's changes become a layer on top of its image's.
+#include <nlohmann/json.hpp>
+
+#include "images/store/digest.h"
+#include "images/store/json.h"
+#include "images/store/local_store.h"
+#include "images/store/timestamp.h"
+
+namespace images {
+
+namespace {
+
+using nlohmann::json;
+
+/// Of a tar archive without entries: 1024 zero bytes.
+constexpr std::string_view kEmptyLayer =
+    "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+
+base::Result<std::vector<Reference>> tags_of(const std::string& name) {
+  if (name.empty()) return std::vector<Reference>();
+  auto reference = Reference::parse(name);
+  if (!reference) return std::move(reference).error();
+  if (!reference->digest().empty())
+    return base::Error{base::Code::kInvalidArgument, "cannot import digest reference"};
+  return std::vector<Reference>{reference->with_default_tag()};
+}
+
+json history_entry(const CommitOptions& options, const std::string& created, bool empty_layer) {
+  json entry{{"created", created}};
+  if (!options.created_by.empty()) entry["created_by"] = options.created_by;
+  if (!options.author.empty()) entry["author"] = options.author;
+  if (!options.comment.empty()) entry["comment"] = options.comment;
+  if (empty_layer) entry["empty_layer"] = true;
+  return entry;
+}
+
+/// The new image's configuration. What the parent says of its platform holds for the child.
+base::Result<std::string> child_config(const ImageRow& parent, const CommitOptions& options,
+                                       const std::vector<std::string>& diff_ids, bool empty_layer) {
+  const auto old = parse_json(parent.config_json, "invalid image configuration");
+  if (!old) return old.error();
+  const auto config = parse_json(options.config, "invalid configuration");
+  if (!config) return config.error();
+  const auto container_config = parse_json(options.container_config, "invalid configuration");
+  if (!container_config) return container_config.error();
+
+  const std::string created = format_timestamp(now_ns());
+  json image{{"architecture", std::string(host_architecture())}, {"os", "linux"}};
+  for (const char* field : {"architecture", "os", "variant", "os.version", "os.features"})
+    if (const auto found = old->find(field); found != old->end()) image[field] = *found;
+  json history = old->value("history", json());
+  if (!history.is_array()) history = json::array();
+  history.push_back(history_entry(options, created, empty_layer));
+  image.update({{"config", *config},
+                {"container", options.container},
+                {"container_config", *container_config},
+                {"created", created},
+                {"history", std::move(history)},
+                {"rootfs", {{"type", "layers"}, {"diff_ids", diff_ids}}}});
+  if (!options.author.empty()) image["author"] = options.author;
+  if (!options.comment.empty()) image["comment"] = options.comment;
+  std::string text = image.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (text.size() > kMaxConfigBytes)
+    return base::Error{base::Code::kResourceExhausted,
+                       "the image's configuration is larger than the limit"};
+  return text;
+}
+
+}  // namespace
+
+// The parent, whose layers stay until `pins` goes.
+base::Result<ImageRow> LocalStore::pin_parent(const std::string& id, Pins& pins) {
+  const std::lock_guard lock(mutex_);
+  auto parent = catalog_.find_image(id);
+  if (!parent) return std::move(parent).error();
+  if (!*parent) return no_such_image(id);
+  auto layers = catalog_.layers_of_image(id);
+  if (!layers) return std::move(layers).error();
+  for (const LayerRow& layer : *layers) pins.add_locked(layer.diff_id);
+  return **std::move(parent);
+}
+
+base::Result<LoadedImage> LocalStore::commit(ByteSource& stream, const CommitOptions& options) {
+  auto tags = tags_of(options.repository_and_tag);
+  if (!tags) return std::move(tags).error();
+  Pins pins(*this);
+  auto parent = pin_parent(options.parent, pins);
+  if (!parent) return std::move(parent).error();
+  auto parent_config = parse_image_config(parent->config_json);
+  if (!parent_config) return base::annotate(std::move(parent_config), options.parent);
+  std::vector<std::string> diff_ids = std::move(parent_config->diff_ids);
+  if (diff_ids.size() >= kMaxLayers)
+    return base::Error{base::Code::kNotSupported, "max depth exceeded: an image has at most " +
+                                                      std::to_string(kMaxLayers) + " layers"};
+
+  auto spool = files_.spool();
+  if (!spool) return std::move(spool).error();
+  const auto range = spool_in(stream, *spool);
+  if (!range) return range.error();
+  const auto layer = add_layer(*range, {}, {}, pins, {});
+  if (!layer) return base::annotate(layer.error(), "commit");
+  const bool is_empty = layer->diff_id == kEmptyLayer;
+  if (!is_empty) diff_ids.push_back(layer->diff_id);
+
+  auto config = child_config(*parent, options, diff_ids, is_empty);
+  if (!config) return std::move(config).error();
+  LoadedImage made{.id = digest_of(*config), .repo_tags = {}};
+  RETURN_IF_ERROR(commit_image({.id = made.id,
+                                .config_json = *std::move(config),
+                                .parent = options.parent,
+                                .last_tagged_ns = 0},
+                               diff_ids, *tags));
+  for (const Reference& tag : *tags) made.repo_tags.push_back(tag.familiar());
+  return made;
+}
+
+}  // namespace images
