@@ -99,6 +99,7 @@ std::string to_json_text(const ContainerState& state) {
              {"oom_killed", state.oom_killed},       {"manually_stopped", state.manually_stopped},
              {"restart_count", state.restart_count}, {"started_at", state.started_at},
              {"finished_at", state.finished_at}};
+  if (state.paused_to_commit) value["paused_to_commit"] = true;
   if (state.endpoint) value["endpoint"] = to_json(*state.endpoint);
   if (state.health) value["health"] = to_json(*state.health);
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -112,6 +113,7 @@ Result<ContainerState> parse_container_state(std::string_view text) {
                          .exit_code = value.at("exit_code"),
                          .error = value.at("error"),
                          .oom_killed = value.at("oom_killed"),
+                         .paused_to_commit = value.value("paused_to_commit", false),
                          .manually_stopped = value.at("manually_stopped"),
                          .restart_count = value.at("restart_count"),
                          .started_at = value.at("started_at"),

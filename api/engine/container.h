@@ -38,6 +38,9 @@ struct ContainerState {
   int exit_code = 0;
   std::string error;  // why the last start failed, or how the machine ended
   bool oom_killed = false;
+  /// `docker commit` reads its files: it is paused, or about to be, and not by a person. Committed
+  /// before the guest is told, so that the next daemon ends the pause if this one is killed.
+  bool paused_to_commit = false;
   bool manually_stopped = false;  // by stop or kill: restart policies leave it alone
   std::int64_t restart_count = 0;
   TimeNs started_at = 0;
@@ -71,6 +74,7 @@ struct Container {
   std::shared_ptr<ContainerLog> log;  // of all runs; null: log driver none
   std::uint64_t exits = 0;            // how often it has exited since this daemon started
   bool removed = false;
+  int commits = 0;          // that want it paused
   async::Notifier changed;  // after every change of state, exits or removed
   async::Mutex transition;  // held by whoever starts, stops or removes it
   async::Mutex stdin_turn;  // held by the one client that writes to the process

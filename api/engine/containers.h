@@ -109,6 +109,10 @@ class Containers {
   net::awaitable<base::Result<void>> remove(ContainerPtr container, bool force);
   net::awaitable<base::Result<void>> pause(ContainerPtr container);
   net::awaitable<base::Result<void>> unpause(ContainerPtr container);
+  /// Pauses a running container while its files become an image; whether it is paused now and
+  /// end_commit_pause() is due. One that a person paused, or that does not run, is left as it is.
+  net::awaitable<base::Result<bool>> begin_commit_pause(ContainerPtr container);
+  net::awaitable<void> end_commit_pause(ContainerPtr container);
   /// `changes`: Docker's update request, Resources and RestartPolicy. What is 0 or empty in it
   /// stays. A running container's limits change at once.
   net::awaitable<base::Result<void>> update(ContainerPtr container, nlohmann::json changes);
@@ -178,8 +182,12 @@ class Containers {
                                      std::chrono::milliseconds timeout);
   net::awaitable<void> kill_locked(ContainerPtr container);
 
-  // containers_update.cc
+  // containers_pause.cc
+  net::awaitable<base::Result<void>> freeze(ContainerPtr container);
   net::awaitable<base::Result<void>> thaw(ContainerPtr container);
+  net::awaitable<void> end_interrupted_commit(ContainerPtr container);
+
+  // containers_update.cc
   net::awaitable<base::Result<void>> limit_machine(ContainerPtr container, Settings wanted);
 
   // containers_files.cc

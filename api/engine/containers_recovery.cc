@@ -110,6 +110,7 @@ net::awaitable<void> Containers::take_over(ContainerPtr container) {
       container->state.pid = (*machine)->monitor_pid();
       tasks_.spawn("container " + container->short_id(), follow(container, *machine, now_ns()));
       observe_run(container);
+      co_await end_interrupted_commit(container);
       co_return;
     }
     record_exit(container, std::move(machine).error(), now_ns());

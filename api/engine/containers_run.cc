@@ -197,6 +197,7 @@ void Containers::record_exit(const ContainerPtr& container,
   if (!exit) spdlog::error("container {}: {}", container->short_id(), exit.error().message);
   state.finished_at = now;
   state.pid = 0;
+  state.paused_to_commit = false;
   if (state.health) stop_checks(*state.health);
   state.status = should_restart(*container) ? Status::kRestarting : Status::kExited;
   const std::optional<Endpoint> endpoint = std::exchange(state.endpoint, std::nullopt);

@@ -1,4 +1,4 @@
-// Containers: pause, unpause, update.
+// Containers: update.
 #include <nlohmann/json.hpp>
 
 #include "api/engine/block_io.h"
@@ -13,10 +13,6 @@ using base::Error;
 using base::Result;
 
 namespace {
-
-Error conflict(const Container& container, std::string_view what) {
-  return Error{Code::kConflict, "Container " + container.id + " is " + std::string(what)};
-}
 
 /// What only a bigger machine could give: the machine of a running container does not grow.
 Result<void> check_machine_gives(const Settings& settings, const Usage& usage,
@@ -36,49 +32,6 @@ Result<void> check_machine_gives(const Settings& settings, const Usage& usage,
 }
 
 }  // namespace
-
-net::awaitable<Result<void>> Containers::pause(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
-  if (container->state.status == Status::kPaused) co_return conflict(*container, "already paused");
-  if (container->state.status == Status::kRestarting)
-    co_return conflict(*container, "restarting, wait until the container is running");
-  const std::shared_ptr<Machine> machine = container->machine;
-  if (!container->state.running() || !machine) co_return conflict(*container, "not running");
-  auto frozen = co_await machine->set_frozen(true);
-  if (!frozen)
-    co_return base::annotate(std::move(frozen), "Cannot pause container " + container->id);
-  if (!container->state.running()) co_return conflict(*container, "not running");
-  container->state.status = Status::kPaused;
-  const auto committed = commit(*container);
-  if (!committed) co_return committed.error();
-  publish(*container, "pause");
-  container->changed.notify_all();
-  co_return Result<void>();
-}
-
-net::awaitable<Result<void>> Containers::unpause(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
-  if (container->state.status != Status::kPaused)
-    co_return Error{Code::kInternal, "Container " + container->id + " is not paused"};
-  co_return co_await thaw(container);
-}
-
-net::awaitable<Result<void>> Containers::thaw(ContainerPtr container) {
-  const std::shared_ptr<Machine> machine = container->machine;
-  if (container->state.status != Status::kPaused || !machine) co_return Result<void>();
-  auto thawed = co_await machine->set_frozen(false);
-  if (container->state.status != Status::kPaused) co_return Result<void>();  // it ended meanwhile
-  if (!thawed)
-    co_return base::annotate(std::move(thawed), "Cannot unpause container " + container->id);
-  container->state.status = Status::kRunning;
-  const auto committed = commit(*container);
-  if (!committed) co_return committed.error();
-  publish(*container, "unpause");
-  container->changed.notify_all();
-  co_return Result<void>();
-}
 
 net::awaitable<Result<void>> Containers::limit_machine(ContainerPtr container, Settings wanted) {
   const std::shared_ptr<Machine> machine = container->machine;
