@@ -34,6 +34,10 @@ void add_system_routes(http::Router& router, Api& api);
 void add_container_routes(http::Router& router, Api& api);
 /// containers/{id}/archive, export: a container's files as tar archives.
 void add_archive_routes(http::Router& router, Api& api);
+/// containers/{id}/changes: what differs from the image.
+void add_changes_routes(http::Router& router, Api& api);
+/// commit: an image from a container.
+void add_commit_routes(http::Router& router, Api& api);
 /// containers/{id}/stats.
 void add_statistics_routes(http::Router& router, Api& api);
 /// containers/{id}/attach, logs, wait: long answers and hijacked connections.

@@ -9,6 +9,8 @@
 #include "api/docker/api.h"
 #include "api/docker/byte_bridge.h"
 #include "api/docker/tar_stream.h"
+#include "api/docker/tar_writer.h"
+#include "api/docker/tool_frames.h"
 #include "api/engine/container_files.h"
 #include "api/engine/timestamp.h"
 
@@ -31,32 +33,6 @@ namespace files = protocol::files;
 namespace {
 
 constexpr std::size_t kLongestPath = 4096;  // PATH_MAX
-
-/// The frames of one run of the files tool. Ends the run when it is destroyed.
-class ToolFrames {
- public:
-  explicit ToolFrames(std::shared_ptr<BytePipe> pipe) : pipe_(std::move(pipe)) {}
-  ToolFrames(const ToolFrames&) = delete;
-  ToolFrames& operator=(const ToolFrames&) = delete;
-  ~ToolFrames() { pipe_->close(); }
-
-  /// kUnavailable when the tool ended without saying so.
-  net::awaitable<Result<wire::RawFrame>> next() {
-    for (;;) {
-      auto frame = reader_.next();
-      if (!frame) co_return std::move(frame).error();
-      if (frame->has_value()) co_return **std::move(frame);
-      const auto piece = co_await pipe_->take();
-      if (!piece) co_return piece.error();
-      if (!*piece) co_return Error{Code::kUnavailable, "the files tool of the machine ended"};
-      reader_.feed(**piece);
-    }
-  }
-
- private:
-  std::shared_ptr<BytePipe> pipe_;
-  wire::FrameReader reader_;
-};
 
 /// Closes a pipe when its reader or writer is abandoned.
 struct ClosePipe {
@@ -89,18 +65,12 @@ Result<Place> place_of(const Api& api, const Request& request) {
 
 Error error_of(const Place& place, const wire::RawFrame& frame) {
   const auto failed = wire::decode<files::Failed>(frame.payload);
-  if (static_cast<files::FrameType>(frame.type) != files::FrameType::kFailed || !failed)
-    return Error{Code::kInternal, "the files tool of the machine gave an unknown answer"};
-  switch (failed->kind) {
-    case files::FailureKind::kNotFound:
-      return place.missing();
-    case files::FailureKind::kNotADirectory:
+  if (static_cast<files::FrameType>(frame.type) == files::FrameType::kFailed && failed) {
+    if (failed->kind == files::FailureKind::kNotFound) return place.missing();
+    if (failed->kind == files::FailureKind::kNotADirectory)
       return Error{Code::kInvalidArgument, "extraction point is not a directory"};
-    case files::FailureKind::kRefused:
-      return Error{Code::kInvalidArgument, failed->message.substr(0, 512)};
-    default:
-      return Error{Code::kInternal, failed->message.substr(0, 512)};
   }
+  return tool_error(frame);
 }
 
 /// st_mode as Go's FileMode has it, which is what clients read.
@@ -149,21 +119,12 @@ Result<std::string> stat_header(const Place& place, const wire::RawFrame& frame)
   return base64(http::dump_json(value));
 }
 
-std::shared_ptr<BytePipe> start_reading(Api& api, ContainerPtr container,
-                                        std::vector<std::string> command) {
-  auto pipe = std::make_shared<BytePipe>(api.containers.parts().executor);
-  api.containers.start_files_task(
-      std::move(container),
-      {.command = std::move(command), .changes_files = false, .output = pipe, .input = nullptr});
-  return pipe;
-}
-
 // HEAD /containers/{id}/archive?path=
 //   200 with X-Docker-Container-Path-Stat · 400 no path · 404 no such container or file
 net::awaitable<Response> stat_path(Api& api, Request request) {
   const auto place = place_of(api, request);
   if (!place) co_return http::error_response(place.error());
-  ToolFrames frames(start_reading(api, place->container, {"stat", place->path}));
+  ToolFrames frames(start_reading(api.containers, place->container, {"stat", place->path}));
   const auto frame = co_await frames.next();
   if (!frame) co_return http::error_response(frame.error());
   auto header = stat_header(*place, *frame);
@@ -199,7 +160,7 @@ net::awaitable<void> get_archive(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(place.error()));
     co_return;
   }
-  ToolFrames frames(start_reading(api, place->container, {"read", place->path}));
+  ToolFrames frames(start_reading(api.containers, place->container, {"read", place->path}));
   const auto first = co_await frames.next();
   Result<std::string> header = first ? stat_header(*place, *first) : first.error();
   if (!header) {
@@ -223,7 +184,7 @@ net::awaitable<void> export_container(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(container.error()));
     co_return;
   }
-  ToolFrames frames(start_reading(api, *container, {"export"}));
+  ToolFrames frames(start_reading(api.containers, *container, {"export"}));
   Response head{.content_type = "application/octet-stream"};
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
@@ -266,24 +227,6 @@ net::awaitable<void> convert(Api& api, std::shared_ptr<base::UniqueFd> in,
   *result = co_await api.pool.run(call);
 }
 
-/// "USER GROUP" arguments of the tool for copyUIDGID: the owner is the container's user.
-Result<std::vector<std::string>> owner_arguments(const Api&, const ContainerPtr& container,
-                                                 bool as_container_user) {
-  const std::string user = container->settings.text("User");
-  if (!as_container_user || user.empty()) return std::vector<std::string>{"-1", "-1"};
-  const std::size_t colon = std::min(user.find(':'), user.size());
-  const std::string uid = user.substr(0, colon);
-  const std::string gid = colon < user.size() ? user.substr(colon + 1) : uid;
-  for (const std::string& number : {uid, gid})
-    if (number.empty() || number.size() > 9 ||
-        number.find_first_not_of("0123456789") != std::string::npos)
-      return Error{
-          Code::kNotSupported,
-          "copyUIDGID is supported for a container whose user is given by numbers, not \"" +
-              user.substr(0, 64) + "\""};
-  return std::vector<std::string>{uid, gid};
-}
-
 // PUT /containers/{id}/archive?path=
 //   200 extracted · 400 no directory, or what must not be overwritten · 403 read-only · 404
 net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
@@ -292,9 +235,6 @@ net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
   Result<void> possible = place ? Result<void>() : Result<void>(place.error());
   if (possible && place->container->settings.host_config.at("ReadonlyRootfs") == true)
     possible = Error{Code::kPermissionDenied, "container rootfs is marked read-only"};
-  auto owner = place ? owner_arguments(api, place->container, request.query.get_bool("copyUIDGID"))
-                     : Result<std::vector<std::string>>(place.error());
-  if (possible && !owner) possible = owner.error();
   const net::any_io_executor executor = co_await net::this_coro::executor;
   auto body = ByteBridge::make(executor);
   auto frames_bridge = ByteBridge::make(executor);
@@ -307,11 +247,12 @@ net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
   const ClosePipe output{std::make_shared<BytePipe>(executor)};
   const ClosePipe input{std::make_shared<BytePipe>(executor)};
   const bool keep_kind = request.query.get_bool("noOverwriteDirNonDir");
-  engine::FilesTask task{.command = {"write", place->path, keep_kind ? "1" : "0"},
+  const bool to_user = request.query.get_bool("copyUIDGID");
+  const std::string owner = to_user ? place->container->settings.text("User") : "";
+  engine::FilesTask task{.command = {"write", place->path, keep_kind ? "1" : "0", owner},
                          .changes_files = true,
                          .output = output.pipe,
                          .input = input.pipe};
-  task.command.insert(task.command.end(), owner->begin(), owner->end());
   api.containers.start_files_task(place->container, std::move(task));
 
   const auto in = std::make_shared<base::UniqueFd>(std::move(body->blocking_side));

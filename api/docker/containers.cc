@@ -358,10 +358,11 @@ net::awaitable<Response> prune(Api& api, Request request) {
 }
 
 /// What issue 3 will do; the container must exist, so that clients learn that first.
-net::awaitable<Response> not_yet(Api& api, std::string what, Request request) {
-  const auto container = api.containers.find(request.path_arg("id"));
-  if (!container) co_return http::error_response(container.error());
-  co_return http::error_response(Status::kNotImplemented, what + " is not supported yet");
+net::awaitable<Response> refuse_experimental(Api&, Request) {
+  co_return http::error_response(
+      Status::kNotImplemented,
+      "This experimental feature is disabled by default. Start the Docker daemon in experimental "
+      "mode in order to enable it.");
 }
 
 }  // namespace
@@ -386,13 +387,11 @@ void add_container_routes(http::Router& router, Api& api) {
   add("GET", "/containers/{id}/top", top);
   add("DELETE", "/containers/{id}", remove);
 
-  const auto later = [&](std::string_view method, std::string_view path, std::string what) {
-    router.add(method, path, std::bind_front(not_yet, std::ref(api), std::move(what)));
-  };
-  later("GET", "/containers/{id}/changes", "listing a container's changes");
-  later("GET", "/containers/{id}/checkpoints", "a checkpoint");
-  later("POST", "/containers/{id}/checkpoints", "a checkpoint");
-  later("DELETE", "/containers/{id}/checkpoints/{checkpoint}", "a checkpoint");
+  // dockerd has checkpoints only in its experimental mode.
+  const auto experimental = std::bind_front(refuse_experimental, std::ref(api));
+  router.add("GET", "/containers/{id}/checkpoints", experimental);
+  router.add("POST", "/containers/{id}/checkpoints", experimental);
+  router.add("DELETE", "/containers/{id}/checkpoints/{checkpoint}", experimental);
 }
 
 }  // namespace docker

@@ -99,8 +99,10 @@ json image_inspect_json(const images::Image& image, ApiVersion version) {
   if (!image.config.variant.empty()) object["Variant"] = image.config.variant;
   if (version < kWithoutVirtualSize) object["VirtualSize"] = image.size;
   if (version < kWithoutContainerConfig) {
-    object["Container"] = "";
-    object["ContainerConfig"] = config_json(json::object(), version);
+    object["Container"] = text_of(raw, "container");
+    const auto made_from = raw.find("container_config");
+    object["ContainerConfig"] = config_json(
+        made_from == raw.end() ? json::object() : json{{"config", *made_from}}, version);
   }
   return object;
 }

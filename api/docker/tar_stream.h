@@ -1,54 +1,13 @@
-// Tar archives <-> the frames of a guest's files tool (guest-init/protocol/files.h). libarchive
-// speaks tar.
+// A client's tar archive -> the frames of a guest's files tool (guest-init/protocol/files.h). The
+// other way: tar_writer.h. libarchive speaks tar.
 //
-// Trust: TarWriter's input is the guest's, tar_to_frames' input the client's; both may be anything.
-// An error ends the archive. Memory: one piece, not one file.
+// Trust: the input is the client's and may be anything. An error ends the archive. Memory: one
+// piece, not one file.
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstddef>
-#include <memory>
-#include <span>
-#include <vector>
-
-#include "guest-init/protocol/files.h"
 #include "vmm/base/result.h"
-#include "vmm/base/wire.h"
-
-struct archive;
 
 namespace docker {
-
-/// Builds a tar archive (pax) in pieces. Threads: any, one at a time.
-class TarWriter {
- public:
-  static base::Result<std::unique_ptr<TarWriter>> create();
-  ~TarWriter();
-  TarWriter(const TarWriter&) = delete;
-  TarWriter& operator=(const TarWriter&) = delete;
-
-  /// An Entry, Data or End frame. kDataLoss if it breaks the protocol.
-  base::Result<void> add(const wire::RawFrame& frame);
-  /// After End was added.
-  bool complete() const { return complete_; }
-  /// What the archive has grown by.
-  std::vector<std::byte> take();
-
- private:
-  TarWriter() = default;
-  static ssize_t append(archive* source, void* self, const void* data, std::size_t size);
-  base::Result<void> add_entry(const protocol::files::Entry& entry);
-  base::Result<void> add_data(std::span<const std::byte> bytes);
-  base::Result<void> finish();
-  base::Result<void> check(int result);
-
-  archive* archive_ = nullptr;
-  std::vector<std::byte> out_;
-  std::uint64_t missing_ = 0;  // of the present file's contents
-  bool complete_ = false;
-  bool abandoned_ = false;
-};
 
 /// Reads a tar archive, compressed (gzip, bzip2, xz, zstd) or not, from the descriptor `in` and
 /// writes its frames to the socket `out`. Blocks. kInvalidArgument: it is no such archive.

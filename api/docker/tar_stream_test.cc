@@ -7,6 +7,7 @@
 #include <cstring>
 #include <thread>
 
+#include "api/docker/tar_writer.h"
 #include "vmm/base/seqpacket.h"
 
 namespace docker {
@@ -76,6 +77,28 @@ Converted convert(std::span<const std::byte> tar) {
   taker.join();
   while (auto frame = reader.next().value()) converted.frames.push_back(*std::move(frame));
   return converted;
+}
+
+TEST(TarWriter, WritesWhiteoutsInALayerOnly) {
+  files::Entry whiteout;
+  whiteout.path = "a/b";
+  whiteout.kind = files::EntryKind::kWhiteout;
+
+  auto layer = TarWriter::create(TarWriter::Form::kLayer);
+  auto archive = TarWriter::create();
+  EXPECT_TRUE((*layer)->add(frame_of(whiteout)));
+  const auto refused = (*archive)->add(frame_of(whiteout));
+  const std::vector<std::byte> bytes = (*layer)->take();
+
+  EXPECT_STREQ(reinterpret_cast<const char*>(bytes.data()), "a/.wh.b");
+  EXPECT_EQ(refused.error().code, Code::kDataLoss);
+}
+
+TEST(TarWriter, RefusesNamesThatWouldBeWhiteoutsInALayer) {
+  for (const char* path : {".wh.a", "a/.wh.b", "a/.wh..wh..opq", ".wh.d/a"}) {
+    auto layer = TarWriter::create(TarWriter::Form::kLayer);
+    EXPECT_EQ((*layer)->add(frame_of(file(path, 0))).error().code, Code::kDataLoss) << path;
+  }
 }
 
 TEST(TarStream, ComesBackAsItWasWritten) {

@@ -1,6 +1,9 @@
 // FakeImageStore: knows one image, "busybox", without any file. For tests of the API.
 #pragma once
 
+#include <array>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -12,6 +15,9 @@ class FakeImageStore final : public images::Store {
  public:
   static constexpr const char* kImageId =
       "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
+  static constexpr const char* kCommittedId =
+      "sha256:2222222222222222222222222222222222222222222222222222222222222222";
 
   base::Result<images::Image> resolve(std::string_view name) override {
     if (name != "busybox" && name != "busybox:latest" && name != kImageId)
@@ -52,6 +58,24 @@ class FakeImageStore final : public images::Store {
                                            const images::ImportOptions&) override {
     return refused();
   }
+  /// Reads the layer to its end and remembers it.
+  base::Result<images::LoadedImage> commit(images::ByteSource& layer,
+                                           const images::CommitOptions& options) override {
+    std::string text;
+    std::array<std::byte, 4096> buffer;
+    for (;;) {
+      const auto got = layer.read(buffer);
+      if (!got) return got.error();
+      if (*got == 0) break;
+      text.append(reinterpret_cast<const char*>(buffer.data()), *got);
+    }
+    const std::lock_guard lock(mutex_);
+    committed_ = options;
+    committed_layer_ = std::move(text);
+    images::LoadedImage made{.id = kCommittedId, .repo_tags = {}};
+    if (!options.repository_and_tag.empty()) made.repo_tags = {options.repository_and_tag};
+    return made;
+  }
   base::Result<void> save(const std::vector<std::string>&, images::ByteSink&) override {
     return refused();
   }
@@ -65,12 +89,18 @@ class FakeImageStore final : public images::Store {
   }
 
   std::size_t holders() const { return holders_.size(); }
+  /// Of the last commit().
+  const std::optional<images::CommitOptions>& committed() const { return committed_; }
+  const std::string& committed_layer() const { return committed_layer_; }
 
  private:
   static base::Error refused() {
     return base::Error{base::Code::kNotSupported, "not part of this test"};
   }
   std::set<std::string, std::less<>> holders_;
+  std::mutex mutex_;  // commit() comes from the pool
+  std::optional<images::CommitOptions> committed_;
+  std::string committed_layer_;
 };
 
 }  // namespace fakes

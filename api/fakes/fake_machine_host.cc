@@ -25,8 +25,8 @@ namespace {
 ///   wedged (the guest never answers that it started)
 class FakeMachine final : public engine::Machine, public std::enable_shared_from_this<FakeMachine> {
  public:
-  FakeMachine(net::any_io_executor executor, std::string id)
-      : executor_(executor), id_(std::move(id)), changed_(executor) {}
+  FakeMachine(net::any_io_executor executor, std::string id, std::shared_ptr<FakeFiles> files)
+      : executor_(executor), id_(std::move(id)), changed_(executor), files_(std::move(files)) {}
 
   const std::string& id() const override { return id_; }
 
@@ -77,7 +77,10 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     co_return Result<void>();
   }
 
-  net::awaitable<Result<void>> set_frozen(bool) override { co_return Result<void>(); }
+  net::awaitable<Result<void>> set_frozen(bool frozen) override {
+    frozen_ = frozen;
+    co_return Result<void>();
+  }
   net::awaitable<Result<void>> update_limits(protocol::PrepareContainer::Limits limits) override {
     limits_ = limits;
     co_return Result<void>();
@@ -155,6 +158,11 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
                               std::shared_ptr<engine::OutputSink> sink) {
     const std::string command = process.argv.at(0);
     Process& state = processes_[process.process];
+    if (process.files_tool) {
+      files_->frozen = frozen_;
+      co_await sink->write(Stream::kStdout, files_->answer);
+      co_return 0;
+    }
     if (command == "false") co_return 1;
     if (command == "exit") co_return std::stoi(process.argv.at(1));
     if (command == "echo" || command == "err") {
@@ -203,6 +211,8 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   std::string id_;
   async::Notifier changed_;
   std::map<ProcessId, Process> processes_;
+  std::shared_ptr<FakeFiles> files_;
+  bool frozen_ = false;
   protocol::PrepareContainer::Limits limits_;
   std::optional<engine::EndReason> stopped_;
 };
@@ -221,7 +231,7 @@ net::awaitable<Result<engine::StartedMachine>> FakeMachineHost::start(engine::Ma
     if (spec.network) release(*spec.network);
     co_return *std::exchange(next_failure_, std::nullopt);
   }
-  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id);
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_);
   auto first = co_await machine->start_process(spec.process, spec.sink);
   if (!first) co_return std::move(first).error();
   engine::StartedMachine started{.machine = machine, .first = *std::move(first)};
@@ -240,7 +250,7 @@ net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
     engine::AdoptSpec spec) {
   if (survivors_.erase(spec.id) == 0)
     co_return Error{Code::kNotFound, "the machine did not survive"};
-  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id);
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_);
   for (const auto& [id, process] : spec.processes) {
     protocol::StartProcess sleeping;
     sleeping.process = id;

@@ -7,11 +7,17 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "api/async/net.h"
 #include "api/engine/machines/machine_host.h"
 
 namespace fakes {
+
+struct FakeFiles {
+  std::vector<std::byte> answer;
+  bool frozen = false;
+};
 
 class FakeMachineHost final : public engine::MachineHost,
                               public engine::Machines,
@@ -46,6 +52,10 @@ class FakeMachineHost final : public engine::MachineHost,
   const engine::MachineSpec& last_spec() const { return last_spec_; }
   std::size_t endpoints_in_use() const { return in_use_.size(); }
   void fail_next_start(base::Error error) { next_failure_ = std::move(error); }
+  /// What every run of the files tool sends.
+  void set_files_answer(std::vector<std::byte> frames) { files_->answer = std::move(frames); }
+  /// Whether the container stood still in the last run of the files tool.
+  bool files_were_frozen() const { return files_->frozen; }
   /// The container's machine outlived an earlier daemon: adopt() finds it, its process sleeping.
   void leave_running(std::string id) { survivors_.insert(std::move(id)); }
 
@@ -55,6 +65,7 @@ class FakeMachineHost final : public engine::MachineHost,
   std::map<int, bool> in_use_;
   std::optional<base::Error> next_failure_;
   std::set<std::string> survivors_;
+  std::shared_ptr<FakeFiles> files_ = std::make_shared<FakeFiles>();
 };
 
 }  // namespace fakes

@@ -115,6 +115,8 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);
   docker::add_archive_routes(parts.router, *parts.api);
+  docker::add_changes_routes(parts.router, *parts.api);
+  docker::add_commit_routes(parts.router, *parts.api);
   docker::add_statistics_routes(parts.router, *parts.api);
   docker::add_image_routes(parts.router, *parts.api);
   docker::add_exec_routes(parts.router, *parts.api);
