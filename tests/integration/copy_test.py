@@ -162,6 +162,17 @@ class CopyTest(HostTest):
         self.assertIn("cannot overwrite directory", over_directory[1])
         self.assertIn("cannot overwrite non-directory", over_file[1])
 
+    def test_files_become_the_containers_users(self):
+        for name, user, owner in (("named", "nobody", "65534 65534"), ("numbered", "7:8", "7 8"), ("root", "", "1000 1000")):
+            docker("run", "-d", "--name", name, "--user", user, "busybox", "sleep", "1000")
+            archive = io.BytesIO()
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                info = tarfile.TarInfo("f")
+                info.uid = info.gid = 1000
+                tar.addfile(info)
+            self.assertEqual(put(name, archive.getvalue(), copyUIDGID=1)[0], 200)
+            self.assertEqual(output("exec", "--user", "0", name, "stat", "-c", "%u %g", "/root/f"), owner)
+
     def test_a_read_only_container_takes_nothing(self):
         docker("run", "-d", "--name", "fixed", "--read-only", "busybox", "sleep", "1000")
 

@@ -17,10 +17,10 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from conformance.compare import requests, running  # noqa: E402
+from conformance.compare import committed, requests, running  # noqa: E402
 from conformance.compare.endpoint import Endpoint, comparable  # noqa: E402
 
-BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS
+BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS + committed.BEHAVIOURS
 
 
 def observe(endpoint, look):
