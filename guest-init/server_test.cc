@@ -1,4 +1,5 @@
 // guest-init as a whole: what the host asks, what the processes see, what comes back.
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -8,6 +9,7 @@
 #include <initializer_list>
 #include <span>
 
+#include "guest-init/protocol/files.h"
 #include "guest-init/testing/server_fixture.h"
 
 namespace guest_init::testing {
@@ -344,6 +346,31 @@ TEST_F(ServerTest, RefusesAFilterThatIsNone) {
   EXPECT_EQ(refused(std::vector<std::byte>(protocol::kMaxSeccompFilter + 8), 0), "seccomp");
   EXPECT_EQ(refused(std::vector<std::byte>(8, std::byte{0xff}), 0), "seccomp");
   EXPECT_EQ(refused(denying({SYS_mkdir}, EPERM), SECCOMP_FILTER_FLAG_NEW_LISTENER), "seccomp");
+}
+
+TEST_F(ServerTest, TheFilesToolTellsWhatAContainerHasChanged) {
+  if (!machine_->has_init_program()) GTEST_SKIP() << "this build has no static guest-init";
+  prepare_default();
+  start(process_spec(1, "echo x > /etc/new; echo done > /tmp/done; sleep 1000"));
+  output_of(process_spec(2, "while [ ! -s /tmp/done ]; do :; done"));
+  auto tool = process_spec(3, "");
+  tool.argv = {"changes"};
+  tool.files_tool = true;
+  tool.capabilities = kDockerCapabilities | std::uint64_t{1} << CAP_SYS_ADMIN;
+
+  const std::string output = output_of(tool);
+
+  wire::FrameReader reader;
+  reader.feed(std::as_bytes(std::span(output)));
+  std::string changes;
+  for (auto frame = reader.next(); frame && frame->has_value(); frame = reader.next()) {
+    if ((*frame)->type != static_cast<std::uint16_t>(protocol::files::FrameType::kChange)) continue;
+    const auto change = wire::decode<protocol::files::Change>((*frame)->payload);
+    changes += "CAD"[static_cast<int>(change->kind)] + (" " + change->path) + "\n";
+  }
+  EXPECT_NE(changes.find("C etc\nA etc/new\n"), std::string::npos) << changes;
+  EXPECT_EQ(changes.find("hostname"), std::string::npos) << changes;
+  EXPECT_EQ(changes.find("proc"), std::string::npos) << changes;
 }
 
 TEST_F(ServerTest, ForgetsProcessesOnlyAfterTheirEnd) {

@@ -103,6 +103,7 @@ void complete(json& config, const json& container) {
   for (const char* field : {"User", "WorkingDir", "StopSignal"})
     take_if_empty(config, container, field);
   for (const char* field : {"ExposedPorts", "Labels"}) complete_object(config, container, field);
+  if (is_empty(config, "Labels")) config["Labels"] = json::object();
   complete_object(config, container, "Volumes");
   complete_variables(config, container);
   // The container's arguments are those of its own entrypoint.

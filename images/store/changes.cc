@@ -23,6 +23,11 @@ base::Error bad(const Instruction& instruction, std::string_view why) {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
+std::string lower_case(std::string text) {
+  for (char& c : text) c = (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
 std::string_view trim(std::string_view text) {
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
   while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
@@ -311,9 +316,7 @@ base::Result<void> apply_healthcheck(const Instruction& instruction, json& confi
   json check = json::object();
   Instruction next = parse_instruction(instruction.rest);
   while (next.verb.starts_with("--")) {
-    std::string lower = next.verb;
-    for (char& c : lower) c = (c >= 'A' && c <= 'Z') ? static_cast<char>(c - 'A' + 'a') : c;
-    RETURN_IF_ERROR(apply_health_option(instruction, lower, check));
+    RETURN_IF_ERROR(apply_health_option(instruction, lower_case(next.verb), check));
     next = parse_instruction(next.rest);
   }
   if (next.verb == "NONE" && next.rest.empty()) {
@@ -340,8 +343,12 @@ base::Result<void> apply_one(const Instruction& instruction, json& config) {
                                          "LABEL", "HEALTHCHECK", "ONBUILD", "STOPSIGNAL",
                                          "USER",  "VOLUME",      "WORKDIR"};
   if (std::find(std::begin(kKnown), std::end(kKnown), verb) == std::end(kKnown))
-    return bad(instruction, "is not a valid change command");
-  if (instruction.rest.empty()) return bad(instruction, "requires at least one argument");
+    return base::Error{base::Code::kInvalidArgument,
+                       lower_case(verb) + " is not a valid change command"};
+  const bool takes_one = verb == "WORKDIR" || verb == "USER" || verb == "STOPSIGNAL";
+  if (instruction.rest.empty())
+    return bad(instruction,
+               takes_one ? "requires exactly one argument" : "requires at least one argument");
 
   if (verb == "ENV") return apply_env(instruction, config);
   if (verb == "LABEL") return apply_label(instruction, config);

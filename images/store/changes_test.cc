@@ -79,7 +79,7 @@ TEST(Changes, RefusesWhatItCannotApply) {
     EXPECT_EQ(result.error().code, base::Code::kInvalidArgument);
   }
   EXPECT_EQ(apply_changes(json::object(), {"FROM x"}).error().message,
-            "FROM is not a valid change command");
+            "from is not a valid change command");
 }
 
 }  // namespace
