@@ -151,7 +151,8 @@ _CHANGES = ['CMD ["a", "b"]', "CMD a b", 'ENTRYPOINT ["e"]', "ENTRYPOINT e", "EN
 
 
 def _commit_events(e):
-    container = e.start()
+    container = e.create(name="committed")
+    e.api.post(f"/containers/{container}/start")
     since = time.time()
     with _Committed(e, container, repo="compare", tag="events", comment="why"):
         time.sleep(1)
