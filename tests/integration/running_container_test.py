@@ -25,12 +25,25 @@ def wait_for_log(container, text):
     wait_until(lambda: text in docker("logs", container).stdout)
 
 
+def standing_log(container):
+    """The log once what was under way has arrived; an error if it goes on growing."""
+    logs = [None]
+
+    def stands():
+        time.sleep(0.5)
+        logs.append(docker("logs", container).stdout)
+        return logs[-1] == logs[-2]
+
+    wait_until(stands)
+    return logs[-1]
+
+
 class PauseTest(HostTest):
     def test_a_paused_container_stands_still(self):
         docker("run", "-d", "--name", "still", "busybox", "sh", "-c", "while :; do echo x; done")
         wait_for_log("still", b"x")
         docker("pause", "still")
-        before = docker("logs", "still").stdout
+        before = standing_log("still")
 
         self.assertIn("(Paused)", output("ps", "--filter", "name=still", "--format", "{{.Status}}"))
         self.assertEqual(docker("logs", "still").stdout, before)
