@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The benchmark: this host and its peers in the same machine, side by side, interleaved.
 
-    bench.py [start|memory|clone]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
+    bench.py [start|memory|clone|stream]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
 
 The parts and the JSON schema are described in README.md beside this file. `containervm bench` calls
 this with the right sockets inside the machine that holds the host.
@@ -19,13 +19,15 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench import memory  # noqa: E402
+from bench import memory, stream  # noqa: E402
 from bench.contenders import (IMAGE, Contender, api_run, api_true, cli_true)  # noqa: E402
 from bench.statistics_table import bar_chart, summary, table  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("start", "memory", "clone")
+PARTS = ("start", "memory", "clone", "stream")
+DEFAULT_PARTS = PARTS[:3]
+NEED_IMAGE = {"start", "memory", "stream"}
 
 
 def image_archive(probe):
@@ -80,6 +82,20 @@ def measure_start(contenders, rounds, image):
     }
 
 
+def measure_stream(contenders, rounds, mebibytes):
+    """Interleaved, one stream a round and contender."""
+    runs = {}
+    for current in range(rounds):
+        for contender in contenders:
+            runs.setdefault(contender.name, []).append(stream.stream_once(contender, mebibytes))
+        print(f"\r  stream: round {current + 1} of {rounds}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return {name: {"mib_per_second": summary([run["mib_per_second"] for run in some]),
+                   "daemon_peak_bytes": max(run["daemon_peak_bytes"] for run in some),
+                   "mebibytes": mebibytes}
+            for name, some in runs.items()}
+
+
 def measure_microvm(command, rounds):
     """`command` boots our kernel once in QEMU's microvm and prints the milliseconds that took."""
     values = []
@@ -130,13 +146,15 @@ def report(results, svg_directory):
             with open(os.path.join(svg_directory, "idle_memory.svg"), "w",
                       encoding="utf-8") as out:
                 out.write(bar_chart("memory of an idle container", "MiB", rows))
+    if "stream" in results:
+        print(stream.describe(results["stream"]))
     for name, row in results.get("clone", {}).items():
         print(table(f"clone: {name}", "ms", {"containervm": row}))
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help="default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(DEFAULT_PARTS)}")
     parser.add_argument("--containervm", help="socket of containervmd")
     parser.add_argument("--dockerd", help="socket of the peer dockerd")
     parser.add_argument("--probe", help="the bench_probe program")
@@ -145,15 +163,16 @@ def parse_arguments():
     parser.add_argument("--image", default=IMAGE, help="image whose `true` is run")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--sleepers", type=int, default=50)
+    parser.add_argument("--mebibytes", type=int, default=256, help="of one stream")
     parser.add_argument("--json", help="write the numbers to this file")
     parser.add_argument("--svg", help="write plots into this directory")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         parser.error(f"no such part: {sorted(unknown)[0]} (parts: {', '.join(PARTS)})")
-    arguments.parts = arguments.parts or list(PARTS)
-    if arguments.rounds < 1 or arguments.sleepers < 1:
-        parser.error("--rounds and --sleepers must be at least 1")
+    arguments.parts = arguments.parts or list(DEFAULT_PARTS)
+    if min(arguments.rounds, arguments.sleepers, arguments.mebibytes) < 1:
+        parser.error("--rounds, --sleepers and --mebibytes must be at least 1")
     return arguments
 
 
@@ -164,7 +183,7 @@ def main():
                                      ("dockerd+runc", arguments.dockerd)) if path]
     results = {"machine": {"kernel": platform.release(), "cpus": os.cpu_count(),
                            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}
-    if {"start", "memory"} & set(arguments.parts):
+    if NEED_IMAGE & set(arguments.parts):
         archive = image_archive(arguments.probe)
         for contender in contenders:
             import_image(contender, archive)
@@ -177,10 +196,12 @@ def main():
         if "memory" in arguments.parts:
             results["idle_memory"] = {c.name: memory.idle_memory(c, arguments.sleepers)
                                       for c in contenders}
+        if "stream" in arguments.parts:
+            results["stream"] = measure_stream(contenders, arguments.rounds, arguments.mebibytes)
         if "clone" in arguments.parts and arguments.clone_bench:
             results["clone"] = measure_clone(arguments.clone_bench, max(100, arguments.rounds))
     finally:
-        if {"start", "memory"} & set(arguments.parts):
+        if NEED_IMAGE & set(arguments.parts):
             for contender in contenders:
                 try:
                     contender.api.delete("/images/" + IMAGE, force=1)
