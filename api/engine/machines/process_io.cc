@@ -37,7 +37,7 @@ net::awaitable<std::vector<std::byte>> read_available(StreamSocket& socket) {
 
 void ProcessIo::open(protocol::Stream stream, StreamSocket socket, std::uint64_t offset) {
   const protocol::StreamOpen request{.process = id_, .stream = stream, .offset = offset};
-  boost::system::error_code ignored;  // a broken stream shows as its end
+  boost::system::error_code ignored;   // a broken stream shows as its end
   socket.non_blocking(true, ignored);  // one guest must not stop the thread of all
   net::write(socket, net::buffer(wire::frame(request)), ignored);
   if (stream == protocol::Stream::kStdin) {
