@@ -124,8 +124,12 @@ base::Result<void> GuestSession::handle(const wire::RawFrame& frame) {
       auto reply = wire::decode<protocol::HelloReply>(frame.payload);
       if (!reply) return std::move(reply).error();
       if (!hello_) return base::Error{base::Code::kDataLoss, "the guest greeted unasked"};
-      if (reply->version != protocol::kVersion)
-        return base::Error{base::Code::kNotSupported, "guest-init speaks another version"};
+      if (reply->version != protocol::kVersion) {
+        const base::Error other{base::Code::kNotSupported,
+                                "the guest's init speaks another version of the protocol"};
+        std::exchange(hello_, std::nullopt)->set(other);
+        return other;
+      }
       std::exchange(hello_, std::nullopt)->set(std::move(*reply));
       return {};
     }
