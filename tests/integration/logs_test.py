@@ -19,9 +19,10 @@ from harness.host import HostTest, api, docker, on_host, output  # noqa: E402
 
 
 def log_files(path):
-    """The log's files as they are on the host, by name."""
+    """The log's files as they are on the host, by name; what the daemon keeps beside them is none."""
     names = on_host("ls", os.path.dirname(path)).split()
-    return sorted(name for name in names if name.startswith(os.path.basename(path)))
+    return sorted(name for name in names
+                  if name.startswith(os.path.basename(path)) and not name.endswith(".position"))
 
 
 class RotationTest(HostTest):
