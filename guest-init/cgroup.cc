@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "guest-init/files.h"
+#include "guest-init/protocol/cpu_weight.h"
 
 namespace guest_init {
 
@@ -43,11 +44,6 @@ base::Result<void> add_processes(const std::string& path, int depth, std::vector
 
 }  // namespace
 
-std::uint64_t cpu_weight_of_shares(std::uint64_t shares) {
-  shares = std::clamp<std::uint64_t>(shares, 2, 262144);
-  return 1 + (shares - 2) * 9999 / 262142;
-}
-
 std::optional<std::string> swap_max(std::uint64_t memory_bytes, std::int64_t memory_swap_bytes) {
   if (memory_swap_bytes == 0) return std::nullopt;
   if (memory_swap_bytes < 0) return "max";
@@ -69,7 +65,7 @@ std::vector<CgroupSetting> settings_of(const protocol::PrepareContainer::Limits&
     add("cpu.max",
         std::to_string(limits.cpu_quota_us) + " " + std::to_string(limits.cpu_period_us));
   if (limits.cpu_shares != 0)
-    add("cpu.weight", std::to_string(cpu_weight_of_shares(limits.cpu_shares)));
+    add("cpu.weight", std::to_string(protocol::cpu_weight_of_shares(limits.cpu_shares)));
   if (!limits.cpuset.empty()) add("cpuset.cpus", limits.cpuset);
   if (limits.pids != 0) add("pids.max", std::to_string(limits.pids));
   return settings;

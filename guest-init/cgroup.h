@@ -13,9 +13,6 @@
 
 namespace guest_init {
 
-/// Docker's --cpu-shares (2..262144, clamped) on cgroup v2's scale of 1..10000, as runc does.
-std::uint64_t cpu_weight_of_shares(std::uint64_t shares);
-
 /// memory.swap.max for Docker's memory + swap: nullopt leaves the kernel's default.
 std::optional<std::string> swap_max(std::uint64_t memory_bytes, std::int64_t memory_swap_bytes);
 

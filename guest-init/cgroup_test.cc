@@ -2,20 +2,22 @@
 
 #include <gtest/gtest.h>
 
+#include "guest-init/protocol/cpu_weight.h"
+
 namespace guest_init {
 namespace {
 
 using Settings = std::vector<CgroupSetting>;
 
 TEST(CpuWeight, CoversDockersRange) {
-  EXPECT_EQ(cpu_weight_of_shares(2), 1u);
-  EXPECT_EQ(cpu_weight_of_shares(1024), 39u);
-  EXPECT_EQ(cpu_weight_of_shares(262144), 10000u);
+  EXPECT_EQ(protocol::cpu_weight_of_shares(2), 1u);
+  EXPECT_EQ(protocol::cpu_weight_of_shares(1024), 39u);
+  EXPECT_EQ(protocol::cpu_weight_of_shares(262144), 10000u);
 }
 
 TEST(CpuWeight, ClampsWhatIsOutOfRange) {
-  EXPECT_EQ(cpu_weight_of_shares(0), 1u);
-  EXPECT_EQ(cpu_weight_of_shares(~std::uint64_t{0}), 10000u);
+  EXPECT_EQ(protocol::cpu_weight_of_shares(0), 1u);
+  EXPECT_EQ(protocol::cpu_weight_of_shares(~std::uint64_t{0}), 10000u);
 }
 
 TEST(SwapMax, IsWhatMemorySwapExceedsMemory) {

@@ -90,7 +90,7 @@ net::awaitable<Result<void>> send_layer(std::shared_ptr<Commit> commit, ToolFram
 net::awaitable<bool> begin_pause(Api& api, std::shared_ptr<Commit> commit) {
   if (!commit->pause) co_return false;
   const auto begun = co_await api.containers.begin_commit_pause(commit->container);
-  co_return begun&&* begun;
+  co_return begun.has_value() && *begun;
 }
 
 net::awaitable<void> read_container(Api& api, std::shared_ptr<Commit> commit,

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "api/docker/byte_bridge.h"
+#include "api/docker/tar_common.h"
 #include "guest-init/protocol/files.h"
 #include "vmm/base/scope_exit.h"
 #include "vmm/base/wire.h"
@@ -22,18 +23,6 @@ using base::Result;
 namespace files = protocol::files;
 
 namespace {
-
-constexpr std::size_t kLongestPath = 64u << 10;
-constexpr std::int64_t kSecond = 1'000'000'000;
-
-std::string reason_of(archive* source) {
-  const char* text = archive_error_string(source);
-  return text == nullptr ? "unknown error" : text;
-}
-
-bool is_usable(const std::string& text) {
-  return !text.empty() && text.size() <= kLongestPath && text.find('\0') == std::string::npos;
-}
 
 std::optional<files::EntryKind> kind_of(archive_entry* entry) {
   if (archive_entry_hardlink(entry) != nullptr) return files::EntryKind::kHardLink;
@@ -90,14 +79,15 @@ Result<files::Entry> convert(archive_entry* source) {
   entry.mode = archive_entry_perm(source) & 07777u;
   entry.user = static_cast<std::uint32_t>(archive_entry_uid(source));
   entry.group = static_cast<std::uint32_t>(archive_entry_gid(source));
-  entry.modified_ns = archive_entry_mtime(source) * kSecond + archive_entry_mtime_nsec(source);
+  entry.modified_ns =
+      archive_entry_mtime(source) * kNanosecondsASecond + archive_entry_mtime_nsec(source);
   if (*kind == files::EntryKind::kFile)
     entry.size = static_cast<std::uint64_t>(std::max<la_int64_t>(archive_entry_size(source), 0));
   const char* link = *kind == files::EntryKind::kHardLink       ? archive_entry_hardlink(source)
                      : *kind == files::EntryKind::kSymbolicLink ? archive_entry_symlink(source)
                                                                 : nullptr;
   if (link != nullptr) entry.link = link;
-  if (entry.link.size() > kLongestPath) return bad_archive("a link's target is too long");
+  if (entry.link.size() > kLongestTarPath) return bad_archive("a link's target is too long");
   entry.device_major = static_cast<std::uint32_t>(archive_entry_rdevmajor(source));
   entry.device_minor = static_cast<std::uint32_t>(archive_entry_rdevminor(source));
   entry.attributes = attributes_of(source);

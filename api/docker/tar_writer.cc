@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "api/docker/tar_common.h"
+
 namespace docker {
 
 using base::Code;
@@ -19,14 +21,7 @@ namespace files = protocol::files;
 
 namespace {
 
-constexpr std::size_t kLongestPath = 64u << 10;
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::string_view kWhiteoutMark = ".wh.";
-
-std::string reason_of(archive* target) {
-  const char* text = archive_error_string(target);
-  return text == nullptr ? "unknown error" : text;
-}
 
 std::optional<unsigned> file_type_of(files::EntryKind kind) {
   switch (kind) {
@@ -46,10 +41,6 @@ std::optional<unsigned> file_type_of(files::EntryKind kind) {
       return AE_IFIFO;
   }
   return std::nullopt;
-}
-
-bool is_usable(const std::string& text) {
-  return !text.empty() && text.size() <= kLongestPath && text.find('\0') == std::string::npos;
 }
 
 bool has_marked_name(std::string_view path) {
@@ -140,8 +131,8 @@ Result<void> TarWriter::add_entry(const files::Entry& entry) {
   archive_entry_set_perm(row.get(), static_cast<mode_t>(entry.mode & 07777u));
   archive_entry_set_uid(row.get(), entry.user);
   archive_entry_set_gid(row.get(), entry.group);
-  archive_entry_set_mtime(row.get(), entry.modified_ns / kSecond,
-                          static_cast<long>(entry.modified_ns % kSecond));
+  archive_entry_set_mtime(row.get(), entry.modified_ns / kNanosecondsASecond,
+                          static_cast<long>(entry.modified_ns % kNanosecondsASecond));
   const bool is_file = entry.kind == files::EntryKind::kFile;
   archive_entry_set_size(row.get(), is_file ? static_cast<la_int64_t>(entry.size) : 0);
   if (entry.kind == files::EntryKind::kHardLink)

@@ -12,6 +12,7 @@
 #include "api/engine/machines/links.h"
 #include "api/engine/machines/packet_rules.h"
 #include "api/engine/machines/spawn.h"
+#include "guest-init/protocol/cpu_weight.h"
 
 namespace engine {
 
@@ -36,11 +37,6 @@ Result<fs::path> group_mount() {
     if (::access((fs::path(candidate) / "cgroup.controllers").c_str(), R_OK) == 0)
       return fs::path(candidate);
   return Error{Code::kNotSupported, "no cgroup v2 is mounted below /sys/fs/cgroup"};
-}
-
-/// Docker's shares on the scale of 1..10000, as guest-init does inside the guest.
-std::uint64_t cpu_weight(std::uint64_t shares) {
-  return 1 + (std::clamp<std::uint64_t>(shares, 2, 262144) - 2) * 9999 / 262142;
 }
 
 /// Docker's 10..1000 on the scale of 1..10000.
@@ -128,7 +124,8 @@ Result<void> LocalPrivileged::set_weights(const std::string& group, const GroupW
   const fs::path path = config_.group_root / group;
   const auto has = [&](const char* file) { return ::access((path / file).c_str(), W_OK) == 0; };
   if (has("cpu.weight")) {
-    const std::uint64_t weight = weights.cpu_shares == 0 ? 100 : cpu_weight(weights.cpu_shares);
+    const std::uint64_t weight =
+        weights.cpu_shares == 0 ? 100 : protocol::cpu_weight_of_shares(weights.cpu_shares);
     RETURN_IF_ERROR(write_file(path / "cpu.weight", std::to_string(weight)));
   } else if (weights.cpu_shares != 0) {
     return Error{Code::kNotSupported, "this host's kernel has no CPU shares between machines"};
