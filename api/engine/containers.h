@@ -20,6 +20,7 @@
 
 #include "api/async/blocking_pool.h"
 #include "api/async/net.h"
+#include "api/async/slots.h"
 #include "api/async/task_group.h"
 #include "api/engine/container.h"
 #include "api/engine/database.h"
@@ -208,7 +209,12 @@ class Containers {
   // containers_recovery.cc
   base::Result<void> load();
   net::awaitable<void> prepare_seccomp();
-  net::awaitable<void> take_over(ContainerPtr container);
+  /// Adds the container to `ended` if it does not run any more.
+  net::awaitable<void> recover_one(ContainerPtr container, net::awaitable<async::Slots::Slot> turn,
+                                   std::shared_ptr<std::vector<ContainerPtr>> ended);
+  net::awaitable<bool> take_over(ContainerPtr container);
+  /// What did not run when this daemon came is removed or started again, as it was created for.
+  void resume_policy(const ContainerPtr& container, bool was_restarting);
   net::awaitable<void> stop_at_shutdown(ContainerPtr container);
   void drop_unknown_directories();
 

@@ -3,6 +3,8 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include "api/async/slots.h"
+#include "api/async/task_group.h"
 #include "api/engine/capabilities.h"
 #include "api/engine/container_files.h"
 #include "api/engine/containers.h"
@@ -12,6 +14,10 @@ namespace engine {
 using base::Code;
 using base::Error;
 using base::Result;
+
+namespace {
+constexpr std::size_t kRecoveriesAtOnce = 16;
+}  // namespace
 
 Result<void> Containers::load() {
   Result<void> damaged;
@@ -62,62 +68,84 @@ net::awaitable<Result<void>> Containers::recover() {
   RETURN_IF_ERROR_ASYNC(load());
   drop_unknown_directories();
   std::set<std::string> ids;
-  for (const auto& [id, container] : by_id_) ids.insert(id);
+  std::set<std::string> restarting;
+  for (const auto& [id, container] : by_id_) {
+    ids.insert(id);
+    if (container->state.status == Status::kRestarting) restarting.insert(id);
+  }
   const std::function<Result<void>()> retain = [&store = parts_.images, ids] {
     return store.retain_only(ids);
   };
   auto kept = co_await parts_.pool.run(retain);
   if (!kept) co_return base::annotate(std::move(kept), "images in use");
 
-  for (const ContainerPtr& container : list()) {
-    const std::function<Result<std::vector<images::LayerFile>>()> find_layers =
-        [&store = parts_.images, container] { return store.held_layers(container->id); };
-    const auto layers = co_await parts_.pool.run(find_layers);
-    if (!layers) {
-      spdlog::error("container {}: {}", container->short_id(), layers.error().message);
-    } else {
-      for (const images::LayerFile& layer : *layers)
-        container->layers.push_back(LayerFile{.path = layer.path, .bytes = layer.bytes});
-    }
-    co_await take_over(container);
-  }
+  // At once, so that a machine that does not answer holds up no other.
+  async::TaskGroup recovering(parts_.executor);
+  async::Slots slots(parts_.executor, kRecoveriesAtOnce);
+  const auto ended = std::make_shared<std::vector<ContainerPtr>>();
+  for (const ContainerPtr& container : list())
+    recovering.spawn("container " + container->short_id(),
+                     recover_one(container, slots.take(), ended));
+  co_await recovering.drained();
   co_await parts_.machines.remove_left_over();
+  // Only now is it known which addresses are taken.
+  for (const ContainerPtr& container : *ended)
+    resume_policy(container, restarting.contains(container->id));
   co_return Result<void>();
 }
 
-net::awaitable<void> Containers::take_over(ContainerPtr container) {
-  const bool was_restarting = container->state.status == Status::kRestarting;
-  if (container->state.running()) {
-    const auto logged = begin_log(*container, true);
-    if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
-    AdoptSpec spec{.id = container->id,
-                   .network = container->state.endpoint,
-                   .processes = {},
-                   .kill_unknown_from = kFirstFilesProcess};
-    AdoptSpec::Process process{.sink = container->output,
-                               .open_stdin = container->settings.open_stdin(),
-                               .stdout_bytes = std::nullopt,
-                               .stderr_bytes = std::nullopt,
-                               .tty = container->settings.tty()};
-    if (logged && *logged) {
-      process.stdout_bytes = (*logged)->out;
-      process.stderr_bytes = (*logged)->err;
-    }
-    spec.processes.emplace(kMainProcess, std::move(process));
-    auto machine = co_await parts_.machines.adopt(std::move(spec));
-    if (machine) {
-      container->machine = *machine;
-      container->state.pid = (*machine)->monitor_pid();
-      tasks_.spawn("container " + container->short_id(), follow(container, *machine, now_ns()));
-      observe_run(container);
-      co_await end_interrupted_commit(container);
-      co_return;
-    }
-    record_exit(container, std::move(machine).error(), now_ns());
+net::awaitable<void> Containers::recover_one(ContainerPtr container,
+                                             net::awaitable<async::Slots::Slot> turn,
+                                             std::shared_ptr<std::vector<ContainerPtr>> ended) {
+  const async::Slots::Slot slot = co_await std::move(turn);
+  const std::function<Result<std::vector<images::LayerFile>>()> find_layers =
+      [&store = parts_.images, container] { return store.held_layers(container->id); };
+  const auto layers = co_await parts_.pool.run(find_layers);
+  if (!layers) {
+    spdlog::error("container {}: {}", container->short_id(), layers.error().message);
+  } else {
+    for (const images::LayerFile& layer : *layers)
+      container->layers.push_back(LayerFile{.path = layer.path, .bytes = layer.bytes});
   }
+  const bool runs = co_await take_over(container);
+  if (!runs) ended->push_back(container);
+}
+
+net::awaitable<bool> Containers::take_over(ContainerPtr container) {
+  if (!container->state.running()) co_return false;
+  const auto logged = begin_log(*container, true);
+  if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
+  AdoptSpec spec{.id = container->id,
+                 .network = container->state.endpoint,
+                 .processes = {},
+                 .kill_unknown_from = kFirstFilesProcess};
+  AdoptSpec::Process process{.sink = container->output,
+                             .open_stdin = container->settings.open_stdin(),
+                             .stdout_bytes = std::nullopt,
+                             .stderr_bytes = std::nullopt,
+                             .tty = container->settings.tty()};
+  if (logged && *logged) {
+    process.stdout_bytes = (*logged)->out;
+    process.stderr_bytes = (*logged)->err;
+  }
+  spec.processes.emplace(kMainProcess, std::move(process));
+  auto machine = co_await parts_.machines.adopt(std::move(spec));
+  if (machine) {
+    container->machine = *machine;
+    container->state.pid = (*machine)->monitor_pid();
+    tasks_.spawn("container " + container->short_id(), follow(container, *machine, now_ns()));
+    observe_run(container);
+    co_await end_interrupted_commit(container);
+    co_return true;
+  }
+  record_exit(container, std::move(machine).error(), now_ns());
+  co_return false;
+}
+
+void Containers::resume_policy(const ContainerPtr& container, bool was_restarting) {
   if (container->settings.auto_remove() && container->state.status != Status::kCreated) {
     tasks_.spawn("remove " + container->short_id(), remove_by_itself(container));
-    co_return;
+    return;
   }
   // Stopped with the last daemon, not by a person: the policy says whether it runs again.
   const auto kind = container->settings.restart_policy().kind;
