@@ -1,0 +1,35 @@
+// SignedIdentity: which name a signature must claim for an image, to count for it.
+//
+// Spec: containers-policy.json(5), "signedIdentity". Pure; errors none: what cannot be compared
+// does not match.
+#pragma once
+
+#include <string>
+
+#include "images/store/reference.h"
+
+namespace images {
+
+struct SignedIdentity {
+  enum class Rule {
+    kMatchExact,
+    kMatchRepoDigestOrExact,  // the default
+    kMatchRepository,
+    kExactReference,
+    kExactRepository,
+    kRemapIdentity,
+  };
+  Rule rule = Rule::kMatchRepoDigestOrExact;
+  std::string name;           // dockerReference, dockerRepository or prefix
+  std::string signed_prefix;  // of kRemapIdentity
+};
+
+/// Whether a signature that claims to be for `claimed` counts for the image known as `image`
+/// (which may be empty).
+bool matches_identity(const SignedIdentity& identity, const std::string& image,
+                      const std::string& claimed);
+
+/// "docker.io/library/busybox:latest": the whole name, nothing shortened.
+std::string full_name(const Reference& reference);
+
+}  // namespace images
