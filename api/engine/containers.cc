@@ -154,7 +154,11 @@ Result<void> Containers::commit(const Container& container) {
 net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   const auto container = std::make_shared<Container>(parts_.executor, random_id());
   const std::function<Result<images::Image>()> resolve =
-      [&store = parts_.images, name = request.settings.image()] { return store.resolve(name); };
+      [&store = parts_.images, name = request.settings.image()]() -> Result<images::Image> {
+    auto found = store.resolve(name);
+    if (found) RETURN_IF_ERROR(store.may_run(found->id));
+    return found;
+  };
   auto image = co_await parts_.pool.run(resolve);
   if (!image) co_return std::move(image).error();
   RETURN_IF_ERROR_ASYNC(apply_image_defaults(request.settings, image->config.defaults));

@@ -164,6 +164,7 @@ class Containers {
 
   // containers_run.cc
   net::awaitable<base::Result<void>> start_locked(ContainerPtr container);
+  net::awaitable<base::Result<void>> check_image(ContainerPtr container);
   net::awaitable<base::Result<Launch>> launch(ContainerPtr container);
   net::awaitable<base::Result<std::optional<Endpoint>>> connect(ContainerPtr container);
   void start_failed(const ContainerPtr& container, const base::Error& error);

@@ -101,7 +101,18 @@ net::awaitable<Result<SeccompFilters::Filter>> Containers::seccomp_filter(Contai
   co_return co_await seccomp_filters_.get(std::move(profile), *capabilities);
 }
 
+// The signature policy, as it is now: it may have changed since the container was made.
+net::awaitable<Result<void>> Containers::check_image(ContainerPtr container) {
+  if (!parts_.images.has_admission()) co_return Result<void>();
+  const std::function<Result<void>()> ask = [&store = parts_.images, id = container->image_id] {
+    return store.may_run(id);
+  };
+  co_return co_await parts_.pool.run(ask);
+}
+
 net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr container) {
+  if (auto allowed = co_await check_image(container); !allowed)
+    co_return std::move(allowed).error();
   if (auto logging = begin_log(*container, false); !logging)
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto endpoint = co_await connect(container);

@@ -41,6 +41,12 @@ class FakeImageStore final : public images::Store {
     holders_.erase(std::string(holder));
     return {};
   }
+  bool has_admission() const override { return rejection_.has_value(); }
+  base::Result<void> may_run(std::string_view) override {
+    const std::lock_guard lock(mutex_);
+    if (rejection_) return *rejection_;
+    return {};
+  }
   base::Result<void> retain_only(const std::set<std::string>&) override { return {}; }
   base::Result<std::vector<images::ImageSummary>> list(const images::ListFilter&) override {
     images::ImageSummary summary;
@@ -88,6 +94,11 @@ class FakeImageStore final : public images::Store {
     return refused();
   }
 
+  /// From now on no image may run.
+  void reject_images(std::string why) {
+    const std::lock_guard lock(mutex_);
+    rejection_ = base::Error{base::Code::kPermissionDenied, std::move(why)};
+  }
   std::size_t holders() const { return holders_.size(); }
   /// Of the last commit().
   const std::optional<images::CommitOptions>& committed() const { return committed_; }
@@ -98,7 +109,8 @@ class FakeImageStore final : public images::Store {
     return base::Error{base::Code::kNotSupported, "not part of this test"};
   }
   std::set<std::string, std::less<>> holders_;
-  std::mutex mutex_;  // commit() comes from the pool
+  std::mutex mutex_;  // commit() and may_run() come from the pool
+  std::optional<base::Error> rejection_;
   std::optional<images::CommitOptions> committed_;
   std::string committed_layer_;
 };

@@ -4,6 +4,26 @@
 
 #include "api/program/daemon.h"
 #include "api/program/options.h"
+#include "images/policy/policy_gate.h"
+
+namespace {
+
+base::Result<std::unique_ptr<images::Store>> open_images(const program::Options& options) {
+  std::shared_ptr<images::Admission> admission;
+  if (!options.signature_policy.empty()) {
+    auto gate = images::PolicyGate::open({.file = options.signature_policy.string(),
+                                          .scratch = (options.state / "signature-keys").string()});
+    if (!gate) return std::move(gate).error();
+    admission = *std::move(gate);
+  }
+  return images::Store::open({.root = (options.state / "images").string(),
+                              .tenant = "default",
+                              .layer_tool = options.layer_tool.string(),
+                              .limits = {},
+                              .admission = std::move(admission)});
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   const program::ParsedOptions parsed = program::parse_options(argc, argv);
@@ -15,12 +35,7 @@ int main(int argc, char** argv) {
 
   program::DaemonConfig config{
       .state = options.state, .socket = options.socket, .live_restore = options.live_restore};
-  config.open_images = [&] {
-    return images::Store::open({.root = (options.state / "images").string(),
-                                .tenant = "default",
-                                .layer_tool = options.layer_tool.string(),
-                                .limits = {}});
-  };
+  config.open_images = [&] { return open_images(options); };
   config.open_machines = [&](boost::asio::io_context& io) {
     return engine::MachineHost::open(io, {.state = options.state,
                                           .kernel = options.kernel,

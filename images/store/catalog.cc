@@ -42,6 +42,13 @@ constexpr std::string_view kMigrations[] = {
       FOREIGN KEY (tenant, diff_id) REFERENCES layers (tenant, diff_id)) WITHOUT ROWID;
     CREATE INDEX holder_layers_by_layer ON holder_layers (tenant, diff_id);
     )sql",
+    R"sql(
+    CREATE TABLE origins (
+      tenant TEXT NOT NULL, image_id TEXT NOT NULL,  -- the image may be gone: a holder keeps them
+      name TEXT NOT NULL,  -- "transport:reference"
+      record TEXT NOT NULL,
+      PRIMARY KEY (tenant, image_id, name));
+    )sql",
 };
 constexpr std::int64_t kSchemaVersion = std::size(kMigrations);
 
@@ -153,6 +160,11 @@ base::Result<std::vector<std::string>> Catalog::drop_unused_layers(
             tenant_),
       first_text);
   if (!unused) return unused;
+  RETURN_IF_ERROR(
+      database_.run("DELETE FROM origins WHERE tenant = ?1"
+                    " AND image_id NOT IN (SELECT id FROM images WHERE tenant = ?1)"
+                    " AND image_id NOT IN (SELECT image_id FROM holders WHERE tenant = ?1)",
+                    tenant_));
   std::erase_if(*unused, [&](const std::string& id) { return keep.contains(id); });
   for (const std::string& id : *unused)
     RETURN_IF_ERROR(
@@ -267,6 +279,27 @@ base::Result<std::vector<Catalog::Holder>> Catalog::holders() {
       [](const Statement& row) {
         return Holder{row.text(0), row.text(1)};
       });
+}
+
+base::Result<void> Catalog::put_origin(std::string_view image_id, const Origin& origin) {
+  return database_.run("INSERT OR REPLACE INTO origins VALUES (?1, ?2, ?3, ?4)", tenant_, image_id,
+                       origin.transport + ":" + origin.reference, to_text(origin));
+}
+
+base::Result<std::vector<Origin>> Catalog::origins_of(std::string_view image_id) {
+  auto records =
+      all_rows(bound(database_,
+                     "SELECT record FROM origins WHERE tenant = ?1 AND image_id = ?2 ORDER BY name",
+                     tenant_, image_id),
+               first_text);
+  if (!records) return std::move(records).error();
+  std::vector<Origin> origins;
+  for (const std::string& record : *records) {
+    auto origin = origin_from_text(record);
+    if (!origin) return std::move(origin).error();
+    origins.push_back(*std::move(origin));
+  }
+  return origins;
 }
 
 base::Result<void> Catalog::put_holder(std::string_view holder, std::string_view image_id) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "images/store/origin.h"
 #include "images/store/reference.h"
 #include "images/store/sqlite.h"
 
@@ -42,6 +43,7 @@ class Catalog {
   base::Result<void> put_layer(const LayerRow& layer);
   base::Result<std::set<std::string>> layer_ids();
   /// Forgets every layer that no image and no holder has and that is not in `keep`; their IDs.
+  /// Origins of such images go, too.
   base::Result<std::vector<std::string>> drop_unused_layers(const std::multiset<std::string>& keep);
 
   base::Result<std::optional<ImageRow>> find_image(std::string_view id);
@@ -62,6 +64,11 @@ class Catalog {
   base::Result<void> delete_reference(const Reference& reference);
   /// All names of an image, ordered by text.
   base::Result<std::vector<Reference>> references_of(std::string_view image_id);
+
+  /// Where the image came from, in addition to what is known; the newest of one name counts.
+  base::Result<void> put_origin(std::string_view image_id, const Origin& origin);
+  /// They stay as long as the image or a holder of it.
+  base::Result<std::vector<Origin>> origins_of(std::string_view image_id);
 
   struct Holder {
     std::string holder;

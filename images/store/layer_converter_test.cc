@@ -439,6 +439,38 @@ TEST_F(LayerConverterTest, KeepsSparseFilesSparse) {
   EXPECT_EQ(data.substr(8'388'608, 5), "hello");
 }
 
+TEST_F(LayerConverterTest, TakesFilesBeyondFourGibibytes) {
+  const std::uint64_t size = std::uint64_t{6} << 30;
+  const std::string needle(4096, 'n');
+  const std::string tar =
+      TarBuilder()
+          .add({.name = "huge",
+                .content = needle,
+                .pax = {{"GNU.sparse.map", std::to_string(std::uint64_t{5} << 30) + ",4096"},
+                        {"GNU.sparse.size", std::to_string(size)}}})
+          .file("after", "it")
+          .finish();
+
+  const auto layer = convert(tar);
+
+  ASSERT_TRUE(layer) << layer.error().message;
+  EXPECT_EQ(layer->content_bytes, size + 2);
+  EXPECT_GT(layer->image_bytes, size);
+  struct stat status {};
+  ASSERT_EQ(::fstat(image_.get(), &status), 0);
+  EXPECT_LT(status.st_blocks * 512, 1 << 20);
+  EXPECT_EQ(rebuild(*layer), tar);
+  // The needle lies five gibibytes after the file's beginning, wherever that is.
+  bool found = false;
+  for (off_t at = ::lseek(image_.get(), off_t{5} << 30, SEEK_DATA); at >= 0 && !found;
+       at = ::lseek(image_.get(), at + 4096, SEEK_DATA)) {
+    std::string block(4096, '\0');
+    ASSERT_EQ(::pread(image_.get(), block.data(), block.size(), at), 4096);
+    found = block == needle;
+  }
+  EXPECT_TRUE(found);
+}
+
 TEST_F(LayerConverterTest, RefusesSparseMapsThatLie) {
   const auto sparse = [](const std::string& map, const std::string& size) {
     return TarBuilder()

@@ -83,6 +83,8 @@ base::Result<ImageRow> LocalStore::pin_parent(const std::string& id, Pins& pins)
 base::Result<LoadedImage> LocalStore::commit(ByteSource& stream, const CommitOptions& options) {
   auto tags = tags_of(options.repository_and_tag);
   if (!tags) return std::move(tags).error();
+  const Origin origin = origin_of(kLocalTransport, *tags);
+  RETURN_IF_ERROR(admit(origin));
   Pins pins(*this);
   auto parent = pin_parent(options.parent, pins);
   if (!parent) return std::move(parent).error();
@@ -109,7 +111,7 @@ base::Result<LoadedImage> LocalStore::commit(ByteSource& stream, const CommitOpt
                                 .config_json = *std::move(config),
                                 .parent = options.parent,
                                 .last_tagged_ns = 0},
-                               diff_ids, *tags));
+                               diff_ids, *tags, origin));
   for (const Reference& tag : *tags) made.repo_tags.push_back(tag.familiar());
   return made;
 }

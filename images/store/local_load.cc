@@ -105,7 +105,8 @@ base::Result<LayerRow> LocalStore::add_layer(FileRange blob, std::string_view bl
 
 base::Result<void> LocalStore::commit_image(const ImageRow& image,
                                             const std::vector<std::string>& diff_ids,
-                                            const std::vector<Reference>& tags) {
+                                            const std::vector<Reference>& tags,
+                                            const Origin& origin) {
   const std::lock_guard lock(mutex_);
   auto transaction = catalog_.begin();
   if (!transaction) return std::move(transaction).error();
@@ -117,11 +118,14 @@ base::Result<void> LocalStore::commit_image(const ImageRow& image,
   RETURN_IF_ERROR(catalog_.put_image(image, diff_ids));
   for (const Reference& tag : tags)
     RETURN_IF_ERROR(catalog_.put_reference(tag, image.id, now_ns()));
+  RETURN_IF_ERROR(catalog_.put_origin(image.id, origin));
   return transaction->commit();
 }
 
 base::Result<LoadedImage> LocalStore::add_image(const PlannedImage& planned,
                                                 const LoadObserver& observer) {
+  const Origin origin = origin_of(kArchiveTransport, planned.tags);
+  RETURN_IF_ERROR(admit(origin));
   Pins pins(*this);
   for (std::size_t i = 0; i < planned.layers.size(); ++i) {
     auto layer = add_layer(planned.layers[i].blob, planned.layers[i].blob_digest,
@@ -131,7 +135,7 @@ base::Result<LoadedImage> LocalStore::add_image(const PlannedImage& planned,
   LoadedImage loaded{.id = digest_of(planned.config_json), .repo_tags = {}};
   RETURN_IF_ERROR(commit_image(
       {.id = loaded.id, .config_json = planned.config_json, .parent = {}, .last_tagged_ns = 0},
-      planned.config.diff_ids, planned.tags));
+      planned.config.diff_ids, planned.tags, origin));
   for (const Reference& tag : planned.tags) loaded.repo_tags.push_back(tag.familiar());
   return loaded;
 }
@@ -180,6 +184,8 @@ base::Result<LoadedImage> LocalStore::import(ByteSource& tar, const ImportOption
       return base::Error{base::Code::kInvalidArgument, "cannot import digest reference"};
     tags.push_back(reference->with_default_tag());
   }
+  const Origin origin = origin_of(kTarballTransport, tags);
+  RETURN_IF_ERROR(admit(origin));
   auto defaults = apply_changes(nlohmann::json::object(), options.changes);
   if (!defaults) return std::move(defaults).error();
 
@@ -207,7 +213,7 @@ base::Result<LoadedImage> LocalStore::import(ByteSource& tar, const ImportOption
   LoadedImage loaded{.id = digest_of(json), .repo_tags = {}};
   RETURN_IF_ERROR(
       commit_image({.id = loaded.id, .config_json = json, .parent = {}, .last_tagged_ns = 0},
-                   {layer->diff_id}, tags));
+                   {layer->diff_id}, tags, origin));
   for (const Reference& tag : tags) loaded.repo_tags.push_back(tag.familiar());
   return loaded;
 }

@@ -31,6 +31,13 @@ base::Error no_such_image(std::string_view name) {
   return {base::Code::kNotFound, "No such image: " + shown};
 }
 
+Origin origin_of(std::string_view transport, const std::vector<Reference>& tags) {
+  return {.transport = std::string(transport),
+          .reference = tags.empty() ? "" : tags.front().repository() + ":" + tags.front().tag(),
+          .manifest_digests = {},
+          .signatures = {}};
+}
+
 base::Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   if (!is_tenant_name(options.tenant))
     return base::Error{base::Code::kInvalidArgument, "bad tenant name: " + options.tenant};
@@ -193,6 +200,39 @@ base::Result<void> LocalStore::retain_only(const std::set<std::string>& holders)
   for (const Catalog::Holder& holder : *known)
     if (!holders.contains(holder.holder)) RETURN_IF_ERROR(catalog_.delete_holder(holder.holder));
   return drop_unused_layers_locked();
+}
+
+base::Result<void> LocalStore::admit(const Origin& origin) const {
+  if (!options_.admission) return {};
+  return options_.admission->admit(origin);
+}
+
+// Of an image that is older than the records, nothing is known but its name here.
+base::Result<std::vector<Origin>> LocalStore::origins_locked(std::string_view image_id) {
+  auto origins = catalog_.origins_of(image_id);
+  if (!origins || !origins->empty()) return origins;
+  auto names = catalog_.references_of(image_id);
+  if (!names) return std::move(names).error();
+  std::erase_if(*names, [](const Reference& name) { return name.tag().empty(); });
+  origins->push_back(origin_of(kLocalTransport, *names));
+  return origins;
+}
+
+// An image's ID stands for its bytes, so one accepted way to get them is enough.
+base::Result<void> LocalStore::may_run(std::string_view image_id) {
+  if (!options_.admission) return {};
+  base::Result<std::vector<Origin>> origins = std::vector<Origin>();
+  {
+    const std::lock_guard lock(mutex_);
+    origins = origins_locked(image_id);
+  }
+  if (!origins) return std::move(origins).error();
+  base::Result<void> admitted;
+  for (const Origin& origin : *origins) {
+    admitted = admit(origin);
+    if (admitted) return admitted;
+  }
+  return admitted;
 }
 
 }  // namespace images

@@ -50,6 +50,8 @@ class LocalStore : public Store {
   base::Result<std::vector<LayerFile>> held_layers(std::string_view holder) override;
   base::Result<void> release(std::string_view holder) override;
   base::Result<void> retain_only(const std::set<std::string>& holders) override;
+  bool has_admission() const override { return options_.admission != nullptr; }
+  base::Result<void> may_run(std::string_view image_id) override;
 
  private:
   /// Keeps layers from being dropped between their making and their image's.
@@ -67,9 +69,12 @@ class LocalStore : public Store {
                                    const LoadObserver& observer);
   base::Result<LoadedImage> add_image(const PlannedImage& planned, const LoadObserver& observer);
   base::Result<ImageRow> pin_parent(const std::string& id, Pins& pins);
-  /// kNotFound if the parent that it names is gone.
+  /// Also records the origin. kNotFound if the parent that it names is gone.
   base::Result<void> commit_image(const ImageRow& image, const std::vector<std::string>& diff_ids,
-                                  const std::vector<Reference>& tags);
+                                  const std::vector<Reference>& tags, const Origin& origin);
+  /// Asks about what comes in; not under mutex_.
+  base::Result<void> admit(const Origin& origin) const;
+  base::Result<std::vector<Origin>> origins_locked(std::string_view image_id);
 
   base::Result<std::set<std::string>> other_chains_locked(std::string_view without_image);
   base::Result<void> check_removable_locked(const std::string& id, const RemoveOptions& options);
@@ -105,5 +110,8 @@ class LocalStore::Pins {
 };
 
 base::Error no_such_image(std::string_view name);
+
+/// Of an image that comes in by `transport`, named by the first tag if there is one.
+Origin origin_of(std::string_view transport, const std::vector<Reference>& tags);
 
 }  // namespace images

@@ -15,8 +15,8 @@
 // (layer_process.h); names and JSON are parsed here with bounded memory.
 // Errors: messages are Docker's sentences, ready to be shown; codes: kNotFound unknown image,
 // kInvalidArgument bad reference, archive or configuration, kConflict in use, kNotSupported wrong
-// platform, kResourceExhausted a limit or a full disk, kDataLoss a digest does not match.
-// Nothing changes when a call fails.
+// platform, kPermissionDenied the signature policy, kResourceExhausted a limit or a full disk,
+// kDataLoss a digest does not match. Nothing changes when a call fails.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +32,7 @@
 #include "images/store/byte_source.h"
 #include "images/store/image_config.h"
 #include "images/store/layer_limits.h"
+#include "images/store/origin.h"
 #include "images/store/reference.h"
 #include "vmm/base/result.h"
 
@@ -43,6 +44,8 @@ struct StoreOptions {
   std::string layer_tool;          // path of the containervm-layer program
   LayerLimits limits;
   std::uint64_t max_archive_bytes = std::uint64_t{64} << 30;  // of one `docker load`, uncompressed
+  std::shared_ptr<Admission> admission =
+      nullptr;  // asked about each image that comes in; null: all may
 };
 
 /// One layer, ready to be attached to a machine: bytes [0, bytes) of `path` are an EROFS.
@@ -189,6 +192,13 @@ class Store {
   virtual base::Result<void> release(std::string_view holder) = 0;
   /// After a restart: releases every holder that is not in `holders`.
   virtual base::Result<void> retain_only(const std::set<std::string>& holders) = 0;
+
+  /// Whether may_run() asks anybody.
+  virtual bool has_admission() const { return false; }
+  /// Whether the image with this exact ID may run now: StoreOptions::admission accepts one of the
+  /// origins that it came from. Also for an image that only a holder has any more.
+  /// kPermissionDenied with the reason otherwise.
+  virtual base::Result<void> may_run(std::string_view /*image_id*/) { return {}; }
 };
 
 }  // namespace images

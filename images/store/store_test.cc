@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -621,6 +623,90 @@ TEST_F(StoreTest, SavesWhatItLoaded) {
   EXPECT_THAT(store_->resolve(id)->repo_tags, ElementsAre("a:1"));
 }
 
+TEST_F(StoreTest, SavesSeveralImagesTheSameAgainAfterALoad) {
+  const std::string app = load_one({kBase, kTop}, {"app:1", "registry.example:5000/app:2"});
+  const std::string base = load_one({kBase}, {"base:1"});
+  const std::vector<std::string> names = {"app:1", "registry.example:5000/app:2", "base:1"};
+  const auto save = [&] {
+    StringSink sink(1u << 20);
+    EXPECT_TRUE(store_->save(names, sink));
+    return std::move(sink).take();
+  };
+  const std::string archive = save();
+  for (const std::string& id : {app, base}) ASSERT_TRUE(store_->remove(id, kForced));
+
+  ASSERT_TRUE(load(archive));
+
+  EXPECT_EQ(store_->resolve("registry.example:5000/app:2")->id, app);
+  EXPECT_EQ(store_->resolve("base:1")->id, base);
+  EXPECT_EQ(save(), archive);
+}
+
+TEST_F(StoreTest, TakesAsManyLayersAsAGuestCanMountAndNotOneMore) {
+  const std::vector<std::string> most(kMaxLayers, kBase);
+  const std::string id = load_one(most, {"deep:1"});
+  EXPECT_EQ(store_->resolve(id)->layers.size(), kMaxLayers);
+  StringSink sink(4u << 20);
+  ASSERT_TRUE(store_->save({"deep:1"}, sink));
+  auto again = load(std::move(sink).take());
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->at(0).id, id);
+
+  const std::vector<std::string> more(kMaxLayers + 1, kBase);
+  EXPECT_THAT(load_error(docker_archive({{more, {"deeper:1"}, {}}})).message,
+              HasSubstr("max depth exceeded"));
+  CommitOptions commit;
+  commit.parent = id;
+  commit.config = commit.container_config = "{}";
+  SpanSource layer(std::as_bytes(std::span(kTop)));
+  EXPECT_THAT(store_->commit(layer, commit).error().message, HasSubstr("max depth exceeded"));
+}
+
+TEST_F(StoreTest, RefusesAnArchiveThatUnpacksBeyondItsLimit) {
+  StoreOptions limited = options();
+  limited.root = directory_ / "limited";
+  limited.max_archive_bytes = 100'000;
+  auto store = Store::open(limited);
+  ASSERT_TRUE(store);
+  const std::string bomb = gzip(TarBuilder().file("x", std::string(1 << 20, '\0')).finish());
+  ASSERT_LT(bomb.size(), limited.max_archive_bytes);
+  SpanSource source(std::as_bytes(std::span(bomb)));
+
+  EXPECT_EQ((*store)->load(source, {}).error().code, Code::kResourceExhausted);
+}
+
+TEST_F(StoreTest, LeavesNothingBehindWhenTheDiskIsFull) {
+  const std::string place = directory_ / "small";
+  fs::create_directory(place);
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+      ::mount("tmpfs", place.c_str(), "tmpfs", 0, "size=2m") != 0)
+    GTEST_SKIP() << "needs root, to mount a small file system";
+  StoreOptions small = options();
+  small.root = place + "/store";
+  auto store = Store::open(small);
+  ASSERT_TRUE(store);
+  const auto load_bytes = [&](std::size_t bytes) {
+    const std::string layer = TarBuilder().file("f", std::string(bytes, 'f')).finish();
+    const std::string archive = docker_archive({{{layer}, {"a:1"}, {}}});
+    SpanSource source(std::as_bytes(std::span(archive)));
+    return (*store)->load(source, {});
+  };
+
+  // Too large to be spooled; then too large for the layer beside the spool.
+  for (const std::size_t bytes : {3u << 20, 1'200'000u}) {
+    const auto refused = load_bytes(bytes);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::kResourceExhausted) << refused.error().message;
+    EXPECT_TRUE(fs::is_empty(small.root + "/layers/default"));
+    EXPECT_TRUE(fs::is_empty(small.root + "/tmp"));
+  }
+  EXPECT_TRUE(load_bytes(1000)) << "the store goes on";
+
+  store->reset();
+  ::umount(place.c_str());
+}
+
 TEST_F(StoreTest, CleansUpAfterACrash) {
   const std::string id = load_one({kBase}, {"a:1"});
   store_.reset();
@@ -663,6 +749,94 @@ TEST_F(StoreTest, RefusesArchivesLargerThanItsLimit) {
   SpanSource source(std::as_bytes(std::span(archive)));
 
   EXPECT_EQ((*store)->load(source, {}).error().code, Code::kResourceExhausted);
+}
+
+/// Remembers what it was asked, and accepts the transports that it was told.
+class FakeAdmission final : public Admission {
+ public:
+  base::Result<void> admit(const Origin& origin) override {
+    asked.push_back(origin.transport + ":" + origin.reference);
+    if (accepted.contains(origin.transport)) return {};
+    return base::Error{Code::kPermissionDenied, "rejected " + asked.back()};
+  }
+  std::set<std::string> accepted{"docker-archive", "tarball", "docker-daemon"};
+  std::vector<std::string> asked;
+};
+
+class StoreAdmissionTest : public StoreTest {
+ protected:
+  StoreAdmissionTest() { open_with_admission(); }
+  void open_with_admission() {
+    store_.reset();
+    StoreOptions guarded = options();
+    guarded.admission = admission_;
+    store_ = *Store::open(guarded);
+  }
+  std::shared_ptr<FakeAdmission> admission_ = std::make_shared<FakeAdmission>();
+};
+
+TEST_F(StoreAdmissionTest, AsksBeforeAnImageComesIn) {
+  const std::string id = load_one({kBase}, {"app:1"});
+  SpanSource tar(std::as_bytes(std::span(kBase)));
+  ASSERT_TRUE(store_->import(
+      tar, {.repository_and_tag = "imported", .changes = {}, .message = {}, .source = "-"}));
+  SpanSource layer(std::as_bytes(std::span(kTop)));
+  CommitOptions commit;
+  commit.parent = id;
+  commit.config = commit.container_config = "{}";
+  ASSERT_TRUE(store_->commit(layer, commit));
+
+  EXPECT_THAT(admission_->asked,
+              ElementsAre("docker-archive:docker.io/library/app:1",
+                          "tarball:docker.io/library/imported:latest", "docker-daemon:"));
+}
+
+TEST_F(StoreAdmissionTest, NothingIsLeftOfAnImageThatIsRejected) {
+  admission_->accepted.clear();
+
+  EXPECT_EQ(load_error(docker_archive({{{kBase}, {"app:1"}, {}}})).code, Code::kPermissionDenied);
+  SpanSource tar(std::as_bytes(std::span(kBase)));
+  EXPECT_FALSE(store_->import(tar, {}));
+
+  EXPECT_THAT(list(), IsEmpty());
+  EXPECT_THAT(files(), IsEmpty());
+}
+
+TEST_F(StoreAdmissionTest, APolicyThatChangedCountsForImagesThatAreThere) {
+  const std::string id = load_one({kBase}, {"app:1"});
+  ASSERT_TRUE(store_->may_run(id));
+  admission_->accepted.clear();
+  open_with_admission();
+
+  const auto refused = store_->may_run(id);
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "rejected docker-archive:docker.io/library/app:1");
+}
+
+TEST_F(StoreAdmissionTest, OneAcceptedOriginIsEnough) {
+  const std::string base = load_one({kBase}, {"app:1"});
+  const std::string same = load_one({kBase}, {"other:1"});
+  ASSERT_EQ(base, same);
+  admission_->accepted.clear();
+  admission_->asked.clear();
+
+  EXPECT_FALSE(store_->may_run(base));
+  EXPECT_EQ(admission_->asked.size(), 2u);
+  admission_->accepted = {"docker-archive"};
+  EXPECT_TRUE(store_->may_run(base));
+}
+
+TEST_F(StoreAdmissionTest, AHoldersImageIsJudgedByItsOriginAfterItsRemoval) {
+  const std::string id = load_one({kBase}, {"app:1"});
+  ASSERT_TRUE(store_->hold("container", id));
+  ASSERT_TRUE(store_->remove("app:1", kForced));
+  ASSERT_TRUE(store_->may_run(id));
+  admission_->accepted = {"docker-daemon"};
+
+  EXPECT_FALSE(store_->may_run(id));
+  ASSERT_TRUE(store_->release("container"));
+  EXPECT_TRUE(store_->may_run(id)) << "of what nobody has, nothing is known";
 }
 
 }  // namespace
