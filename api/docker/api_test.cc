@@ -631,5 +631,20 @@ TEST(HumanDuration, IsAsRoughAsDockers) {
   EXPECT_EQ(human_duration(3 * 24 * 3600 * kSecond), "3 days");
 }
 
+TEST_F(ApiTest, NeitherCreatesNorStartsWhatThePolicyRejects) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"true"}}});
+  images_.reject_images("Source image rejected: A signature was required");
+
+  const auto created = call("POST", "/containers/create", {{"Image", "busybox"}});
+  const auto started = call("POST", "/containers/" + id + "/start");
+
+  for (const auto& answer : {created, started}) {
+    EXPECT_EQ(static_cast<int>(answer.status), 403);
+    EXPECT_EQ(json::parse(answer.body)["message"],
+              "Source image rejected: A signature was required");
+  }
+  EXPECT_EQ(get("/containers/json").size(), 0u);
+}
+
 }  // namespace
 }  // namespace docker

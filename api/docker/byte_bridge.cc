@@ -42,14 +42,24 @@ Result<void> BridgeSink::write(std::span<const std::byte> bytes) {
   return {};
 }
 
+Result<std::size_t> WholeSource::read(std::span<std::byte> out) {
+  auto got = socket_.read(out);
+  if (got && *got == 0 && !whole_) return Error{Code::kUnavailable, otherwise_};
+  return got;
+}
+
 net::awaitable<Result<void>> pump_body(http::Exchange& exchange,
-                                       net::local::stream_protocol::socket into) {
+                                       net::local::stream_protocol::socket into,
+                                       std::shared_ptr<std::atomic<bool>> whole) {
   std::vector<std::byte> buffer(kPumpBytes);
   bool wanted = true;
   while (true) {
     const auto got = co_await exchange.read_some(buffer);
     if (!got) co_return got.error();
-    if (*got == 0) co_return Result<void>();
+    if (*got == 0) {
+      if (whole) *whole = true;
+      co_return Result<void>();
+    }
     if (!wanted) continue;
     const auto [error, sent] =
         co_await net::async_write(into, net::buffer(buffer.data(), *got), async::kTuple);

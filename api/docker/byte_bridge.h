@@ -6,8 +6,10 @@
 // When either side ends, the other sees the end of the stream or a broken pipe.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "api/async/net.h"
@@ -35,10 +37,26 @@ class BridgeSink : public images::ByteSink {
   int socket_;
 };
 
-/// Sends the request's body into the bridge and ends it. If nobody takes it any more, the rest is
+/// Reads the blocking side. The stream's end is an Error (kUnavailable, `otherwise`) unless the
+/// writer has said that it is whole: what breaks off must not pass for what was meant.
+class WholeSource final : public images::ByteSource {
+ public:
+  WholeSource(int socket, const std::atomic<bool>& whole, std::string otherwise)
+      : socket_(socket), whole_(whole), otherwise_(std::move(otherwise)) {}
+  base::Result<std::size_t> read(std::span<std::byte> out) override;
+
+ private:
+  images::FdSource socket_;
+  const std::atomic<bool>& whole_;
+  const std::string otherwise_;
+};
+
+/// Sends the request's body into the bridge and ends it, having set `whole` (which may be null) if
+/// that was all of it. If nobody takes it any more, the rest is
 /// read and dropped, so that the client comes to read the answer.
 net::awaitable<base::Result<void>> pump_body(http::Exchange& exchange,
-                                             net::local::stream_protocol::socket into);
+                                             net::local::stream_protocol::socket into,
+                                             std::shared_ptr<std::atomic<bool>> whole = nullptr);
 
 /// Sends what comes out of the bridge as the response's body, to its end.
 net::awaitable<base::Result<void>> pump_response(net::local::stream_protocol::socket from,

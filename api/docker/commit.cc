@@ -33,23 +33,6 @@ namespace files = protocol::files;
 
 namespace {
 
-/// A stream whose end counts only if its writer says that it is whole.
-class LayerSource final : public images::ByteSource {
- public:
-  LayerSource(int socket, const std::atomic<bool>& whole) : socket_(socket), whole_(whole) {}
-
-  Result<std::size_t> read(std::span<std::byte> out) override {
-    auto got = socket_.read(out);
-    if (got && *got == 0 && !whole_)
-      return Error{Code::kUnavailable, "the container's files could not be read to their end"};
-    return got;
-  }
-
- private:
-  images::FdSource socket_;
-  const std::atomic<bool>& whole_;
-};
-
 /// One commit; shared by the coroutine that reads the container and the one that makes the image.
 struct Commit {
   ContainerPtr container;
@@ -104,7 +87,8 @@ net::awaitable<void> read_container(Api& api, std::shared_ptr<Commit> commit,
 
 net::awaitable<void> make_image(Api& api, std::shared_ptr<Commit> commit) {
   const std::function<Result<images::LoadedImage>()> call = [&store = api.images, commit] {
-    LayerSource source(commit->layer.get(), commit->whole);
+    WholeSource source(commit->layer.get(), commit->whole,
+                       "the container's files could not be read to their end");
     auto made = store.commit(source, commit->options);
     commit->layer.reset();
     return made;

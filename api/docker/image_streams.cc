@@ -1,4 +1,5 @@
 // images/load, images/create, images/get: long bodies in one direction or the other.
+#include <atomic>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
 #include <memory>
@@ -26,12 +27,24 @@ namespace {
 constexpr const char* kJson = "application/json";
 constexpr const char* kTar = "application/x-tar";
 
+/// A request's body on its way to a pool thread.
+struct Upload {
+  explicit Upload(base::UniqueFd blocking_side) : socket(std::move(blocking_side)) {}
+
+  WholeSource source() const {
+    return {socket.get(), *whole, "the request ended before its body was complete"};
+  }
+
+  base::UniqueFd socket;
+  std::shared_ptr<std::atomic<bool>> whole = std::make_shared<std::atomic<bool>>(false);
+};
+
 // --- load -----------------------------------------------------------------------------------
 
 using Loaded = std::vector<images::LoadedImage>;
 
 /// Runs on a pool thread.
-Result<Loaded> load_from(images::Store& store, const base::UniqueFd& socket, Progress& progress,
+Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& progress,
                          bool quiet) {
   images::LoadObserver observer;
   observer.on_line = [&](std::string_view line) {
@@ -45,17 +58,17 @@ Result<Loaded> load_from(images::Store& store, const base::UniqueFd& socket, Pro
                        {"progress", progress_bar(current, total)},
                        {"id", layer}});
     };
-  images::FdSource source(socket.get());
+  WholeSource source = upload.source();
   auto loaded = store.load(source, observer);
   if (!loaded) progress.fail(loaded.error());
   return loaded;
 }
 
-net::awaitable<void> run_load(Api& api, std::shared_ptr<base::UniqueFd> socket,
+net::awaitable<void> run_load(Api& api, std::shared_ptr<Upload> upload,
                               std::shared_ptr<Progress> progress, bool quiet) {
-  std::function<Result<Loaded>()> call = [&store = api.images, socket, progress, quiet] {
-    auto loaded = load_from(store, *socket, *progress, quiet);
-    socket->reset();
+  std::function<Result<Loaded>()> call = [&store = api.images, upload, progress, quiet] {
+    auto loaded = load_from(store, *upload, *progress, quiet);
+    upload->socket.reset();
     progress->close();
     return loaded;
   };
@@ -66,8 +79,9 @@ net::awaitable<void> run_load(Api& api, std::shared_ptr<base::UniqueFd> socket,
 }
 
 net::awaitable<void> send_and_report(Exchange& exchange, net::local::stream_protocol::socket into,
+                                     std::shared_ptr<Upload> upload,
                                      std::shared_ptr<Progress> progress) {
-  const auto sent = co_await pump_body(exchange, std::move(into));
+  const auto sent = co_await pump_body(exchange, std::move(into), upload->whole);
   if (!sent) co_return;
   Response head{.status = Status::kOk, .content_type = kJson};
   const auto begun = co_await exchange.begin_stream(std::move(head));
@@ -86,30 +100,31 @@ net::awaitable<void> load(Api& api, Exchange& exchange) {
     co_return;
   }
   const auto progress = std::make_shared<Progress>(executor);
-  const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
+  const auto upload = std::make_shared<Upload>(std::move(bridge->blocking_side));
   const bool quiet = exchange.request().query.get_bool("quiet");
-  co_await (send_and_report(exchange, std::move(bridge->coroutine_side), progress) &&
-            run_load(api, socket, progress, quiet));
+  co_await (send_and_report(exchange, std::move(bridge->coroutine_side), upload, progress) &&
+            run_load(api, upload, progress, quiet));
 }
 
 // --- import and pull ------------------------------------------------------------------------
 
-net::awaitable<void> run_import(Api& api, std::shared_ptr<base::UniqueFd> socket,
+net::awaitable<void> run_import(Api& api, std::shared_ptr<Upload> upload,
                                 images::ImportOptions options,
                                 std::shared_ptr<Result<images::LoadedImage>> result) {
-  std::function<Result<images::LoadedImage>()> call = [&store = api.images, socket, options] {
-    images::FdSource source(socket->get());
+  std::function<Result<images::LoadedImage>()> call = [&store = api.images, upload, options] {
+    WholeSource source = upload->source();
     auto imported = store.import(source, options);
-    socket->reset();
+    upload->socket.reset();
     return imported;
   };
   *result = co_await api.pool.run<Result<images::LoadedImage>>(std::move(call));
   if (*result) publish_image_event(api, "import", (*result)->id, (*result)->id);
 }
 
-net::awaitable<void> send_only(Exchange& exchange, net::local::stream_protocol::socket into) {
+net::awaitable<void> send_only(Exchange& exchange, net::local::stream_protocol::socket into,
+                               std::shared_ptr<Upload> upload) {
   // A broken connection shows as a cut-off stream on the other side.
-  (void)co_await pump_body(exchange, std::move(into));
+  (void)co_await pump_body(exchange, std::move(into), upload->whole);
 }
 
 net::awaitable<void> import(Api& api, Exchange& exchange) {
@@ -131,11 +146,11 @@ net::awaitable<void> import(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(bridge.error()));
     co_return;
   }
-  const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
+  const auto upload = std::make_shared<Upload>(std::move(bridge->blocking_side));
   const auto result = std::make_shared<Result<images::LoadedImage>>(
       Error{Code::kUnavailable, "the import was interrupted"});
-  co_await (send_only(exchange, std::move(bridge->coroutine_side)) &&
-            run_import(api, socket, std::move(options), result));
+  co_await (send_only(exchange, std::move(bridge->coroutine_side), upload) &&
+            run_import(api, upload, std::move(options), result));
   if (!*result) {
     co_await exchange.respond(http::error_response(result->error()));
     co_return;

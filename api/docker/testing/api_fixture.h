@@ -31,6 +31,8 @@ class FakeExchange final : public http::Exchange {
 
   http::Request& request() override { return request_; }
   net::awaitable<base::Result<std::size_t>> read_some(std::span<std::byte> out) override {
+    if (body_.empty() && cut_off)
+      co_return base::Error{base::Code::kUnavailable, "the client is gone"};
     const std::size_t size = std::min(out.size(), body_.size());
     std::memcpy(out.data(), body_.data(), size);
     body_.erase(0, size);
@@ -67,6 +69,7 @@ class FakeExchange final : public http::Exchange {
 
   http::Response answer;
   bool broken_off = false;
+  bool cut_off = false;  // the connection breaks where the body ends
 
  private:
   http::Request request_;
@@ -86,6 +89,7 @@ class ApiTest : public fakes::EngineFixture {
     add_changes_routes(router_, api_);
     add_commit_routes(router_, api_);
     add_statistics_routes(router_, api_);
+    add_image_routes(router_, api_);
     add_exec_routes(router_, api_);
     add_minimal_routes(router_, api_);
   }
