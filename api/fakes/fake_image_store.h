@@ -86,6 +86,13 @@ class FakeImageStore final : public images::Store {
     return refused();
   }
   base::Result<std::string> tag(std::string_view, std::string_view) override { return refused(); }
+  base::Result<std::unique_ptr<images::Arrival>> begin_arrival() override { return refused(); }
+  base::Result<std::unique_ptr<images::Departure>> begin_departure(std::string_view) override {
+    return refused();
+  }
+  base::Result<std::vector<images::Reference>> names_in(std::string_view) override {
+    return std::vector<images::Reference>();
+  }
   base::Result<std::vector<images::RemovedItem>> remove(std::string_view,
                                                         const images::RemoveOptions&) override {
     return refused();

@@ -49,6 +49,16 @@ constexpr std::string_view kMigrations[] = {
       record TEXT NOT NULL,
       PRIMARY KEY (tenant, image_id, name));
     )sql",
+    R"sql(
+    CREATE TABLE blobs (  -- in which form registries have a layer
+      tenant TEXT NOT NULL, diff_id TEXT NOT NULL,
+      repository TEXT NOT NULL, digest TEXT NOT NULL,
+      bytes INTEGER NOT NULL, media_type TEXT NOT NULL, seen_ns INTEGER NOT NULL,
+      PRIMARY KEY (tenant, diff_id, repository, digest),
+      FOREIGN KEY (tenant, diff_id) REFERENCES layers (tenant, diff_id) ON DELETE CASCADE)
+      WITHOUT ROWID;
+    CREATE INDEX blobs_by_digest ON blobs (tenant, digest);
+    )sql",
 };
 constexpr std::int64_t kSchemaVersion = std::size(kMigrations);
 
@@ -100,6 +110,17 @@ base::Result<std::optional<T>> first_of(base::Result<std::vector<T>> rows) {
 }
 
 std::string first_text(const Statement& row) { return row.text(0); }
+
+base::Result<std::vector<Reference>> parse_names(base::Result<std::vector<std::string>> names) {
+  if (!names) return std::move(names).error();
+  std::vector<Reference> references;
+  for (const std::string& name : *names) {
+    auto reference = Reference::parse(name);
+    if (!reference) return base::annotate(std::move(reference), "image database: " + name);
+    references.push_back(*std::move(reference));
+  }
+  return references;
+}
 
 }  // namespace
 
@@ -262,14 +283,36 @@ base::Result<std::vector<Reference>> Catalog::references_of(std::string_view ima
                               " WHERE tenant = ?1 AND image_id = ?2 ORDER BY 1",
                               tenant_, image_id),
                         first_text);
-  if (!names) return std::move(names).error();
-  std::vector<Reference> references;
-  for (const std::string& name : *names) {
-    auto reference = Reference::parse(name);
-    if (!reference) return base::annotate(std::move(reference), "image database: " + name);
-    references.push_back(*std::move(reference));
-  }
-  return references;
+  return parse_names(std::move(names));
+}
+
+base::Result<std::vector<Reference>> Catalog::references_in(std::string_view repository) {
+  return parse_names(all_rows(bound(database_,
+                                    "SELECT repository || name FROM names"
+                                    " WHERE tenant = ?1 AND repository = ?2 ORDER BY 1",
+                                    tenant_, repository),
+                              first_text));
+}
+
+base::Result<std::vector<Catalog::BlobRow>> Catalog::blobs_of(std::string_view diff_id) {
+  return all_rows(bound(database_,
+                        "SELECT repository, digest, bytes, media_type FROM blobs"
+                        " WHERE tenant = ?1 AND diff_id = ?2 ORDER BY seen_ns DESC LIMIT ?3",
+                        tenant_, diff_id, kKnownBlobs),
+                  [](const Statement& row) {
+                    return BlobRow{row.text(0), {row.text(1), row.size(2), row.text(3)}};
+                  });
+}
+
+base::Result<void> Catalog::put_blob(std::string_view diff_id, std::string_view repository,
+                                     const RemoteBlob& blob, std::int64_t now_ns) {
+  RETURN_IF_ERROR(database_.run("INSERT OR REPLACE INTO blobs VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                                tenant_, diff_id, repository, blob.digest, blob.bytes,
+                                blob.media_type, now_ns));
+  return database_.run(
+      "DELETE FROM blobs WHERE tenant = ?1 AND diff_id = ?2 AND seen_ns < (SELECT seen_ns FROM"
+      " blobs WHERE tenant = ?1 AND diff_id = ?2 ORDER BY seen_ns DESC LIMIT 1 OFFSET ?3)",
+      tenant_, diff_id, kKnownBlobs - 1);
 }
 
 base::Result<std::vector<Catalog::Holder>> Catalog::holders() {

@@ -14,6 +14,7 @@
 #include "images/store/origin.h"
 #include "images/store/reference.h"
 #include "images/store/sqlite.h"
+#include "images/store/transfer.h"
 
 namespace images {
 
@@ -69,6 +70,19 @@ class Catalog {
   base::Result<void> put_origin(std::string_view image_id, const Origin& origin);
   /// They stay as long as the image or a holder of it.
   base::Result<std::vector<Origin>> origins_of(std::string_view image_id);
+
+  /// All names in a repository ("docker.io/library/busybox"), ordered by text.
+  base::Result<std::vector<Reference>> references_in(std::string_view repository);
+
+  /// The forms in which repositories have a layer: at most kKnownBlobs of one, newest first.
+  static constexpr std::int64_t kKnownBlobs = 64;
+  struct BlobRow {
+    std::string repository;
+    RemoteBlob blob;
+  };
+  base::Result<std::vector<BlobRow>> blobs_of(std::string_view diff_id);
+  base::Result<void> put_blob(std::string_view diff_id, std::string_view repository,
+                              const RemoteBlob& blob, std::int64_t now_ns);
 
   struct Holder {
     std::string holder;

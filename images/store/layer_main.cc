@@ -1,9 +1,11 @@
 // containervm-layer: reads one hostile blob in a sandbox. Started by the store (layer_process.h).
 //
 //   containervm-layer convert    OFFSET LENGTH TAR_BYTES IMAGE_BYTES ENTRIES METADATA_BYTES
+//   containervm-layer convert-stream 0 LENGTH TAR_BYTES IMAGE_BYTES ENTRIES METADATA_BYTES
 //   containervm-layer decompress OFFSET LENGTH MAX_BYTES
 //
-// The input is LENGTH bytes at OFFSET of descriptor 0; the outputs are files on descriptors 3 and
+// The input is LENGTH bytes at OFFSET of descriptor 0, or (convert-stream) what is read from it,
+// which whoever feeds it keeps below LENGTH; the outputs are files on descriptors 3 and
 // 4; what happened is told on descriptor 1 (layer_messages.h). Nothing else is opened.
 
 #include <unistd.h>
@@ -68,11 +70,14 @@ base::Result<LayerConverted> decompress(ByteSource& blob, std::uint64_t max_byte
 
 base::Result<LayerConverted> run(std::string_view verb, const std::vector<std::uint64_t>& numbers) {
   (void)Sha256().finish();  // loads what OpenSSL loads on first use
-  const bool converts = verb == "convert" && numbers.size() == 6;
+  const bool streams = verb == "convert-stream";
+  const bool converts = (verb == "convert" || streams) && numbers.size() == 6;
   const bool decompresses = verb == "decompress" && numbers.size() == 3;
   if (!converts && !decompresses)
     return base::Error{base::Code::kInvalidArgument, "usage: see images/store/layer_main.cc"};
-  RangeSource blob(kLayerInputFd, numbers[0], numbers[1]);
+  RangeSource range(kLayerInputFd, numbers[0], numbers[1]);
+  FdSource stream(kLayerInputFd);
+  ByteSource& blob = streams ? static_cast<ByteSource&>(stream) : range;
   RETURN_IF_ERROR(enter_sandbox(converts ? numbers[3] : numbers[2]));
   if (decompresses) return decompress(blob, numbers[2]);
   return convert(blob, {.tar_bytes = numbers[2],

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <array>
 #include <csignal>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "images/store/erofs_format.h"
@@ -20,6 +22,8 @@
 namespace images {
 
 namespace {
+
+constexpr std::size_t kFeedBytes = 128u << 10;
 
 /// Above every number the child gives a meaning, so that placing one cannot overwrite another.
 base::Result<base::UniqueFd> lift(int fd) {
@@ -127,27 +131,85 @@ base::Error died(int status) {
               : "the layer converter ended without an answer"};
 }
 
+/// The converter as a running process. Ended and reaped by finish(), or by the destructor.
+class Child {
+ public:
+  static base::Result<Child> start(const std::string& program, std::vector<std::string> arguments,
+                                   std::vector<Placement> placements) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) < 0) return base::errno_error("pipe");
+    base::UniqueFd read_end(ends[0]);
+    const base::UniqueFd write_end(ends[1]);
+    placements.push_back({write_end.get(), STDOUT_FILENO});
+    auto pid = spawn(program, std::move(arguments), placements);
+    if (!pid) return std::move(pid).error();
+    return Child(*pid, std::move(read_end));
+  }
+  Child(Child&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)), output_(std::move(other.output_)) {}
+  Child& operator=(Child&&) = delete;
+  ~Child() {
+    kill();
+    (void)reap();
+  }
+
+  /// Its answer, to the end of what it says.
+  base::Result<LayerConverted> finish(const ConvertProgress& progress) {
+    Conversation conversation(progress);
+    const auto heard = listen(output_.get(), conversation);
+    if (!heard) kill();  // it speaks gibberish: it may not come to an end
+    const int status = reap();
+    if (!heard) return heard.error();
+    auto answer = conversation.take_answer();
+    return answer ? *std::move(answer) : died(status);
+  }
+
+  void kill() const {
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
+  }
+
+ private:
+  Child(pid_t pid, base::UniqueFd output) : pid_(pid), output_(std::move(output)) {}
+
+  int reap() {
+    int status = 0;
+    if (pid_ > 0)
+      while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+      }
+    pid_ = -1;
+    return status;
+  }
+
+  pid_t pid_;
+  base::UniqueFd output_;
+};
+
 base::Result<LayerConverted> run(const std::string& program, std::vector<std::string> arguments,
                                  std::vector<Placement> placements,
                                  const ConvertProgress& progress) {
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) < 0) return base::errno_error("pipe");
-  base::UniqueFd read_end(ends[0]);
-  base::UniqueFd write_end(ends[1]);
-  placements.push_back({write_end.get(), STDOUT_FILENO});
-  auto pid = spawn(program, std::move(arguments), placements);
-  if (!pid) return std::move(pid).error();
-  write_end.reset();
+  auto child = Child::start(program, std::move(arguments), std::move(placements));
+  if (!child) return std::move(child).error();
+  return child->finish(progress);
+}
 
-  Conversation conversation(progress);
-  const auto heard = listen(read_end.get(), conversation);
-  if (!heard) ::kill(*pid, SIGKILL);  // it speaks gibberish: it may not come to an end
-  int status = 0;
-  while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
+/// Gives `blob` to the other end of `socket`, to its end. False if nobody takes it any more.
+base::Result<bool> feed(ByteSource& blob, std::uint64_t max_bytes, int socket) {
+  std::vector<std::byte> buffer(kFeedBytes);
+  while (true) {
+    auto got = blob.read(buffer);
+    if (!got) return std::move(got).error();
+    if (*got == 0) return true;
+    if (*got > max_bytes)
+      return base::Error{base::Code::kResourceExhausted, "the layer is larger than the limit"};
+    max_bytes -= *got;
+    for (std::span<const std::byte> left(buffer.data(), *got); !left.empty();) {
+      const ssize_t sent = ::send(socket, left.data(), left.size(), MSG_NOSIGNAL);
+      if (sent < 0 && errno == EINTR) continue;
+      if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return false;
+      if (sent < 0) return base::errno_error("send to the layer converter");
+      left = left.subspan(static_cast<std::size_t>(sent));
+    }
   }
-  if (!heard) return heard.error();
-  auto answer = conversation.take_answer();
-  return answer ? *std::move(answer) : died(status);
 }
 
 base::Result<std::uint64_t> size_of(int fd) {
@@ -156,14 +218,29 @@ base::Result<std::uint64_t> size_of(int fd) {
   return static_cast<std::uint64_t>(status.st_size);
 }
 
-base::Result<void> check(const LayerConverted& layer, int image) {
+std::vector<std::string> convert_arguments(const char* verb, std::uint64_t offset,
+                                           std::uint64_t length, const LayerLimits& limits) {
+  return {verb,
+          std::to_string(offset),
+          std::to_string(length),
+          std::to_string(limits.tar_bytes),
+          std::to_string(limits.image_bytes),
+          std::to_string(limits.entries),
+          std::to_string(limits.metadata_bytes)};
+}
+
+base::Result<ConvertedLayer> checked(LayerConverted layer, int image) {
   auto size = size_of(image);
   if (!size) return std::move(size).error();
   const bool plausible = is_sha256_digest(layer.blob_digest) && is_sha256_digest(layer.diff_id) &&
                          layer.image_bytes == *size && *size % erofs::kBlockSize == 0 && *size > 0;
   if (!plausible)
     return base::Error{base::Code::kInternal, "the layer converter's answer is wrong"};
-  return {};
+  return ConvertedLayer{.blob_digest = std::move(layer.blob_digest),
+                        .diff_id = std::move(layer.diff_id),
+                        .tar_bytes = layer.tar_bytes,
+                        .image_bytes = layer.image_bytes,
+                        .content_bytes = layer.content_bytes};
 }
 
 }  // namespace
@@ -172,18 +249,35 @@ base::Result<ConvertedLayer> LayerProcess::convert(FileRange blob, int image, in
                                                    const LayerLimits& limits,
                                                    const ConvertProgress& progress) const {
   auto layer =
-      run(program_,
-          {"convert", std::to_string(blob.offset), std::to_string(blob.length),
-           std::to_string(limits.tar_bytes), std::to_string(limits.image_bytes),
-           std::to_string(limits.entries), std::to_string(limits.metadata_bytes)},
+      run(program_, convert_arguments("convert", blob.offset, blob.length, limits),
           {{blob.fd, kLayerInputFd}, {image, kLayerImageFd}, {recipe, kLayerRecipeFd}}, progress);
   if (!layer) return std::move(layer).error();
-  RETURN_IF_ERROR(check(*layer, image));
-  return ConvertedLayer{.blob_digest = layer->blob_digest,
-                        .diff_id = layer->diff_id,
-                        .tar_bytes = layer->tar_bytes,
-                        .image_bytes = layer->image_bytes,
-                        .content_bytes = layer->content_bytes};
+  return checked(*std::move(layer), image);
+}
+
+base::Result<ConvertedLayer> LayerProcess::convert_stream(ByteSource& blob, std::uint64_t max_bytes,
+                                                          int image, int recipe,
+                                                          const LayerLimits& limits) const {
+  // A socket, not a pipe: writing to one whose reader is gone raises no signal.
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) < 0)
+    return base::errno_error("socketpair");
+  base::UniqueFd ours(ends[0]);
+  base::UniqueFd theirs(ends[1]);
+  auto child = Child::start(
+      program_, convert_arguments("convert-stream", 0, max_bytes, limits),
+      {{theirs.get(), kLayerInputFd}, {image, kLayerImageFd}, {recipe, kLayerRecipeFd}});
+  if (!child) return std::move(child).error();
+  theirs.reset();
+  auto fed = feed(blob, max_bytes, ours.get());
+  // What came was not all: the child must not take the end of the stream for the blob's.
+  if (!fed) return std::move(fed).error();
+  ::shutdown(ours.get(), SHUT_WR);
+  auto layer = child->finish({});
+  if (!layer) return std::move(layer).error();
+  if (!*fed)
+    return base::Error{base::Code::kInternal, "the layer converter did not read the whole layer"};
+  return checked(*std::move(layer), image);
 }
 
 base::Result<std::uint64_t> LayerProcess::decompress(FileRange blob, int out,

@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 
+#include "images/store/byte_source.h"
 #include "images/store/layer_converter.h"
 #include "images/store/layer_limits.h"
 #include "vmm/base/result.h"
@@ -30,6 +31,10 @@ class LayerProcess {
   base::Result<ConvertedLayer> convert(FileRange blob, int image, int recipe,
                                        const LayerLimits& limits,
                                        const ConvertProgress& progress) const;
+  /// The same for a blob that comes as a stream of at most `max_bytes`: it is read on the calling
+  /// thread and given on as it comes. An Error of `blob` is returned as it is.
+  base::Result<ConvertedLayer> convert_stream(ByteSource& blob, std::uint64_t max_bytes, int image,
+                                              int recipe, const LayerLimits& limits) const;
   /// Writes the content of the compressed `blob` to the new empty file `out`; its length.
   base::Result<std::uint64_t> decompress(FileRange blob, int out, std::uint64_t max_bytes) const;
 

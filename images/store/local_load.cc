@@ -55,20 +55,51 @@ base::Result<FileRange> LocalStore::spool_in(ByteSource& source,
   }
 }
 
+base::Result<std::optional<LayerRow>> LocalStore::pin_known(std::string_view diff_id, Pins& pins) {
+  const std::lock_guard lock(mutex_);
+  auto known = catalog_.find_layer(diff_id);
+  if (known && *known) pins.add_locked(std::string(diff_id));
+  return known;
+}
+
+base::Result<LayerRow> LocalStore::publish_layer(LayerFiles::Draft& draft,
+                                                 const ConvertedLayer& layer,
+                                                 std::string_view blob_digest,
+                                                 std::string_view diff_id, Pins& pins) {
+  if (!blob_digest.empty() && layer.blob_digest != blob_digest)
+    return wrong_digest("layer digest", blob_digest, layer.blob_digest);
+  if (!diff_id.empty() && layer.diff_id != diff_id)
+    return wrong_digest("diffID", diff_id, layer.diff_id);
+  RETURN_IF_ERROR(files_.sync(draft));
+
+  const LayerRow row{.diff_id = layer.diff_id,
+                     .image_bytes = layer.image_bytes,
+                     .content_bytes = layer.content_bytes,
+                     .tar_bytes = layer.tar_bytes};
+  const std::lock_guard lock(mutex_);
+  auto known = catalog_.find_layer(row.diff_id);
+  if (!known) return std::move(known).error();
+  if (!*known) {
+    auto published = files_.publish(draft, row.diff_id);
+    if (published) published = catalog_.put_layer(row);
+    if (!published) {
+      files_.remove(row.diff_id);
+      return std::move(published).error();
+    }
+  }
+  pins.add_locked(row.diff_id);
+  return *known ? **std::move(known) : row;
+}
+
 // The layer of `blob`, made if it is not there yet. Empty digests are not compared.
 base::Result<LayerRow> LocalStore::add_layer(FileRange blob, std::string_view blob_digest,
                                              std::string_view diff_id, Pins& pins,
                                              const LoadObserver& observer) {
   if (!diff_id.empty()) {
-    const std::lock_guard lock(mutex_);
-    auto known = catalog_.find_layer(diff_id);
+    auto known = pin_known(diff_id, pins);
     if (!known) return std::move(known).error();
-    if (*known) {
-      pins.add_locked(std::string(diff_id));
-      return **std::move(known);
-    }
+    if (*known) return **std::move(known);
   }
-
   auto draft = files_.draft();
   if (!draft) return std::move(draft).error();
   const std::string shown = short_id(diff_id);
@@ -78,29 +109,7 @@ base::Result<LayerRow> LocalStore::add_layer(FileRange blob, std::string_view bl
   auto layer =
       process_.convert(blob, draft->image.get(), draft->recipe.get(), options_.limits, progress);
   if (!layer) return std::move(layer).error();
-  if (!blob_digest.empty() && layer->blob_digest != blob_digest)
-    return wrong_digest("layer digest", blob_digest, layer->blob_digest);
-  if (!diff_id.empty() && layer->diff_id != diff_id)
-    return wrong_digest("diffID", diff_id, layer->diff_id);
-  RETURN_IF_ERROR(files_.sync(*draft));
-
-  const LayerRow row{.diff_id = layer->diff_id,
-                     .image_bytes = layer->image_bytes,
-                     .content_bytes = layer->content_bytes,
-                     .tar_bytes = layer->tar_bytes};
-  const std::lock_guard lock(mutex_);
-  auto known = catalog_.find_layer(row.diff_id);
-  if (!known) return std::move(known).error();
-  if (!*known) {
-    auto published = files_.publish(*draft, row.diff_id);
-    if (published) published = catalog_.put_layer(row);
-    if (!published) {
-      files_.remove(row.diff_id);
-      return std::move(published).error();
-    }
-  }
-  pins.add_locked(row.diff_id);
-  return *known ? **std::move(known) : row;
+  return publish_layer(*draft, *layer, blob_digest, diff_id, pins);
 }
 
 base::Result<void> LocalStore::commit_image(const ImageRow& image,

@@ -31,28 +31,32 @@ std::string blob_name(std::string_view digest) {
 class MemberSink : public ByteSink {
  public:
   explicit MemberSink(TarWriter& tar) : tar_(tar) {}
+  base::Result<void> write(std::span<const std::byte> bytes) override { return tar_.write(bytes); }
+
+ private:
+  TarWriter& tar_;
+};
+
+class HashingSink : public ByteSink {
+ public:
+  explicit HashingSink(ByteSink& sink) : sink_(sink) {}
   base::Result<void> write(std::span<const std::byte> bytes) override {
     hash_.update(bytes);
-    return tar_.write(bytes);
+    return sink_.write(bytes);
   }
   std::string digest() { return to_digest_string(hash_.finish()); }
 
  private:
-  TarWriter& tar_;
+  ByteSink& sink_;
   Sha256 hash_;
 };
 
-base::Result<void> save_layer(const LayerRow& layer, const LayerFiles& files, TarWriter& tar) {
-  const base::UniqueFd image(::open(files.image_path(layer.diff_id).c_str(), O_RDONLY | O_CLOEXEC));
-  const base::UniqueFd recipe(
-      ::open(files.recipe_path(layer.diff_id).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!image || !recipe) return base::errno_error("open layer " + layer.diff_id);
+using WriteLayer = std::function<base::Result<void>(const LayerRow&, ByteSink&)>;
+
+base::Result<void> save_layer(const LayerRow& layer, const WriteLayer& write, TarWriter& tar) {
   RETURN_IF_ERROR(tar.begin(blob_name(layer.diff_id), layer.tar_bytes));
   MemberSink sink(tar);
-  RETURN_IF_ERROR(rebuild_tar(recipe.get(), image.get(), layer.image_bytes, layer.tar_bytes, sink));
-  if (sink.digest() != layer.diff_id)
-    return base::Error{base::Code::kDataLoss, "layer " + layer.diff_id + " is damaged"};
-  return {};
+  return write(layer, sink);
 }
 
 std::string oci_manifest(const SavedImage& image) {
@@ -85,14 +89,14 @@ json docker_entry(const SavedImage& image) {
   return {{"Config", blob_name(image.id)}, {"RepoTags", tags}, {"Layers", std::move(layers)}};
 }
 
-base::Result<void> save_images(const std::vector<SavedImage>& saved, const LayerFiles& files,
+base::Result<void> save_images(const std::vector<SavedImage>& saved, const WriteLayer& write,
                                TarWriter& tar) {
   json docker = json::array();
   json index = json::array();
   std::set<std::string> written;
   for (const SavedImage& image : saved) {
     for (const LayerRow& layer : image.layers)
-      if (written.insert(layer.diff_id).second) RETURN_IF_ERROR(save_layer(layer, files, tar));
+      if (written.insert(layer.diff_id).second) RETURN_IF_ERROR(save_layer(layer, write, tar));
     const std::string manifest = oci_manifest(image);
     RETURN_IF_ERROR(tar.add(blob_name(image.id), image.config_json));
     RETURN_IF_ERROR(tar.add(blob_name(digest_of(manifest)), manifest));
@@ -123,6 +127,20 @@ void add_tag(std::vector<Reference>& tags, const Reference& tag) {
 
 }  // namespace
 
+base::Result<void> LocalStore::write_tar(const LayerRow& layer, ByteSink& sink) const {
+  const base::UniqueFd image(
+      ::open(files_.image_path(layer.diff_id).c_str(), O_RDONLY | O_CLOEXEC));
+  const base::UniqueFd recipe(
+      ::open(files_.recipe_path(layer.diff_id).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!image || !recipe) return base::errno_error("open layer " + layer.diff_id);
+  HashingSink hashing(sink);
+  RETURN_IF_ERROR(
+      rebuild_tar(recipe.get(), image.get(), layer.image_bytes, layer.tar_bytes, hashing));
+  if (hashing.digest() != layer.diff_id)
+    return base::Error{base::Code::kDataLoss, "layer " + layer.diff_id + " is damaged"};
+  return {};
+}
+
 base::Result<void> LocalStore::save(const std::vector<std::string>& names, ByteSink& sink) {
   std::vector<SavedImage> saved;
   Pins pins(*this);
@@ -152,7 +170,10 @@ base::Result<void> LocalStore::save(const std::vector<std::string>& names, ByteS
     }
   }
   TarWriter tar(sink);
-  return save_images(saved, files_, tar);
+  const WriteLayer write = [this](const LayerRow& layer, ByteSink& out) {
+    return write_tar(layer, out);
+  };
+  return save_images(saved, write, tar);
 }
 
 }  // namespace images

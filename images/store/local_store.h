@@ -6,11 +6,14 @@
 // local_remove.cc   remove, prune
 // local_commit.cc   commit
 // local_save.cc     save
+// local_transfer.cc arrivals and departures: pull and push
 // Locking: mutex_ guards catalog_, pins_ and the set of files in layers/. It is never held while
 // bytes are read, converted or written.
 #pragma once
 
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,6 +42,9 @@ class LocalStore : public Store {
   base::Result<LoadedImage> import(ByteSource& tar, const ImportOptions& options) override;
   base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) override;
   base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) override;
+  base::Result<std::unique_ptr<Arrival>> begin_arrival() override;
+  base::Result<std::unique_ptr<Departure>> begin_departure(std::string_view name) override;
+  base::Result<std::vector<Reference>> names_in(std::string_view repository) override;
   base::Result<Image> resolve(std::string_view name) override;
   base::Result<std::vector<ImageSummary>> list(const ListFilter& filter) override;
   base::Result<std::string> tag(std::string_view source, std::string_view target) override;
@@ -56,17 +62,27 @@ class LocalStore : public Store {
  private:
   /// Keeps layers from being dropped between their making and their image's.
   class Pins;
+  class LocalArrival;
+  class LocalDeparture;
 
   /// One call's view of names and images; `locked` methods need mutex_.
   base::Result<std::string> resolve_id_locked(std::string_view name);
   base::Result<Image> image_locked(const std::string& id);
   base::Result<void> drop_unused_layers_locked();
   LayerFile layer_file(const LayerRow& row) const;
+  /// The layer's exact tar stream, digest compared.
+  base::Result<void> write_tar(const LayerRow& layer, ByteSink& sink) const;
 
   base::Result<FileRange> spool_in(ByteSource& source, const base::UniqueFd& spool) const;
   base::Result<LayerRow> add_layer(FileRange blob, std::string_view blob_digest,
                                    std::string_view diff_id, Pins& pins,
                                    const LoadObserver& observer);
+  /// Whether the layer is there already; if so, it is pinned.
+  base::Result<std::optional<LayerRow>> pin_known(std::string_view diff_id, Pins& pins);
+  /// Publishes what was converted, its digests compared with those that are not empty.
+  base::Result<LayerRow> publish_layer(LayerFiles::Draft& draft, const ConvertedLayer& layer,
+                                       std::string_view blob_digest, std::string_view diff_id,
+                                       Pins& pins);
   base::Result<LoadedImage> add_image(const PlannedImage& planned, const LoadObserver& observer);
   base::Result<ImageRow> pin_parent(const std::string& id, Pins& pins);
   /// Also records the origin. kNotFound if the parent that it names is gone.

@@ -178,6 +178,13 @@ Reference Reference::with_tag(std::string tag) const {
   return tagged;
 }
 
+Reference Reference::with_digest(std::string digest) const {
+  Reference digested = *this;
+  digested.tag_.clear();
+  digested.digest_ = std::move(digest);
+  return digested;
+}
+
 bool matches_pattern(std::string_view pattern, std::string_view familiar_repository,
                      std::string_view tag_or_digest, bool is_digest) {
   const std::string name(familiar_repository);

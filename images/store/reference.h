@@ -32,7 +32,8 @@ class Reference {
 
   /// The same name, with tag "latest" if it has neither tag nor digest.
   Reference with_default_tag() const;
-  Reference with_tag(std::string tag) const;  // `tag` must be valid (is_valid_tag)
+  Reference with_tag(std::string tag) const;        // `tag` must be valid (is_valid_tag)
+  Reference with_digest(std::string digest) const;  // in place of the tag; a valid digest
 
  private:
   std::string domain_;

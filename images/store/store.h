@@ -34,6 +34,7 @@
 #include "images/store/layer_limits.h"
 #include "images/store/origin.h"
 #include "images/store/reference.h"
+#include "images/store/transfer.h"
 #include "vmm/base/result.h"
 
 namespace images {
@@ -171,6 +172,12 @@ class Store {
   virtual base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) = 0;
   /// `docker save`: writes a docker-archive (also an OCI layout) of these images to `sink`.
   virtual base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) = 0;
+
+  /// For `docker pull` and `push` (transfer.h). A departure is of the image that `name` names.
+  virtual base::Result<std::unique_ptr<Arrival>> begin_arrival() = 0;
+  virtual base::Result<std::unique_ptr<Departure>> begin_departure(std::string_view name) = 0;
+  /// The tags and digests that this host has of a repository ("docker.io/library/busybox").
+  virtual base::Result<std::vector<Reference>> names_in(std::string_view repository) = 0;
 
   /// Finds an image by reference ("debian:12", "debian@sha256:..."), ID, or unique ID prefix.
   virtual base::Result<Image> resolve(std::string_view name) = 0;
