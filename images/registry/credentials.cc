@@ -1,0 +1,112 @@
+#include "images/registry/credentials.h"
+
+#include <array>
+#include <optional>
+
+#include "images/store/json.h"
+
+namespace registry {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+namespace {
+
+constexpr std::size_t kMaxHeaderBytes = 64u << 10;
+
+Error invalid(std::string_view why) {
+  return {Code::kInvalidArgument, "invalid X-Registry-Auth header: " + std::string(why)};
+}
+
+int value_of(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+' || c == '-') return 62;
+  if (c == '/' || c == '_') return 63;
+  return -1;
+}
+
+/// Either alphabet, padded or not.
+std::optional<std::string> base64_decode(std::string_view text) {
+  while (text.ends_with('=')) text.remove_suffix(1);
+  if (text.size() % 4 == 1) return std::nullopt;
+  std::string bytes;
+  unsigned bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const int value = value_of(c);
+    if (value < 0) return std::nullopt;
+    bits = (bits << 6 | static_cast<unsigned>(value)) & 0xffffff;
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      bytes += static_cast<char>(bits >> count & 0xff);
+    }
+  }
+  return bytes;
+}
+
+/// The old form of a name and password: base64 of "user:password".
+bool take_auth_field(const std::string& auth, Credentials& credentials) {
+  auto decoded = base64_decode(auth);
+  if (!decoded) return false;
+  const std::size_t colon = decoded->find(':');
+  if (colon == std::string::npos || colon == 0) return false;
+  credentials.username = decoded->substr(0, colon);
+  credentials.password = decoded->substr(colon + 1);
+  while (credentials.password.ends_with('\0')) credentials.password.pop_back();
+  return true;
+}
+
+}  // namespace
+
+Result<Credentials> parse_credentials(std::string_view json) {
+  if (json == "null") return Credentials();
+  auto parsed = images::parse_json(json, "invalid authentication");
+  if (!parsed) return std::move(parsed).error();
+  images::JsonObject object(*parsed);
+  Credentials credentials{.username = object.text("username"),
+                          .password = object.text("password"),
+                          .server_address = object.text("serveraddress"),
+                          .identity_token = object.text("identitytoken"),
+                          .registry_token = object.text("registrytoken")};
+  const std::string auth = object.text("auth");
+  if (!object.ok()) return Error{Code::kInvalidArgument, "invalid authentication: wrong type"};
+  if (!auth.empty() && credentials.username.empty() && !take_auth_field(auth, credentials))
+    return Error{Code::kInvalidArgument, "invalid authentication: the field \"auth\""};
+  for (const std::string* text : {&credentials.username, &credentials.identity_token,
+                                  &credentials.registry_token, &credentials.server_address})
+    if (text->find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
+      return Error{Code::kInvalidArgument, "invalid authentication: control characters"};
+  return credentials;
+}
+
+Result<Credentials> parse_auth_header(std::string_view header) {
+  if (header.empty()) return Credentials();
+  if (header.size() > kMaxHeaderBytes) return invalid("it is too long");
+  const auto json = base64_decode(header);
+  if (!json) return invalid("must be a valid base64url-encoded string");
+  if (json->empty()) return Credentials();
+  auto credentials = parse_credentials(*json);
+  if (!credentials) return invalid(credentials.error().message);
+  return credentials;
+}
+
+std::string base64_encode(std::string_view text) {
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string encoded;
+  for (std::size_t i = 0; i < text.size(); i += 3) {
+    std::array<unsigned, 3> bytes{};
+    for (std::size_t j = 0; j < 3 && i + j < text.size(); ++j)
+      bytes[j] = static_cast<unsigned char>(text[i + j]);
+    const unsigned bits = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
+    for (std::size_t j = 0; j < 4; ++j)
+      encoded += i + j <= text.size() ? kAlphabet[bits >> (18 - 6 * j) & 63] : '=';
+  }
+  return encoded;
+}
+
+}  // namespace registry

@@ -1,0 +1,34 @@
+// Credentials: what a client sends to have its registry believe it (X-Registry-Auth, POST /auth).
+//
+// Spec: Docker Engine API, "Authentication". Trust: the text comes from API clients. Secrets are
+// neither logged nor stored.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "vmm/base/result.h"
+
+namespace registry {
+
+struct Credentials {
+  std::string username;
+  std::string password;
+  std::string server_address;
+  std::string identity_token;  // an OAuth refresh token
+  std::string registry_token;  // a bearer token, sent as it is
+
+  bool has_password() const { return !username.empty() || !password.empty(); }
+  bool operator==(const Credentials&) const = default;
+};
+
+/// An AuthConfig as JSON. kInvalidArgument if it is not one.
+base::Result<Credentials> parse_credentials(std::string_view json);
+
+/// The header's value: the same in base64url. Empty means none.
+base::Result<Credentials> parse_auth_header(std::string_view header);
+
+/// "user:password" as a Basic authorization has it.
+std::string base64_encode(std::string_view text);
+
+}  // namespace registry

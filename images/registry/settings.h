@@ -1,0 +1,78 @@
+// Settings: where registries are and how far they are trusted, as Docker's daemon has it.
+//
+// `--insecure-registry` (host, host:port or CIDR; loopback always is), `--registry-mirror`, and
+// certs.d/HOST[:PORT]/ (tls.h).
+// Threads: immutable; endpoints() may ask the resolver.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "images/registry/tls.h"
+#include "images/registry/url.h"
+#include "vmm/base/result.h"
+
+namespace registry {
+
+inline constexpr std::string_view kHubDomain = "docker.io";
+inline constexpr std::string_view kHubIndexAddress = "https://index.docker.io/v1/";
+
+struct SettingsOptions {
+  std::vector<std::string> insecure;
+  std::vector<std::string> mirrors;
+  std::filesystem::path certificates = "/etc/docker/certs.d";
+  std::string hub_url = "https://registry-1.docker.io";  // the registry of docker.io
+};
+
+/// A way to a registry.
+struct Endpoint {
+  Url base;  // target "/"
+  std::shared_ptr<const TlsContext> tls;
+  bool is_mirror = false;
+};
+
+class Cidr {
+ public:
+  static std::optional<Cidr> parse(std::string_view text);
+  bool contains(const std::string& address) const;
+  std::string text() const;
+
+ private:
+  bool v6_ = false;
+  std::array<std::uint8_t, 16> bytes_{};
+  unsigned prefix_ = 0;
+};
+
+class Settings {
+ public:
+  /// kInvalidArgument, in Docker's words, for what is no registry or mirror.
+  static base::Result<Settings> make(SettingsOptions options);
+
+  /// The ways to the registry of this domain, best first: mirrors are for pulls only; an insecure
+  /// one is tried with TLS, then without.
+  base::Result<std::vector<Endpoint>> endpoints(const std::string& domain, bool for_pull) const;
+  bool is_insecure(const std::string& domain) const;
+
+  // For `docker info`.
+  const std::vector<std::string>& insecure_hosts() const { return insecure_hosts_; }
+  std::vector<std::string> insecure_cidrs() const;
+  const std::vector<std::string>& mirrors() const { return mirrors_; }
+
+ private:
+  std::vector<std::string> insecure_hosts_;
+  std::vector<Cidr> insecure_cidrs_;
+  std::vector<std::string> mirrors_;  // with a slash at the end
+  std::filesystem::path certificates_;
+  std::string hub_url_;
+};
+
+/// "https://index.docker.io/v1/", "https://host:5000", "host:5000": the domain that it means.
+std::string domain_of(std::string_view server_address);
+
+}  // namespace registry
