@@ -11,6 +11,7 @@
 #include "api/engine/events.h"
 #include "api/engine/execs.h"
 #include "api/http/router.h"
+#include "images/registry/registries.h"
 #include "images/store/store.h"
 
 namespace docker {
@@ -26,9 +27,11 @@ struct Api {
   std::string state_directory;  // shown as DockerRootDir
   std::string kernel_release;   // the guests', shown as KernelVersion
   bool live_restore = false;    // shown
+  registry::Registries& registries;
+  async::BlockingPool& transfers;  // waits for registries
 };
 
-/// _ping, version, info, events, system/df, auth.
+/// _ping, version, info, events, system/df.
 void add_system_routes(http::Router& router, Api& api);
 /// containers/...: create, list, inspect and every change of state.
 void add_container_routes(http::Router& router, Api& api);
@@ -42,7 +45,9 @@ void add_commit_routes(http::Router& router, Api& api);
 void add_statistics_routes(http::Router& router, Api& api);
 /// containers/{id}/attach, logs, wait: long answers and hijacked connections.
 void add_stream_routes(http::Router& router, Api& api);
-/// images/...: list, inspect, change, load, import, save.
+/// auth, distribution/{name}/json, images/search, images/{name}/push: what asks registries.
+void add_registry_routes(http::Router& router, Api& api);
+/// images/...: list, inspect, change, load, import, pull, save.
 void add_image_routes(http::Router& router, Api& api);
 /// containers/{id}/exec, exec/...: further processes in running containers.
 void add_exec_routes(http::Router& router, Api& api);

@@ -10,6 +10,12 @@ namespace docker {
 /// images/load, images/create, images/get: long bodies in one direction or the other.
 void add_image_stream_routes(http::Router& router, Api& api);
 
+/// The pull of POST /images/create.
+net::awaitable<void> pull_image(Api& api, http::Exchange& exchange);
+
+/// images/{name}/push
+void add_push_route(http::Router& router, Api& api);
+
 /// `name`: what the image was called in the request, or its ID.
 void publish_image_event(Api& api, const std::string& action, const std::string& id,
                          const std::string& name);

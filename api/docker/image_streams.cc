@@ -161,26 +161,13 @@ net::awaitable<void> import(Api& api, Exchange& exchange) {
   co_await exchange.respond(std::move(response));
 }
 
-Response refuse_pull(const http::Query& query) {
-  const std::string image = query.get_or("fromImage", "");
-  const std::string tag = query.get_or("tag", "");
-  const std::string separator = tag.starts_with("sha256:") ? "@" : ":";
-  const std::string name = tag.empty() ? image : image + separator + tag;
-  const auto reference = images::Reference::parse(name);
-  if (!reference) return http::error_response(reference.error());
-  return http::error_response(
-      Status::kNotFound, "pulling " + reference->with_default_tag().familiar() +
-                             " is not supported yet: this host has only images that were loaded "
-                             "(docker load) or imported (docker import)");
-}
-
 // POST /images/create
-//   200 and a stream · 400 bad name, change or tar · 404 cannot be pulled · 501 other sources
+//   200 and a stream · 400 bad name, change or tar · 404 no such image · 501 other sources
 net::awaitable<void> create(Api& api, Exchange& exchange) {
   if (exchange.request().query.get_or("fromImage", "").empty() &&
       !exchange.request().query.get_or("fromSrc", "").empty())
     co_return co_await import(api, exchange);
-  co_await exchange.respond(refuse_pull(exchange.request().query));
+  co_await pull_image(api, exchange);
 }
 
 // --- save -----------------------------------------------------------------------------------

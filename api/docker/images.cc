@@ -208,9 +208,6 @@ net::awaitable<Response> prune(Api& api, Request request) {
   co_return co_await async::shielded(prune_and_tell(api, std::move(options)));
 }
 
-// GET /images/search: this host asks no registry.
-net::awaitable<Response> search(Request) { co_return http::json(Status::kOk, json::array()); }
-
 }  // namespace
 
 void publish_image_event(Api& api, const std::string& action, const std::string& id,
@@ -225,7 +222,6 @@ void publish_image_event(Api& api, const std::string& action, const std::string&
 
 void add_image_routes(http::Router& router, Api& api) {
   router.add("GET", "/images/json", std::bind_front(list, std::ref(api)));
-  router.add("GET", "/images/search", search);
   router.add("POST", "/images/prune", std::bind_front(prune, std::ref(api)));
   add_image_stream_routes(router, api);
   router.add("GET", "/images/{name:*}/json", std::bind_front(inspect, std::ref(api)));

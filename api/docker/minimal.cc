@@ -191,8 +191,6 @@ void add_minimal_routes(http::Router& router, Api& api) {
   unsupported("POST", "/build/cancel", "building an image");
   router.add("POST", "/build/prune",
              std::bind_front(constant, json{{"CachesDeleted", nullptr}, {"SpaceReclaimed", 0}}));
-  unsupported("GET", "/distribution/{name:*}/json", "asking a registry");
-  unsupported("POST", "/images/{name:*}/push", "pushing an image");
 }
 
 }  // namespace docker

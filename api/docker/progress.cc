@@ -14,6 +14,7 @@ void Progress::append(const nlohmann::json& object, bool may_drop) {
   {
     const std::lock_guard lock(mutex_);
     if (may_drop && waiting_.size() > kMaxWaiting) return;
+    begun_ = true;
     waiting_ += http::dump_json(object) + "\r\n";
   }
   wake();
@@ -33,6 +34,21 @@ void Progress::close() {
 
 void Progress::wake() {
   net::post(executor_, [self = shared_from_this()] { self->changed_.notify_all(); });
+}
+
+bool Progress::has_begun() {
+  const std::lock_guard lock(mutex_);
+  return begun_;
+}
+
+net::awaitable<bool> Progress::begun() {
+  while (true) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (begun_ || closed_) co_return begun_;
+    }
+    co_await changed_.wait();
+  }
 }
 
 net::awaitable<Result<void>> Progress::forward(http::Exchange& exchange) {

@@ -1,6 +1,6 @@
 // Progress: the stream of JSON objects that long image operations answer with.
 //
-// Threads: say() and close() from the pool thread that works, forward() on the io_context thread.
+// Threads: say() and close() from the threads that work, the rest on the io_context thread.
 // Memory: what a slow client has not taken is bounded; progress that does not fit is dropped,
 // results are not (there are at most as many as images).
 // Spec: Docker Engine API, "progress details".
@@ -32,6 +32,10 @@ class Progress : public std::enable_shared_from_this<Progress> {
   /// No more will come.
   void close();
 
+  /// Waits until something was said: false if it was closed before.
+  net::awaitable<bool> begun();
+  bool has_begun();
+
   /// Writes the objects as they come, until close().
   net::awaitable<base::Result<void>> forward(http::Exchange& exchange);
 
@@ -45,6 +49,7 @@ class Progress : public std::enable_shared_from_this<Progress> {
   async::Notifier changed_;  // io_context thread only
   std::mutex mutex_;         // guards the rest
   std::string waiting_;
+  bool begun_ = false;
   bool closed_ = false;
 };
 

@@ -90,6 +90,18 @@ json container_counts(const Api& api) {
           {"ContainersStopped", stopped}};
 }
 
+json registry_config(const registry::Settings& settings) {
+  const json mirrors = settings.mirrors();
+  const std::string hub(registry::kHubDomain);
+  json indexes{{hub, {{"Name", hub}, {"Mirrors", mirrors}, {"Secure", true}, {"Official", true}}}};
+  for (const std::string& host : settings.insecure_hosts())
+    indexes[host] = {
+        {"Name", host}, {"Mirrors", json::array()}, {"Secure", false}, {"Official", false}};
+  return {{"InsecureRegistryCIDRs", settings.insecure_cidrs()},
+          {"IndexConfigs", std::move(indexes)},
+          {"Mirrors", mirrors}};
+}
+
 /// What does not change while the daemon runs.
 json host_facts(const Api& api) {
   struct sysinfo memory {};
@@ -123,8 +135,8 @@ json host_facts(const Api& api) {
           {"OSVersion", std::string(kProductVersion)},
           {"OSType", "linux"},
           {"Architecture", "x86_64"},
-          {"IndexServerAddress", ""},
-          {"RegistryConfig", nullptr},
+          {"IndexServerAddress", std::string(registry::kHubIndexAddress)},
+          {"RegistryConfig", registry_config(api.registries.settings())},
           {"NCPU", ::sysconf(_SC_NPROCESSORS_ONLN)},
           {"MemTotal", static_cast<std::int64_t>(memory.totalram) * memory.mem_unit},
           {"GenericResources", nullptr},
@@ -163,12 +175,6 @@ net::awaitable<Response> info(Api& api, Request) {
   answer["Images"] = images->size();
   answer["SystemTime"] = engine::format_time(engine::now_ns());
   co_return http::json(Status::kOk, answer);
-}
-
-// POST /auth
-net::awaitable<Response> auth(Request) {
-  co_return http::error_response(Status::kNotImplemented,
-                                 "logging in to registries is not supported yet");
 }
 
 // GET /system/df
@@ -345,7 +351,6 @@ void add_system_routes(http::Router& router, Api& api) {
   router.add("HEAD", "/_ping", ping);
   router.add("GET", "/version", std::bind_front(version, std::ref(api)));
   router.add("GET", "/info", std::bind_front(info, std::ref(api)));
-  router.add("POST", "/auth", auth);
   router.add("GET", "/system/df", std::bind_front(disk_usage, std::ref(api)));
   router.add_stream("GET", "/events", std::bind_front(events, std::ref(api)));
 }

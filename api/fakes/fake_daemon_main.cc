@@ -9,13 +9,18 @@
 #include "api/program/daemon.h"
 
 int main(int argc, char** argv) {
-  if (argc != 2 && argc != 3) {
-    std::cerr << "usage: fake_containervmd STATE [LAYER-TOOL]\n";
+  if (argc < 2 || argc > 5) {
+    std::cerr << "usage: fake_containervmd STATE [LAYER-TOOL [REGISTRY-CERTS [MIRROR]]]\n";
     return 2;
   }
   const std::filesystem::path state = std::filesystem::absolute(argv[1]);
   program::DaemonConfig config{.state = state, .socket = state / "docker.sock"};
-  const std::string layer_tool = argc == 3 ? argv[2] : "";
+  const std::string layer_tool = argc > 2 ? argv[2] : "";
+  if (argc > 3) config.registries.settings.certificates = argv[3];
+  if (argc > 4) config.registries.settings.mirrors = {argv[4]};
+  // What hangs in a test should not hang for a minute.
+  config.registries.timeouts.stall = std::chrono::seconds(5);
+  config.registries.retry.first_delay = std::chrono::milliseconds(50);
   config.open_images = [state, layer_tool]() -> base::Result<std::unique_ptr<images::Store>> {
     if (!layer_tool.empty()) {
       images::StoreOptions options;

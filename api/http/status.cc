@@ -16,6 +16,8 @@ std::string_view reason_of(Status status) {
       return "Not Modified";
     case Status::kBadRequest:
       return "Bad Request";
+    case Status::kUnauthorized:
+      return "Unauthorized";
     case Status::kForbidden:
       return "Forbidden";
     case Status::kNotFound:

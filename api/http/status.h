@@ -14,6 +14,7 @@ enum class Status : int {
   kNoContent = 204,
   kNotModified = 304,
   kBadRequest = 400,
+  kUnauthorized = 401,
   kForbidden = 403,
   kNotFound = 404,
   kConflict = 409,

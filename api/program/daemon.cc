@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kBlockingThreads = 4;
+constexpr std::size_t kTransferThreads = 8;  // pulls, pushes and the like at once; others wait
 
 /// Held as long as this process lives: one daemon per state directory.
 Result<base::UniqueFd> lock_state(const fs::path& state) {
@@ -65,8 +66,10 @@ struct Parts {
   std::unique_ptr<engine::Database> database;
   std::unique_ptr<engine::Events> events;
   std::unique_ptr<images::Store> images;
+  std::unique_ptr<registry::Registries> registries;
   std::unique_ptr<engine::MachineHost> machines;
   async::BlockingPool pool{kBlockingThreads};
+  async::BlockingPool transfers{kTransferThreads};
   std::unique_ptr<engine::Containers> containers;
   std::unique_ptr<engine::Execs> execs;
   std::unique_ptr<engine::HealthMonitor> health;
@@ -89,6 +92,9 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   auto images = config.open_images();
   if (!images) return base::annotate(std::move(images), "image store");
   parts.images = *std::move(images);
+  auto registries = registry::Registries::make(config.registries, *parts.images);
+  if (!registries) return std::move(registries).error();
+  parts.registries = *std::move(registries);
   auto machines = config.open_machines(parts.io);
   if (!machines) return base::annotate(std::move(machines), "machines");
   parts.machines = *std::move(machines);
@@ -110,7 +116,8 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   parts.health = std::make_unique<engine::HealthMonitor>(*parts.containers, *parts.execs);
   parts.api = std::make_unique<docker::Api>(
       docker::Api{*parts.containers, *parts.execs, *parts.events, *parts.images, parts.pool,
-                  config.state.string(), parts.machines->kernel_release(), config.live_restore});
+                  config.state.string(), parts.machines->kernel_release(), config.live_restore,
+                  *parts.registries, parts.transfers});
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);
@@ -118,6 +125,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   docker::add_changes_routes(parts.router, *parts.api);
   docker::add_commit_routes(parts.router, *parts.api);
   docker::add_statistics_routes(parts.router, *parts.api);
+  docker::add_registry_routes(parts.router, *parts.api);
   docker::add_image_routes(parts.router, *parts.api);
   docker::add_exec_routes(parts.router, *parts.api);
   docker::add_minimal_routes(parts.router, *parts.api);

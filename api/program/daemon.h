@@ -14,6 +14,7 @@
 #include <memory>
 
 #include "api/engine/machines/machine_host.h"
+#include "images/registry/registries.h"
 #include "images/store/store.h"
 #include "vmm/base/result.h"
 
@@ -23,6 +24,7 @@ struct DaemonConfig {
   std::filesystem::path state;
   std::filesystem::path socket;
   bool live_restore = false;
+  registry::RegistriesOptions registries{};
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
   /// Called in the order of the struct, once the state directory is locked.
   std::function<base::Result<std::unique_ptr<images::Store>>()> open_images{};

@@ -2,6 +2,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include "api/program/config_file.h"
 #include "api/program/daemon.h"
 #include "api/program/options.h"
 #include "images/policy/policy_gate.h"
@@ -26,15 +27,25 @@ base::Result<std::unique_ptr<images::Store>> open_images(const program::Options&
 }  // namespace
 
 int main(int argc, char** argv) {
-  const program::ParsedOptions parsed = program::parse_options(argc, argv);
+  program::ParsedOptions parsed = program::parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
-  const program::Options& options = *parsed.options;
+  program::Options& options = *parsed.options;
   spdlog::set_default_logger(spdlog::stderr_logger_mt("containervmd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(options.log_level));
 
+  if (!options.config_file.empty()) {
+    const auto read = program::read_config_file(options.config_file, options);
+    if (!read) {
+      spdlog::error("{}", read.error().message);
+      return 1;
+    }
+  }
   program::DaemonConfig config{
       .state = options.state, .socket = options.socket, .live_restore = options.live_restore};
+  config.registries.settings.insecure = options.insecure_registries;
+  config.registries.settings.mirrors = options.registry_mirrors;
+  config.registries.settings.certificates = options.registry_certificates;
   config.open_images = [&] { return open_images(options); };
   config.open_machines = [&](boost::asio::io_context& io) {
     return engine::MachineHost::open(io, {.state = options.state,

@@ -36,6 +36,16 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--pool", options.pool, "clones restored in advance")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
+  app.add_option(
+      "--insecure-registry", options.insecure_registries,
+      "HOST, HOST:PORT or CIDR: its certificate is not verified, and plain HTTP will do");
+  app.add_option("--registry-mirror", options.registry_mirrors,
+                 "URL that is tried before docker.io");
+  app.add_option("--registry-certs", options.registry_certificates,
+                 "directory with HOST:PORT/{*.crt,*.cert,*.key}")
+      ->capture_default_str();
+  app.add_option("--config-file", options.config_file,
+                 "daemon.json; insecure-registries and registry-mirrors are read from it");
   app.add_flag("--live-restore", options.live_restore,
                "containers go on running when the daemon is stopped; the next one takes them over");
   app.add_flag("!--no-network", options.networking, "make no bridge: only --network none works");

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "vmm/base/result.h"
 
@@ -20,6 +21,10 @@ struct Options {
   std::string log_level = "info";
   std::size_t pool = 2;  // clones kept ready
   bool networking = true;
+  std::filesystem::path config_file;  // daemon.json; read by config_file.h
+  std::vector<std::string> insecure_registries;
+  std::vector<std::string> registry_mirrors;
+  std::filesystem::path registry_certificates = "/etc/docker/certs.d";
   bool live_restore = false;  // the daemon's orderly end leaves containers running
 };
 

@@ -81,7 +81,9 @@ class FakeExchange final : public http::Exchange {
 class ApiTest : public fakes::EngineFixture {
  protected:
   ApiTest()
-      : api_{*containers_, *execs_, *events_, images_, pool_, directory_.string(), "6.12-fake"} {
+      : registries_(*registry::Registries::make({}, images_)),
+        api_{*containers_,        *execs_,     *events_, images_,      pool_,
+             directory_.string(), "6.12-fake", false,    *registries_, transfers_} {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
@@ -91,6 +93,7 @@ class ApiTest : public fakes::EngineFixture {
     add_statistics_routes(router_, api_);
     add_image_routes(router_, api_);
     add_exec_routes(router_, api_);
+    add_registry_routes(router_, api_);
     add_minimal_routes(router_, api_);
   }
 
@@ -136,6 +139,8 @@ class ApiTest : public fakes::EngineFixture {
     run_until([&] { return !container->state.running(); });
   }
 
+  std::unique_ptr<registry::Registries> registries_;
+  async::BlockingPool transfers_{1};
   Api api_;
   http::Router router_;
 };

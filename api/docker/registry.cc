@@ -1,0 +1,121 @@
+// auth, distribution/{name}/json, images/search: questions to registries.
+#include <boost/asio/this_coro.hpp>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <stop_token>
+
+#include "api/docker/api.h"
+#include "api/docker/image_routes.h"
+#include "vmm/base/scope_exit.h"
+
+namespace docker {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using http::Request;
+using http::Response;
+using http::Status;
+using nlohmann::json;
+
+namespace {
+
+/// What a registry refuses is 401 for the client, what it does not have 404, and the rest 500: it
+/// is the daemon's business, not this host's state.
+Response registry_response(const Error& error) {
+  switch (error.code) {
+    case Code::kPermissionDenied:
+      return http::error_response(Status::kUnauthorized, error.message);
+    case Code::kUnavailable:
+    case Code::kDeadlineExceeded:
+      return http::error_response(Status::kInternalError, error.message);
+    default:
+      return http::error_response(error);
+  }
+}
+
+/// Calls on a transfer thread; a client that goes away stops it.
+template <typename T>
+net::awaitable<Result<T>> ask(Api& api, std::function<Result<T>(std::stop_token)> question) {
+  const auto stop = std::make_shared<std::stop_source>();
+  // The call is waited for in any case, so it must be told before: by the cancellation itself.
+  const auto state = co_await net::this_coro::cancellation_state;
+  auto slot = state.slot();
+  std::function<Result<T>()> call = [question = std::move(question), stop] {
+    return question(stop->get_token());
+  };
+  if (slot.is_connected()) slot.assign([stop](net::cancellation_type) { stop->request_stop(); });
+  const base::ScopeExit clear([&] { slot.clear(); });
+  co_return co_await api.transfers.run<Result<T>>(std::move(call));
+}
+
+// POST /auth
+//   200 good, and perhaps a token · 400 no AuthConfig · 401 refused · 500 no answer
+net::awaitable<Response> log_in(Api& api, Request request) {
+  const auto body = request.json();
+  if (!body) co_return http::error_response(body.error());
+  auto credentials = registry::parse_credentials(request.body);
+  if (!credentials) co_return http::error_response(credentials.error());
+  std::function<Result<std::string>(std::stop_token)> question =
+      [&registries = api.registries, given = *std::move(credentials)](std::stop_token stop) {
+        return registries.log_in(given, std::move(stop));
+      };
+  const auto token = co_await ask<std::string>(api, std::move(question));
+  if (!token) co_return registry_response(token.error());
+  const json answer{{"Status", "Login Succeeded"}, {"IdentityToken", *token}};
+  co_return http::json(Status::kOk, answer);
+}
+
+json platform_json(const registry::Platform& platform) {
+  json object{{"architecture", platform.architecture}, {"os", platform.os}};
+  if (!platform.variant.empty()) object["variant"] = platform.variant;
+  return object;
+}
+
+// GET /distribution/{name}/json
+//   200 descriptor and platforms · 400 bad name · 401 refused · 404 unknown
+net::awaitable<Response> inspect(Api& api, Request request) {
+  auto reference = images::Reference::parse(request.path_arg("name"));
+  if (!reference) co_return http::error_response(reference.error());
+  auto credentials =
+      registry::parse_auth_header(request.headers.get("X-Registry-Auth").value_or(""));
+  if (!credentials) co_return http::error_response(credentials.error());
+  std::function<Result<registry::Inspection>(std::stop_token)> question =
+      [&registries = api.registries, wanted = *std::move(reference),
+       given = *std::move(credentials)](std::stop_token stop) {
+        return registries.inspect(wanted, given, std::move(stop));
+      };
+  const auto found = co_await ask<registry::Inspection>(api, std::move(question));
+  if (!found) co_return registry_response(found.error());
+  json platforms = json::array();
+  for (const registry::Platform& platform : found->platforms)
+    platforms.push_back(platform_json(platform));
+  const registry::Descriptor& descriptor = found->descriptor;
+  const json answer{{"Descriptor",
+                     {{"mediaType", descriptor.media_type},
+                      {"digest", descriptor.digest},
+                      {"size", descriptor.size}}},
+                    {"Platforms", std::move(platforms)}};
+  co_return http::json(Status::kOk, answer);
+}
+
+// GET /images/search: there is no such thing in the distribution API, only in an index of its own.
+net::awaitable<Response> search(Request request) {
+  if (request.query.get_or("term", "").empty())
+    co_return http::error_response(Status::kBadRequest, "no search term specified");
+  co_return http::error_response(
+      Status::kNotImplemented,
+      "searching is not supported: registries do not offer it; pull an image by its name");
+}
+
+}  // namespace
+
+void add_registry_routes(http::Router& router, Api& api) {
+  router.add("POST", "/auth", std::bind_front(log_in, std::ref(api)));
+  router.add("GET", "/distribution/{name:*}/json", std::bind_front(inspect, std::ref(api)));
+  router.add("GET", "/images/search", search);
+  add_push_route(router, api);
+}
+
+}  // namespace docker
