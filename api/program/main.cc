@@ -5,23 +5,33 @@
 #include "api/program/config_file.h"
 #include "api/program/daemon.h"
 #include "api/program/options.h"
+#include "images/policy/lookaside_directory.h"
 #include "images/policy/policy_gate.h"
+#include "images/registry/signature_artifacts.h"
 
 namespace {
 
-base::Result<std::unique_ptr<images::Store>> open_images(const program::Options& options) {
-  std::shared_ptr<images::Admission> admission;
-  if (!options.signature_policy.empty()) {
-    auto gate = images::PolicyGate::open({.file = options.signature_policy.string(),
-                                          .scratch = (options.state / "signature-keys").string()});
-    if (!gate) return std::move(gate).error();
-    admission = *std::move(gate);
-  }
-  return images::Store::open({.root = (options.state / "images").string(),
-                              .tenant = "default",
-                              .layer_tool = options.layer_tool.string(),
-                              .limits = {},
-                              .admission = std::move(admission)});
+/// Null if every image is accepted.
+base::Result<std::shared_ptr<images::PolicyGate>> open_policy(const program::Options& options) {
+  if (options.signature_policy.empty()) return std::shared_ptr<images::PolicyGate>();
+  auto gate = images::PolicyGate::open({.file = options.signature_policy.string(),
+                                        .scratch = (options.state / "signature-keys").string()});
+  if (!gate) return std::move(gate).error();
+  return std::shared_ptr<images::PolicyGate>(*std::move(gate));
+}
+
+/// Asks `gate` before a pull's layers are fetched.
+registry::Admission admission_by(std::shared_ptr<images::PolicyGate> gate,
+                                 const std::string& lookaside) {
+  return [gate = std::move(gate), lookaside](
+             const images::Reference& reference, std::vector<std::string> digests,
+             registry::Repository& repository, const registry::StopSignal& stop) {
+    registry::SignatureArtifacts artifacts(repository, stop);
+    images::LookasideDirectory directory(lookaside);
+    std::vector<images::SignatureSource*> sources{&artifacts};
+    if (!lookaside.empty()) sources.push_back(&directory);
+    return gate->admit_pull(reference, std::move(digests), sources);
+  };
 }
 
 }  // namespace
@@ -46,7 +56,20 @@ int main(int argc, char** argv) {
   config.registries.settings.insecure = options.insecure_registries;
   config.registries.settings.mirrors = options.registry_mirrors;
   config.registries.settings.certificates = options.registry_certificates;
-  config.open_images = [&] { return open_images(options); };
+  const auto policy = open_policy(options);
+  if (!policy) {
+    spdlog::error("{}", policy.error().message);
+    return 1;
+  }
+  if (*policy)
+    config.registries.admit = admission_by(*policy, options.signature_lookaside.string());
+  config.open_images = [&] {
+    return images::Store::open({.root = (options.state / "images").string(),
+                                .tenant = "default",
+                                .layer_tool = options.layer_tool.string(),
+                                .limits = {},
+                                .admission = *policy});
+  };
   config.open_machines = [&](boost::asio::io_context& io) {
     return engine::MachineHost::open(io, {.state = options.state,
                                           .kernel = options.kernel,

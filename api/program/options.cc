@@ -30,6 +30,8 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--layer-tool", options.layer_tool, "the containervm-layer program");
   app.add_option("--signature-policy", options.signature_policy,
                  "which images may come in and run, a containers-policy.json(5) (default: all)");
+  app.add_option("--signature-lookaside", options.signature_lookaside,
+                 "directory with signatures of simple signing, as a lookaside server has them");
   app.add_option("--log-level", options.log_level, "trace, debug, info, warn, error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -59,6 +61,8 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   options.socket = fs::absolute(options.socket).lexically_normal();
   if (!options.signature_policy.empty())
     options.signature_policy = fs::absolute(options.signature_policy).lexically_normal();
+  if (!options.signature_lookaside.empty())
+    options.signature_lookaside = fs::absolute(options.signature_lookaside).lexically_normal();
   if (options.layer_tool.empty()) options.layer_tool = find_layer_tool();
   return {.options = std::move(options), .exit_code = 0};
 }

@@ -11,13 +11,14 @@
 namespace program {
 
 struct Options {
-  std::filesystem::path state;             // absolute
-  std::filesystem::path socket;            // absolute; default: <state>/docker.sock
-  std::filesystem::path kernel;            // uncompressed vmlinux
-  std::filesystem::path initramfs;         // guest-init.cpio
-  std::filesystem::path monitor;           // containervm-vmm
-  std::filesystem::path layer_tool;        // containervm-layer; default: beside this program
-  std::filesystem::path signature_policy;  // absolute; empty: every image is accepted
+  std::filesystem::path state;                // absolute
+  std::filesystem::path socket;               // absolute; default: <state>/docker.sock
+  std::filesystem::path kernel;               // uncompressed vmlinux
+  std::filesystem::path initramfs;            // guest-init.cpio
+  std::filesystem::path monitor;              // containervm-vmm
+  std::filesystem::path layer_tool;           // containervm-layer; default: beside this program
+  std::filesystem::path signature_policy;     // absolute; empty: every image is accepted
+  std::filesystem::path signature_lookaside;  // absolute; empty: none
   std::string log_level = "info";
   std::size_t pool = 2;  // clones kept ready
   bool networking = true;

@@ -32,13 +32,6 @@ base::Result<Reference> remapped(const SignedIdentity& identity, const Reference
 
 }  // namespace
 
-std::string full_name(const Reference& reference) {
-  std::string name = reference.repository();
-  if (!reference.tag().empty()) name += ":" + reference.tag();
-  if (!reference.digest().empty()) name += "@" + reference.digest();
-  return name;
-}
-
 bool matches_identity(const SignedIdentity& identity, const std::string& image,
                       const std::string& claimed) {
   using Rule = SignedIdentity::Rule;

@@ -29,7 +29,4 @@ struct SignedIdentity {
 bool matches_identity(const SignedIdentity& identity, const std::string& image,
                       const std::string& claimed);
 
-/// "docker.io/library/busybox:latest": the whole name, nothing shortened.
-std::string full_name(const Reference& reference);
-
 }  // namespace images

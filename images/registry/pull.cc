@@ -62,10 +62,11 @@ class Registries::PullOfOne {
     auto kind = kind_of(top.media_type, top.bytes, reference_.familiar());
     if (!kind) return std::move(kind).error();
     observer_.message(shown_name(reference_), "Pulling from " + reference_.path());
-    if (const Admission& admit = registries_.options_.admit)
-      RETURN_IF_ERROR(admit(reference_, top, *repository_, stop_));
-    auto manifest = image_manifest(top, *kind);
+    std::vector<std::string> digests{top.digest};
+    auto manifest = image_manifest(top, *kind, digests);
     if (!manifest) return std::move(manifest).error();
+    auto origin = admit(std::move(digests));
+    if (!origin) return std::move(origin).error();
     const auto before = registries_.store_.resolve(reference_.familiar());
     auto arrival = registries_.store_.begin_arrival();
     if (!arrival) return std::move(arrival).error();
@@ -76,7 +77,8 @@ class Registries::PullOfOne {
     images::ArrivedImage image{.config_json = *std::move(config_json),
                                .blobs = {},
                                .repository = reference_.repository(),
-                               .names = {reference_.with_digest(top.digest)}};
+                               .names = {reference_.with_digest(top.digest)},
+                               .origin = *std::move(origin)};
     for (const Descriptor& layer : manifest->layers)
       image.blobs.push_back({layer.digest, layer.size, layer.media_type});
     if (reference_.digest().empty()) image.names.push_back(reference_);
@@ -88,7 +90,9 @@ class Registries::PullOfOne {
   }
 
  private:
-  Result<ImageManifest> image_manifest(const Document& top, ManifestKind kind) {
+  /// Adds the digest of what was found in an index to the front of `digests`.
+  Result<ImageManifest> image_manifest(const Document& top, ManifestKind kind,
+                                       std::vector<std::string>& digests) {
     if (kind == ManifestKind::kImage) return parse_image_manifest(top.bytes);
     auto entries = parse_index(top.bytes);
     if (!entries) return std::move(entries).error();
@@ -103,7 +107,17 @@ class Registries::PullOfOne {
     if (!inner) return std::move(inner).error();
     if (*inner != ManifestKind::kImage)
       return Error{Code::kNotSupported, "manifest lists in manifest lists are not supported"};
+    digests.insert(digests.begin(), document->digest);
     return parse_image_manifest(document->bytes);
+  }
+
+  Result<images::Origin> admit(std::vector<std::string> digests) {
+    if (registries_.options_.admit)
+      return registries_.options_.admit(reference_, std::move(digests), *repository_, stop_);
+    return images::Origin{.transport = std::string(images::kRegistryTransport),
+                          .reference = images::full_name(reference_),
+                          .manifest_digests = std::move(digests),
+                          .signatures = {}};
   }
 
   Result<std::string> configuration(const ImageManifest& manifest) {

@@ -36,12 +36,13 @@ class TransferObserver {
   virtual void pushed(std::string_view tag, std::string_view digest, std::uint64_t size) = 0;
 };
 
-/// Decides whether an image may be pulled, when its digest is known and before any layer is
-/// fetched; may read further manifests and blobs of its repository (signatures). An Error ends the
-/// pull with its sentence.
-using Admission =
-    std::function<base::Result<void>(const images::Reference& reference, const Document& manifest,
-                                     Repository& repository, const StopSignal& stop)>;
+/// Decides whether an image may be pulled, when its digests are known (its manifest's, then that of
+/// the index it was found in) and before any layer is fetched; may read further manifests and blobs
+/// of its repository (signatures). What it found goes with the image. An Error ends the pull with
+/// its sentence.
+using Admission = std::function<base::Result<images::Origin>(
+    const images::Reference& reference, std::vector<std::string> manifest_digests,
+    Repository& repository, const StopSignal& stop)>;
 
 struct RegistriesOptions {
   SettingsOptions settings;

@@ -192,4 +192,11 @@ bool matches_pattern(std::string_view pattern, std::string_view familiar_reposit
          glob(pattern, name + (is_digest ? "@" : ":") + std::string(tag_or_digest));
 }
 
+std::string full_name(const Reference& reference) {
+  std::string name = reference.repository();
+  if (!reference.tag().empty()) name += ":" + reference.tag();
+  if (!reference.digest().empty()) name += "@" + reference.digest();
+  return name;
+}
+
 }  // namespace images

@@ -54,4 +54,7 @@ std::string familiar_repository(std::string_view repository);
 bool matches_pattern(std::string_view pattern, std::string_view familiar_repository,
                      std::string_view tag_or_digest, bool is_digest);
 
+/// "docker.io/library/busybox:latest": the whole name, nothing shortened.
+std::string full_name(const Reference& reference);
+
 }  // namespace images

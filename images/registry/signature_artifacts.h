@@ -1,0 +1,43 @@
+// SignatureArtifacts: cosign's signatures of an image, kept in the image's own repository.
+//
+// Spec: cosign's signature specification: the tag `sha256-<hex>.sig` names a manifest whose layers
+// are the payloads, each with its signature in an annotation. Their keys and claims are checked
+// elsewhere (images/policy).
+// Threads: one at a time. Trust: all of it is hostile; counts and sizes are bounded.
+// Errors: those of Repository; an image without signatures is none.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "images/policy/signature_source.h"
+#include "images/registry/manifest.h"
+#include "images/registry/repository.h"
+
+namespace registry {
+
+struct SignatureLayer {
+  Descriptor payload;
+  std::string signature;  // base64
+};
+
+/// The signatures that a manifest names; layers of other kinds are passed over.
+base::Result<std::vector<SignatureLayer>> parse_signature_manifest(std::string_view json);
+
+class SignatureArtifacts final : public images::SignatureSource {
+ public:
+  /// Both outlive it.
+  SignatureArtifacts(Repository& repository, const StopSignal& stop)
+      : repository_(repository), stop_(stop) {}
+
+  base::Result<std::vector<images::Signature>> signatures(
+      const images::Reference& reference, const std::string& manifest_digest) override;
+
+ private:
+  Repository& repository_;
+  const StopSignal& stop_;
+};
+
+}  // namespace registry
