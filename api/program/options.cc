@@ -38,11 +38,12 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--pool", options.pool, "clones restored in advance")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
-  app.add_option(
-      "--insecure-registry", options.insecure_registries,
-      "HOST, HOST:PORT or CIDR: its certificate is not verified, and plain HTTP will do");
+  app.add_option("--insecure-registry", options.insecure_registries,
+                 "HOST, HOST:PORT or CIDR: its certificate is not verified, and plain HTTP will do")
+      ->allow_extra_args(false);
   app.add_option("--registry-mirror", options.registry_mirrors,
-                 "URL that is tried before docker.io");
+                 "URL that is tried before docker.io")
+      ->allow_extra_args(false);
   app.add_option("--registry-certs", options.registry_certificates,
                  "directory with HOST:PORT/{*.crt,*.cert,*.key}")
       ->capture_default_str();

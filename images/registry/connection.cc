@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "vmm/base/scope_exit.h"
 
@@ -153,6 +154,9 @@ Result<std::unique_ptr<Connection>> Connection::open(const Url& url,
 
 Result<void> Connection::start_tls(const Url& url, std::shared_ptr<const TlsContext> context,
                                    const StopSignal& stop) {
+  // Who speaks no TLS may just wait for a request: that is soon known.
+  const milliseconds stall = std::exchange(timeouts_.stall, timeouts_.connect);
+  const base::ScopeExit restore([&] { timeouts_.stall = stall; });
   context_ = std::move(context);
   tls_.reset(SSL_new(context_->get()));
   if (!tls_ || SSL_set_fd(tls_.get(), socket_.get()) != 1)

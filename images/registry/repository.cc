@@ -260,8 +260,10 @@ Result<std::size_t> BlobReader::read(std::span<std::byte> out) {
       offset_ += *got;
       return got;
     }
+    // What cannot even be asked for was tried often enough by request().
+    const bool opened = response_.has_value();
     response_.reset();
-    if (!is_transient(got.error())) return got;
+    if (!opened || !is_transient(got.error())) return got;
     // Who gets on a little each time may go on; who does not is given up.
     if (offset_ >= progress_ + kWorthwhile) faults_ = 0;
     progress_ = offset_;
