@@ -1,0 +1,617 @@
+#!/usr/bin/python3
+"""Pull, push, login and distribution against real and faulty registries, natively: the daemon runs on fake machines.
+
+FAKE_CONTAINERVMD and CONTAINERVM_LAYER name the programs; the CTest `registry_native` sets them.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.docker_api import Api, ApiError  # noqa: E402
+from registry.registries import (DOCKER_LIST, DOCKER_MANIFEST, FaultyRegistry, Image, RealRegistry,  # noqa: E402
+                                 TokenServer, descriptor, digest_of, make_certificate, make_layer)
+
+BASE = make_layer({"base": b"base" * 1000})
+NOISE = make_layer({"noise": os.urandom(3 << 20)})
+TOP = make_layer({"top": b"top"})
+
+
+def auth_header(**fields):
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()}
+
+
+class Daemon:
+    def __init__(self, directory, *more):
+        self.state = os.path.join(directory, "state")
+        self.command = [os.environ["FAKE_CONTAINERVMD"], self.state, os.environ["CONTAINERVM_LAYER"], *more]
+        self.log = open(os.path.join(directory, "daemon.log"), "ab")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        self.api = Api(os.path.join(self.state, "docker.sock"), timeout=60, version="v1.50")
+        for _ in range(600):
+            try:
+                self.api.call("GET", "/version")
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    raise
+                time.sleep(0.1)
+        raise AssertionError("the daemon does not answer")
+
+    def close(self):
+        self.end()
+        self.log.close()
+
+    def end(self, kill=False):
+        (self.process.kill if kill else self.process.terminate)()
+        self.process.wait()
+
+    def stream(self, method, path, query, headers=None):
+        """The objects of a progress stream. ApiError for a status."""
+        connection = self.api.connect()
+        response = self.api.send(connection, method, path, query=query, headers=headers)
+        text = response.read().decode()
+        connection.close()
+        if response.status >= 400:
+            raise ApiError(response.status, json.loads(text)["message"])
+        return [json.loads(line) for line in text.splitlines() if line]
+
+    def pull(self, image, tag="latest", headers=None, **query):
+        return self.stream("POST", "/images/create", {"fromImage": image, "tag": tag, **query}, headers)
+
+    def push(self, image, tag="latest", headers=None):
+        return self.stream("POST", f"/images/{image}/push", {"tag": tag}, headers)
+
+    def inspect(self, image):
+        return self.api.get(f"/images/{image}/json")
+
+    def leftovers(self):
+        return os.listdir(os.path.join(self.state, "images/tmp"))
+
+    def layers(self):
+        return [name for name in os.listdir(os.path.join(self.state, "images/layers/default")) if name.endswith("erofs")]
+
+
+def statuses(stream):
+    return [entry.get("status") for entry in stream]
+
+
+def error_of(stream):
+    return stream[-1].get("error", "") if stream else ""
+
+
+class RegistryTest(unittest.TestCase):
+    """A daemon for each class; images are removed after each test."""
+
+    @classmethod
+    def setUpClass(cls):
+        if "FAKE_CONTAINERVMD" not in os.environ:
+            raise unittest.SkipTest("FAKE_CONTAINERVMD names no program")
+        cls.directory = tempfile.mkdtemp(prefix="cvm-registry.")
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.certificates = os.path.join(cls.directory, "certs.d")
+        os.makedirs(cls.certificates)
+        cls.daemon = Daemon(cls.directory, cls.certificates)
+        cls.addClassCleanup(cls.daemon.close)
+
+    def tearDown(self):
+        for image in self.daemon.api.get("/images/json?all=1"):
+            try:
+                self.daemon.api.call("DELETE", f"/images/{image['Id']}?force=1")
+            except ApiError:
+                pass
+        self.assertEqual([], self.daemon.leftovers())
+        self.assertEqual([], self.daemon.layers())
+
+    def refused(self, status, pattern, function, *arguments, **more):
+        with self.assertRaises(ApiError) as caught:
+            function(*arguments, **more)
+        self.assertEqual(status, caught.exception.status, caught.exception.message)
+        self.assertRegex(caught.exception.message, pattern)
+
+
+class FaultyRegistryTest(RegistryTest):
+    def setUp(self):
+        self.registry = FaultyRegistry()
+        self.addCleanup(self.registry.close)
+        self.image = Image(BASE, NOISE)
+        self.registry.add("test/image", "latest", self.image)
+        self.name = f"{self.registry.host}/test/image"
+
+    def fault(self, path, function, times=1 << 30):
+        left = [times]
+
+        def run(handler, asked):
+            if path not in asked or left[0] == 0:
+                return False
+            left[0] -= 1
+            function(handler)
+            return True
+        self.registry.faults.append(run)
+
+    def blob_path(self, index=1):
+        return f"/blobs/{self.image.layers[index]}"
+
+    def test_pull_speaks_as_docker_does(self):
+        stream = self.daemon.pull(self.name)
+
+        self.assertEqual({"status": "Pulling from test/image", "id": "latest"}, stream[0])
+        said = statuses(stream)
+        for status in ("Pulling fs layer", "Downloading", "Verifying Checksum", "Download complete", "Extracting",
+                       "Pull complete"):
+            self.assertIn(status, said)
+        self.assertEqual([f"Digest: {digest_of(self.image.manifest)}",
+                          f"Status: Downloaded newer image for {self.name}:latest"], said[-2:])
+        found = self.daemon.inspect(self.name)
+        self.assertEqual(self.image.id, found["Id"])
+        self.assertEqual([f"{self.name}@{digest_of(self.image.manifest)}"], found["RepoDigests"])
+        again = self.daemon.pull(self.name)
+        self.assertEqual(f"Status: Image is up to date for {self.name}:latest", again[-1]["status"])
+
+    def test_pull_by_digest_names_the_image_by_digest_only(self):
+        digest = digest_of(self.image.manifest)
+        self.daemon.pull(self.name, digest)
+        found = self.daemon.inspect(f"{self.name}@{digest}")
+        self.assertEqual(([], [f"{self.name}@{digest}"]), (found["RepoTags"], found["RepoDigests"]))
+
+    def test_layers_that_are_there_are_not_fetched(self):
+        self.daemon.pull(self.name)
+        self.registry.add("test/more", "latest", Image(BASE, TOP))
+        stream = self.daemon.pull(f"{self.registry.host}/test/more")
+        self.assertIn("Already exists", statuses(stream))
+        self.assertEqual(0, self.registry.count(f"GET /v2/test/more/blobs/{self.image.layers[0]}"))
+
+    def test_unknown_manifest_is_404(self):
+        self.refused(404, f"^manifest for {self.name}:none not found: manifest unknown: manifest unknown$",
+                     self.daemon.pull, self.name, "none")
+
+    def test_denied_is_404_as_docker_says_it(self):
+        self.fault("/manifests/", lambda h: h.answer(403, json.dumps({"errors": [
+            {"code": "DENIED", "message": "requested access to the resource is denied"}]}).encode()))
+        self.refused(404, "^pull access denied for .*/test/image, repository does not exist or may require "
+                     "'docker login': denied: requested access to the resource is denied$", self.daemon.pull, self.name)
+
+    def test_nobody_there_is_500(self):
+        self.registry.close()
+        self.refused(500, r'^Get "http://.*/v2/": dial tcp 127.0.0.1:\d+: connect: connection refused$',
+                     self.daemon.pull, self.name)
+
+    def test_cut_blob_goes_on_where_it_was(self):
+        blob = self.image.blobs[self.image.layers[1]]
+
+        def half(handler):
+            handler.answer(200, blob[:1 << 20], length=len(blob))
+            handler.cut()
+        self.fault(self.blob_path(), half, times=1)
+        stream = self.daemon.pull(self.name)
+        self.assertEqual("", error_of(stream))
+        self.assertEqual(1, self.registry.count(f"GET /v2/test/image{self.blob_path()} bytes={1 << 20}-"))
+
+    def test_cut_blob_of_a_registry_without_ranges_is_read_again(self):
+        blob = self.image.blobs[self.image.layers[1]]
+        calls = []
+
+        def half(handler):
+            calls.append(1)
+            handler.answer(200, blob[:1 << 20] if len(calls) == 1 else blob, length=len(blob))
+            if len(calls) == 1:
+                handler.cut()
+        self.fault(self.blob_path(), half)
+        self.assertEqual("", error_of(self.daemon.pull(self.name)))
+
+    def test_busy_registry_is_asked_again(self):
+        self.fault("/manifests/", lambda h: h.answer(429, headers={"Retry-After": "1"}), times=1)
+        self.fault(self.blob_path(), lambda h: h.answer(503), times=2)
+        self.fault(self.blob_path(0), lambda h: h.cut(), times=2)
+        self.assertEqual("", error_of(self.daemon.pull(self.name)))
+
+    def test_broken_registry_is_given_up(self):
+        self.fault(self.blob_path(), lambda h: h.answer(500))
+        self.assertIn("500 Internal Server Error", error_of(self.daemon.pull(self.name)))
+
+    def test_stalled_blob_is_given_up_and_asked_again(self):
+        blob = self.image.blobs[self.image.layers[1]]
+        release = threading.Event()
+        self.addCleanup(release.set)
+
+        def stall(handler):
+            handler.answer(200, blob[:1000], length=len(blob))
+            handler.wfile.flush()
+            release.wait(30)
+            handler.cut()
+        self.fault(self.blob_path(), stall, times=1)
+        self.assertEqual("", error_of(self.daemon.pull(self.name)))
+
+    def test_lies_about_bytes_are_found_out(self):
+        lies = {
+            "another blob": (self.blob_path(), lambda h: h.answer(200, b"x" * len(self.image.blobs[self.image.layers[1]])),
+                             "filesystem layer verification failed|invalid|EOF"),
+            "more than the size": (self.blob_path(), lambda h: h.answer(
+                200, self.image.blobs[self.image.layers[1]] + b"more"), "is larger than its size"),
+            "another configuration": (self.image.id, lambda h: h.answer(200, b"x" * len(self.image.config)),
+                                      "verification failed"),
+        }
+        for name, (path, answer, pattern) in lies.items():
+            with self.subTest(name):
+                self.registry.faults.clear()
+                self.fault(path, answer)
+                self.assertRegex(error_of(self.daemon.pull(self.name)), pattern)
+                self.assertEqual([], self.daemon.api.get("/images/json"))
+
+    def test_manifest_that_is_not_its_digest_is_refused(self):
+        digest = digest_of(self.image.manifest)
+        self.fault("/manifests/", lambda h: h.answer(200, self.image.manifest + b" ", {"Content-Type": DOCKER_MANIFEST}))
+        self.refused(500, "manifest verification failed", self.daemon.pull, self.name, digest)
+
+    def test_layer_that_is_not_its_diff_id_is_refused(self):
+        wrong = Image(BASE)
+        config = json.loads(wrong.config)
+        config["rootfs"]["diff_ids"] = [digest_of(b"other")]
+        wrong.config = json.dumps(config).encode()
+        wrong.document["config"] = descriptor(wrong.document["config"]["mediaType"], wrong.config)
+        wrong.blobs[digest_of(wrong.config)] = wrong.config
+        self.registry.add("test/wrong", "latest", wrong)
+        self.assertIn("invalid diffID", error_of(self.daemon.pull(f"{self.registry.host}/test/wrong")))
+
+    def test_endless_answers_are_bounded(self):
+        def endless(handler):
+            handler.send_response(200)
+            handler.send_header("Content-Type", DOCKER_MANIFEST)
+            handler.end_headers()
+            handler.close_connection = True
+            while True:
+                handler.wfile.write(b" " * 65536)
+        self.fault("/manifests/", endless)
+        self.refused(500, "larger than the limit", self.daemon.pull, self.name)
+
+    def test_endless_headers_are_bounded(self):
+        def endless(handler):
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                handler.wfile.write(b"X-More: " + b"x" * 4000 + b"\r\n")
+        self.fault("/manifests/", endless)
+        self.refused(500, "header limit exceeded", self.daemon.pull, self.name)
+
+    def test_redirect_gets_no_credentials(self):
+        other = FaultyRegistry()
+        self.addCleanup(other.close)
+        other.blobs.update(self.image.blobs)
+
+        def challenge(handler, path):
+            if handler.headers["Authorization"]:
+                return False
+            handler.answer(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+            return True
+        self.registry.faults.append(challenge)
+        self.fault("/blobs/", lambda h: h.answer(307, headers={"Location": f"http://{other.host}{h.path}"}))
+        stream = self.daemon.pull(self.name, headers=auth_header(username="me", password="secret"))
+        self.assertEqual("", error_of(stream))
+        self.assertEqual({None}, set(other.authorizations))
+        self.refused(500, "no basic auth credentials", self.daemon.pull, self.name)
+
+    def test_platforms(self):
+        arm = Image(TOP, architecture="arm64")
+        self.registry.add("test/list", "arm", arm)
+        self.registry.add("test/list", "amd", self.image)
+        entries = [descriptor(DOCKER_MANIFEST, arm.manifest, platform={"os": "linux", "architecture": "arm64"}),
+                   descriptor(DOCKER_MANIFEST, self.image.manifest, platform={"os": "linux", "architecture": "amd64"})]
+        index = json.dumps({"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": entries}).encode()
+        self.registry.add_manifest("test/list", "latest", DOCKER_LIST, index)
+        name = f"{self.registry.host}/test/list"
+
+        self.daemon.pull(name)
+        found = self.daemon.inspect(name)
+        self.assertEqual((self.image.id, [f"{name}@{digest_of(index)}"]), (found["Id"], found["RepoDigests"]))
+        self.assertEqual("no matching manifest for linux/s390x in the manifest list entries",
+                         error_of(self.daemon.pull(name, platform="linux/s390x")))
+        self.assertIn("does not match this host", error_of(self.daemon.pull(name, platform="linux/arm64")))
+        self.refused(400, "platform specifier", self.daemon.pull, name, platform="a/b/c/d")
+        answer = self.daemon.api.get(f"/distribution/{name}/json")
+        self.assertEqual((digest_of(index), DOCKER_LIST, len(index)),
+                         tuple(answer["Descriptor"][key] for key in ("digest", "mediaType", "size")))
+        self.assertEqual(["arm64", "amd64"], [platform["architecture"] for platform in answer["Platforms"]])
+
+    def test_schema_1_is_refused_with_a_sentence(self):
+        self.registry.add_manifest("test/old", "latest", "application/vnd.docker.distribution.manifest.v1+prettyjws",
+                                   b'{"schemaVersion": 1, "name": "test/old"}')
+        self.refused(501, "schema 1 support has been removed", self.daemon.pull, f"{self.registry.host}/test/old")
+
+    def test_same_layer_in_two_pulls_is_fetched_once(self):
+        self.registry.add("test/other", "latest", Image(NOISE, TOP))
+        release = threading.Event()
+
+        def wait(handler, path):
+            if self.image.layers[1] in path and not release.is_set():
+                release.wait(20)
+            return False
+        self.registry.faults.append(wait)
+        streams = []
+        pulls = [threading.Thread(target=lambda name=name: streams.append(
+            self.daemon.pull(f"{self.registry.host}/test/{name}"))) for name in ("image", "other")]
+        for pull in pulls:
+            pull.start()
+        while self.registry.count("GET /v2/test/image/manifests") + self.registry.count("GET /v2/test/other/manifests") < 2 \
+                or not any(self.image.layers[1] in line for line in self.registry.requests):
+            time.sleep(0.05)
+        time.sleep(1)  # the slower one has joined by now, or pulls later and finds the layer
+        release.set()
+        for pull in pulls:
+            pull.join()
+        self.assertEqual(["", ""], [error_of(stream) for stream in streams])
+        self.assertEqual(1, sum(self.image.layers[1] in line for line in self.registry.requests))
+
+    def test_pull_stops_with_its_client(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+        blob = self.image.blobs[self.image.layers[1]]
+        gone = threading.Event()
+
+        def drip(handler):
+            handler.answer(200, blob[:100], length=len(blob))
+            while not release.wait(0.1):
+                try:
+                    handler.wfile.write(b"x")
+                except OSError:
+                    gone.set()
+                    return
+        self.fault(self.blob_path(), drip)
+        connection = self.daemon.api.connect()
+        response = self.daemon.api.send(connection, "POST", "/images/create",
+                                        query={"fromImage": self.name, "tag": "latest"})
+        response.readline()
+        while not any(self.image.layers[1] in line for line in self.registry.requests):
+            time.sleep(0.05)
+        response.close()
+        connection.close()
+        self.assertTrue(gone.wait(15), "the download goes on without its client")
+
+    def test_killed_daemon_leaves_nothing(self):
+        release = threading.Event()
+        self.addCleanup(release.set)
+        blob = self.image.blobs[self.image.layers[1]]
+
+        def stall(handler):
+            handler.answer(200, blob[:1 << 20], length=len(blob))
+            release.wait(30)
+            handler.cut()
+        self.fault(self.blob_path(), stall, times=1)
+        connection = self.daemon.api.connect()
+        response = self.daemon.api.send(connection, "POST", "/images/create",
+                                        query={"fromImage": self.name, "tag": "latest"})
+        while b"Pull complete" not in response.readline():
+            pass
+        self.daemon.end(kill=True)
+        self.daemon.start()
+        self.assertEqual(([], []), (self.daemon.leftovers(), self.daemon.layers()))
+        self.assertEqual("", error_of(self.daemon.pull(self.name)))
+
+    def test_hostile_challenges_and_locations(self):
+        for value in ("Bearer", 'Bearer realm="ftp://x"', 'Bearer realm="' + "x" * 9000 + '"', ", , =", 'Basic realm="'):
+            with self.subTest(value[:30]):
+                self.registry.faults.clear()
+                self.fault("/v2/", lambda h, value=value: h.answer(401, headers={"WWW-Authenticate": value}))
+                with self.assertRaises(ApiError):
+                    self.daemon.pull(self.name)
+        self.registry.faults.clear()
+        self.fault("/blobs/", lambda h: h.answer(307, headers={"Location": h.path}))
+        self.assertIn("stopped after 10 redirects", error_of(self.daemon.pull(self.name)))
+
+
+class RealRegistryTest(RegistryTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.registry = RealRegistry(os.path.join(cls.directory, "plain"))
+        cls.addClassCleanup(cls.registry.close)
+
+    def load(self, *layers, name):
+        """An image in the store, by way of a faulty registry that has no faults."""
+        source = FaultyRegistry()
+        image = Image(*layers)
+        source.add("source", "latest", image)
+        self.daemon.pull(f"{source.host}/source")
+        source.close()
+        for one in name if isinstance(name, list) else [name]:
+            repository, _, tag = one.rpartition(":")
+            self.daemon.api.call("POST", f"/images/{image.id}/tag?repo={repository}&tag={tag}")
+        return image
+
+    def forget(self):
+        for image in self.daemon.api.get("/images/json?all=1"):
+            self.daemon.api.call("DELETE", f"/images/{image['Id']}?force=1")
+
+    def test_push_and_pull(self):
+        name = f"{self.registry.host}/some/image"
+        image = self.load(BASE, NOISE, name=f"{name}:one")
+        stream = self.daemon.push(name, "one")
+        said = statuses(stream)
+        self.assertEqual(f"The push refers to repository [{name}]", said[0])
+        for status in ("Preparing", "Pushing", "Pushed"):
+            self.assertIn(status, said)
+        result = stream[-1]["aux"]
+        self.assertEqual(f"one: digest: {result['Digest']} size: {result['Size']}", said[-2])
+        self.assertIn(f"{name}@{result['Digest']}", self.daemon.inspect(f"{name}:one")["RepoDigests"])
+
+        again = statuses(self.daemon.push(name, "one"))
+        self.assertEqual(2, again.count("Layer already exists"))
+        self.forget()
+        self.daemon.pull(name, "one")
+        found = self.daemon.inspect(f"{name}:one")
+        self.assertEqual((image.id, [f"{name}@{result['Digest']}"]), (found["Id"], found["RepoDigests"]))
+
+    def test_layers_are_mounted_from_other_repositories(self):
+        first, second = f"{self.registry.host}/mount/first", f"{self.registry.host}/mount/second"
+        self.load(NOISE, name=[f"{first}:latest", f"{second}:latest"])
+        self.daemon.push(first)
+        self.assertIn("Mounted from " + first, statuses(self.daemon.push(second)))
+
+    def test_all_tags(self):
+        name = f"{self.registry.host}/many/tags"
+        self.load(TOP, name=[f"{name}:a", f"{name}:b"])
+        self.assertEqual(["a", "b"], [entry["aux"]["Tag"] for entry in self.daemon.push(name, "") if "aux" in entry])
+        self.forget()
+        stream = self.daemon.pull(name, "")
+        self.assertEqual(f"Status: Downloaded newer image for {name}", stream[-1]["status"])
+        self.assertEqual([f"{name}:a", f"{name}:b"], sorted(self.daemon.inspect(f"{name}:a")["RepoTags"]))
+
+    def test_what_is_not_there_is_not_pushed(self):
+        name = f"{self.registry.host}/not/there"
+        self.assertEqual(f"An image does not exist locally with the tag: {name}", error_of(self.daemon.push(name)))
+        self.load(TOP, name=f"{name}:a")
+        self.assertEqual(f"tag does not exist: {name}:b", error_of(self.daemon.push(name, "b")))
+
+    def test_other_forms_of_images(self):
+        layout = os.path.join(self.directory, "layout")
+        name = f"{self.registry.host}/forms/image"
+        image = self.load(BASE, TOP, name=f"{name}:docker")
+        self.daemon.push(name, "docker")
+        self.forget()
+        copy = ["skopeo", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false"]
+        source = f"docker://{name}:docker"
+        for tag, options in {"oci": ["--format", "oci"],
+                             "zstd": ["--format", "oci", "--dest-compress-format", "zstd"]}.items():
+            subprocess.run([*copy, *options, source, f"oci:{layout}-{tag}"], check=True, capture_output=True)
+            subprocess.run([*copy, f"oci:{layout}-{tag}", f"docker://{name}:{tag}"], check=True, capture_output=True)
+            with self.subTest(tag):
+                self.assertEqual("", error_of(self.daemon.pull(name, tag)))
+                self.assertEqual([digest_of(BASE), digest_of(TOP)],
+                                 self.daemon.inspect(f"{name}:{tag}")["RootFS"]["Layers"])
+                self.assertEqual("", error_of(self.daemon.push(name, tag)))
+                self.forget()
+        self.assertTrue(image.id)
+
+    def test_events(self):
+        name = f"{self.registry.host}/some/event"
+        before = int(time.time()) - 1
+        self.load(TOP, name=f"{name}:latest")
+        self.daemon.push(name)
+        events = self.daemon.stream("GET", "/events", {"since": before, "until": int(time.time()) + 1})
+        said = [(event["Action"], event["Actor"]["ID"], event["Actor"]["Attributes"].get("name")) for event in events]
+        self.assertIn(("push", f"{name}:latest", name), said)
+        self.assertTrue(any(action == "pull" for action, _, _ in said))
+
+    def test_missing_image_is_pulled_by_the_stock_client(self):
+        client = shutil.which("docker")
+        if not client:
+            self.skipTest("there is no docker client")
+        name = f"{self.registry.host}/stock/client:latest"
+        self.load(BASE, TOP, name=name)
+        host = f"unix://{self.daemon.state}/docker.sock"
+
+        def docker(*arguments):
+            return subprocess.run([client, "-H", host, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        pushed = docker("push", name)
+        self.assertEqual(0, pushed.returncode, pushed.stderr)
+        self.forget()
+        made = docker("create", name)
+        self.assertEqual(0, made.returncode, made.stderr)
+        self.assertIn("Status: Downloaded newer image", made.stderr)
+        self.assertEqual(0, docker("rm", made.stdout.strip()).returncode)
+        pulled = docker("pull", name)
+        self.assertIn("Image is up to date", pulled.stdout)
+        self.assertIn(digest_of(b"")[:7], docker("images", "--digests").stdout)
+
+
+class LoginTest(RegistryTest):
+    def log_in(self, host, **fields):
+        return self.daemon.api.call("POST", "/auth", {"serveraddress": host, **fields})
+
+    def check_login(self, registry, wrong):
+        self.refused(401, wrong, self.log_in, registry.host, username="me", password="wrong")
+        status, answer = self.log_in(registry.host, username="me", password="secret")
+        self.assertEqual((200, "Login Succeeded"), (status, answer["Status"]))
+        return answer["IdentityToken"]
+
+    def check_transfer(self, registry, good, expected):
+        source = FaultyRegistry()
+        self.addCleanup(source.close)
+        source.add("source", "latest", Image(TOP))
+        self.daemon.pull(f"{source.host}/source")
+        name = f"{registry.host}/private/image"
+        self.daemon.api.call("POST", f"/images/{source.host}/source:latest/tag?repo={name}&tag=latest")
+        self.assertRegex(error_of(self.daemon.push(name)), expected)
+        self.assertEqual("", error_of(self.daemon.push(name, headers=good)))
+        self.assertEqual("", error_of(self.daemon.pull(name, headers=good)))
+        with self.assertRaises(ApiError):
+            self.daemon.pull(name)
+        answer = self.daemon.api.call("GET", f"/distribution/{name}/json", headers=good)[1]
+        self.assertEqual("amd64", answer["Platforms"][0]["architecture"])
+        self.refused(401, "basic auth|unauthorized", self.daemon.api.call, "GET", f"/distribution/{name}/json")
+
+    def test_basic(self):
+        path = os.path.join(self.directory, "htpasswd")
+        with open(path, "w", encoding="ascii") as file:  # me:secret, bcrypt
+            file.write(HTPASSWD)
+        registry = RealRegistry(os.path.join(self.directory, "basic"), htpasswd=path)
+        self.addCleanup(registry.close)
+        self.assertEqual("", self.check_login(registry, "login attempt to .* failed with status: 401 Unauthorized"))
+        self.check_transfer(registry, auth_header(username="me", password="secret"), "no basic auth credentials")
+
+    def test_tokens(self):
+        server = TokenServer(self.directory, "me", "secret")
+        self.addCleanup(server.close)
+        registry = RealRegistry(os.path.join(self.directory, "token"), token=server.settings())
+        self.addCleanup(registry.close)
+        identity = self.check_login(registry, "unauthorized: incorrect username or password")
+        self.assertEqual("refresh-me", identity)
+        self.check_transfer(registry, auth_header(username="me", password="secret"), "unauthorized")
+        self.assertIn("repository:private/image:pull,push", server.asked)
+        stream = self.daemon.pull(f"{registry.host}/private/image", headers=auth_header(identitytoken=identity))
+        self.assertEqual("", error_of(stream))
+        self.assertGreater(server.refreshed, 0)
+
+    def test_bad_headers_are_400(self):
+        self.refused(400, "invalid X-Registry-Auth header", self.daemon.pull, "127.0.0.1:1/x",
+                     headers={"X-Registry-Auth": "!!!"})
+
+
+def other_address():
+    """An address of this machine that is not a loopback's, which is never verified."""
+    addresses = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=False).stdout.split()
+    return next((address for address in addresses if ":" not in address), None)
+
+
+class TlsTest(RegistryTest):
+    def test_private_authority(self):
+        address = other_address()
+        if not address:
+            self.skipTest("this machine has no address but the loopback's")
+        authority = make_certificate(self.directory, "authority", "authority")
+        key, certificate = make_certificate(self.directory, "server", "server", address, authority)
+        registry = RealRegistry(os.path.join(self.directory, "tls"), tls=(certificate, key), address=address)
+        self.addCleanup(registry.close)
+        source = FaultyRegistry()
+        self.addCleanup(source.close)
+        source.add("source", "latest", Image(TOP))
+        self.daemon.pull(f"{source.host}/source")
+        name = f"{registry.host}/tls/image"
+        self.daemon.api.call("POST", f"/images/{source.host}/source:latest/tag?repo={name}&tag=latest")
+
+        self.assertIn("x509: certificate signed by unknown authority", error_of(self.daemon.push(name)))
+        trusted = os.path.join(self.certificates, registry.host)
+        os.makedirs(trusted)
+        shutil.copy(authority[1], os.path.join(trusted, "ca.crt"))
+        self.assertEqual("", error_of(self.daemon.push(name)))
+        self.assertEqual("", error_of(self.daemon.pull(name)))
+        shutil.copy(certificate, os.path.join(trusted, "client.cert"))
+        self.assertIn("missing key client.key for client certificate client.cert", error_of(self.daemon.push(name)))
+
+
+# bcrypt of "secret"
+HTPASSWD = "me:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
+
+if __name__ == "__main__":
+    unittest.main()
