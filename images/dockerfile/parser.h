@@ -1,0 +1,43 @@
+// Parser: the text of a Dockerfile -> statements: what stands in each line, with continuation lines
+// joined, comments and parser directives taken out, flags and arguments told apart.
+//
+// What the arguments mean, and whether they may be: instructions.h. Variables: expansion.h.
+// As the classic builder has it, "# syntax=" is ignored and there are no here-documents: a "<<EOF"
+// is a word like any other.
+// Trust: the text is hostile; its size is bounded by the caller and a line's by kMaxLine.
+// Errors: kInvalidArgument, in the classic builder's words.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmm/base/result.h"
+
+namespace dockerfile {
+
+/// A line is at most so long.
+inline constexpr std::size_t kMaxLine = 65535;
+
+struct Statement {
+  int line = 0;                        // where it begins, from 1
+  std::string keyword;                 // in lower case
+  std::string text;                    // all of it, continuation lines joined
+  std::string rest;                    // what follows the keyword and the flags
+  std::vector<std::string> flags;      // "--from=x"
+  std::vector<std::string> arguments;  // ENV, LABEL: name, value, name, value...
+  bool exec_form = false;              // the arguments were a JSON list
+};
+
+struct ParsedFile {
+  std::vector<Statement> statements;
+  char escape = '\\';
+  std::vector<std::string> warnings;
+};
+
+base::Result<ParsedFile> parse(std::string_view text);
+
+/// One statement: an ONBUILD trigger, or a change of `docker commit`.
+base::Result<Statement> parse_statement(std::string_view text, char escape = '\\');
+
+}  // namespace dockerfile
