@@ -216,6 +216,13 @@ base::Result<std::vector<ImageRow>> Catalog::images() {
       image_row);
 }
 
+base::Result<std::vector<std::string>> Catalog::children(std::string_view parent) {
+  return all_rows(
+      bound(database_, "SELECT id FROM images WHERE tenant = ?1 AND parent = ?2 ORDER BY id",
+            tenant_, parent),
+      first_text);
+}
+
 base::Result<bool> Catalog::has_children(std::string_view id) {
   auto child = first_of(
       all_rows(bound(database_, "SELECT id FROM images WHERE tenant = ?1 AND parent = ?2 LIMIT 1",

@@ -51,6 +51,7 @@ class Catalog {
   /// IDs that begin with `prefix` ("sha256:ab...").
   base::Result<std::vector<std::string>> image_ids_like(std::string_view prefix);
   base::Result<std::vector<ImageRow>> images();
+  base::Result<std::vector<std::string>> children(std::string_view parent);
   base::Result<bool> has_children(std::string_view id);
   /// Keeps what is there if the image exists already.
   base::Result<void> put_image(const ImageRow& image, const std::vector<std::string>& diff_ids);

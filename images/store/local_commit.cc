@@ -37,7 +37,8 @@ json history_entry(const CommitOptions& options, const std::string& created, boo
 /// The new image's configuration. What the parent says of its platform holds for the child.
 base::Result<std::string> child_config(const ImageRow& parent, const CommitOptions& options,
                                        const std::vector<std::string>& diff_ids, bool empty_layer) {
-  const auto old = parse_json(parent.config_json, "invalid image configuration");
+  const std::string_view parent_json = parent.id.empty() ? "{}" : parent.config_json;
+  const auto old = parse_json(parent_json, "invalid image configuration");
   if (!old) return old.error();
   const auto config = parse_json(options.config, "invalid configuration");
   if (!config) return config.error();
@@ -52,11 +53,11 @@ base::Result<std::string> child_config(const ImageRow& parent, const CommitOptio
   if (!history.is_array()) history = json::array();
   history.push_back(history_entry(options, created, empty_layer));
   image.update({{"config", *config},
-                {"container", options.container},
                 {"container_config", *container_config},
                 {"created", created},
                 {"history", std::move(history)},
                 {"rootfs", {{"type", "layers"}, {"diff_ids", diff_ids}}}});
+  if (!options.container.empty()) image["container"] = options.container;
   if (!options.author.empty()) image["author"] = options.author;
   if (!options.comment.empty()) image["comment"] = options.comment;
   std::string text = image.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -80,31 +81,46 @@ base::Result<ImageRow> LocalStore::pin_parent(const std::string& id, Pins& pins)
   return **std::move(parent);
 }
 
-base::Result<LoadedImage> LocalStore::commit(ByteSource& stream, const CommitOptions& options) {
-  auto tags = tags_of(options.repository_and_tag);
-  if (!tags) return std::move(tags).error();
-  const Origin origin = origin_of(kLocalTransport, *tags);
-  RETURN_IF_ERROR(admit(origin));
-  Pins pins(*this);
-  auto parent = pin_parent(options.parent, pins);
-  if (!parent) return std::move(parent).error();
-  auto parent_config = parse_image_config(parent->config_json);
-  if (!parent_config) return base::annotate(std::move(parent_config), options.parent);
-  std::vector<std::string> diff_ids = std::move(parent_config->diff_ids);
-  if (diff_ids.size() >= kMaxLayers)
-    return base::Error{base::Code::kNotSupported, "max depth exceeded: an image has at most " +
-                                                      std::to_string(kMaxLayers) + " layers"};
-
+base::Result<std::optional<std::string>> LocalStore::layer_of(ByteSource& stream, Pins& pins) {
   auto spool = files_.spool();
   if (!spool) return std::move(spool).error();
   const auto range = spool_in(stream, *spool);
   if (!range) return range.error();
   const auto layer = add_layer(*range, {}, {}, pins, {});
   if (!layer) return base::annotate(layer.error(), "commit");
-  const bool is_empty = layer->diff_id == kEmptyLayer;
-  if (!is_empty) diff_ids.push_back(layer->diff_id);
+  if (layer->diff_id == kEmptyLayer) return std::optional<std::string>();
+  return std::optional<std::string>(layer->diff_id);
+}
 
-  auto config = child_config(*parent, options, diff_ids, is_empty);
+base::Result<LoadedImage> LocalStore::commit(ByteSource& stream, const CommitOptions& options) {
+  auto tags = tags_of(options.repository_and_tag);
+  if (!tags) return std::move(tags).error();
+  const Origin origin = origin_of(kLocalTransport, *tags);
+  RETURN_IF_ERROR(admit(origin));
+  Pins pins(*this);
+  ImageRow parent;
+  std::vector<std::string> diff_ids;
+  if (!options.parent.empty()) {
+    auto pinned = pin_parent(options.parent, pins);
+    if (!pinned) return std::move(pinned).error();
+    parent = *std::move(pinned);
+    auto parent_config = parse_image_config(parent.config_json);
+    if (!parent_config) return base::annotate(std::move(parent_config), options.parent);
+    diff_ids = std::move(parent_config->diff_ids);
+  }
+  if (!options.without_layer && diff_ids.size() >= kMaxLayers)
+    return base::Error{base::Code::kNotSupported, "max depth exceeded: an image has at most " +
+                                                      std::to_string(kMaxLayers) + " layers"};
+
+  std::optional<std::string> added;
+  if (!options.without_layer) {
+    auto layer = layer_of(stream, pins);
+    if (!layer) return std::move(layer).error();
+    added = *std::move(layer);
+  }
+  if (added) diff_ids.push_back(*added);
+
+  auto config = child_config(parent, options, diff_ids, !added);
   if (!config) return std::move(config).error();
   LoadedImage made{.id = digest_of(*config), .repo_tags = {}};
   RETURN_IF_ERROR(commit_image({.id = made.id,
@@ -114,6 +130,24 @@ base::Result<LoadedImage> LocalStore::commit(ByteSource& stream, const CommitOpt
                                diff_ids, *tags, origin));
   for (const Reference& tag : *tags) made.repo_tags.push_back(tag.familiar());
   return made;
+}
+
+base::Result<std::vector<Image>> LocalStore::children(std::string_view parent) {
+  const std::lock_guard lock(mutex_);
+  auto ids = catalog_.children(parent);
+  if (!ids) return std::move(ids).error();
+  std::vector<Image> found;
+  for (const std::string& id : *ids) {
+    auto image = image_locked(id);
+    if (!image) return std::move(image).error();
+    found.push_back(*std::move(image));
+  }
+  return found;
+}
+
+base::Result<std::uint64_t> LocalStore::decompress(int in, std::uint64_t offset,
+                                                   std::uint64_t bytes, int out) {
+  return process_.decompress(FileRange{in, offset, bytes}, out, options_.max_archive_bytes);
 }
 
 }  // namespace images

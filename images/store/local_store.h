@@ -41,6 +41,9 @@ class LocalStore : public Store {
                                               const LoadObserver& observer) override;
   base::Result<LoadedImage> import(ByteSource& tar, const ImportOptions& options) override;
   base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) override;
+  base::Result<std::vector<Image>> children(std::string_view parent) override;
+  base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes,
+                                         int out) override;
   base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) override;
   base::Result<std::unique_ptr<Arrival>> begin_arrival() override;
   base::Result<std::unique_ptr<Departure>> begin_departure(std::string_view name) override;
@@ -84,6 +87,8 @@ class LocalStore : public Store {
                                        std::string_view blob_digest, std::string_view diff_id,
                                        Pins& pins);
   base::Result<LoadedImage> add_image(const PlannedImage& planned, const LoadObserver& observer);
+  /// The layer of a commit's stream; nullopt for one without entries.
+  base::Result<std::optional<std::string>> layer_of(ByteSource& stream, Pins& pins);
   base::Result<ImageRow> pin_parent(const std::string& id, Pins& pins);
   /// Also records the origin. kNotFound if the parent that it names is gone.
   base::Result<void> commit_image(const ImageRow& image, const std::vector<std::string>& diff_ids,

@@ -114,7 +114,8 @@ struct ImportOptions {
 };
 
 struct CommitOptions {
-  std::string parent;              // the ID of the image that the container was made from
+  std::string parent;              // the ID of the image it is built on; "" = on nothing
+  bool without_layer = false;      // only the configuration differs: no stream is read
   std::string repository_and_tag;  // "" = untagged
   std::string config;              // the new image's "config" object, as JSON
   std::string container;           // its ID and configuration (JSON): kept as information
@@ -170,6 +171,13 @@ class Store {
   /// `docker commit`: the tar stream `layer` (OCI image spec, layer.md) on top of the layers of an
   /// image, which becomes the parent. A layer without entries is left out, as Docker does.
   virtual base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) = 0;
+  /// The images whose parent is this one; of "", those without a parent.
+  virtual base::Result<std::vector<Image>> children(std::string_view parent) = 0;
+  /// Writes what bytes [offset, offset + bytes) of the file `in`, compressed, contain to the new
+  /// empty file `out`; how much that is. The bytes are interpreted in the sandboxed child process,
+  /// as a layer's are.
+  virtual base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes,
+                                                 int out) = 0;
   /// `docker save`: writes a docker-archive (also an OCI layout) of these images to `sink`.
   virtual base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) = 0;
 

@@ -20,7 +20,8 @@ struct Field {
 
 inline constexpr Field kName{0, 100}, kMode{100, 8}, kUid{108, 8}, kGid{116, 8}, kSize{124, 12},
     kMtime{136, 12}, kChecksum{148, 8}, kTypeFlag{156, 1}, kLinkName{157, 100}, kMagic{257, 8},
-    kDeviceMajor{329, 8}, kDeviceMinor{337, 8}, kPrefix{345, 155};
+    kUserName{265, 32}, kGroupName{297, 32}, kDeviceMajor{329, 8}, kDeviceMinor{337, 8},
+    kPrefix{345, 155};
 
 /// The text of a field: up to its first NUL.
 std::string text(std::span<const std::byte> header, Field field);

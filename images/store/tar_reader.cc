@@ -71,6 +71,13 @@ base::Result<TarEntry> parse_fixed(std::span<const std::byte> header) {
   std::uint32_t mode = 0;
   RETURN_IF_ERROR(assign_number(tar::number(header, tar::kMode), "mode", mode));
   entry.mode = mode & 07777u;
+  entry.raw.mode = mode;
+  const char type = static_cast<char>(header[tar::kTypeFlag.offset]);
+  entry.raw.type_flag = type == '\0' ? '0' : type;
+  if (tar::text(header, tar::kMagic).starts_with("ustar")) {
+    entry.raw.user_name = tar::text(header, tar::kUserName);
+    entry.raw.group_name = tar::text(header, tar::kGroupName);
+  }
   RETURN_IF_ERROR(assign_number(tar::number(header, tar::kUid), "uid", entry.uid));
   RETURN_IF_ERROR(assign_number(tar::number(header, tar::kGid), "gid", entry.gid));
   RETURN_IF_ERROR(assign_number(tar::number(header, tar::kSize), "size", entry.size));
@@ -105,6 +112,10 @@ base::Result<void> apply_pax(const std::string& key, const std::string& value, T
     return to_number(entry.uid);
   } else if (key == "gid") {
     return to_number(entry.gid);
+  } else if (key == "uname") {
+    entry.raw.user_name = value;
+  } else if (key == "gname") {
+    entry.raw.group_name = value;
   } else if (key == "mtime") {
     const auto time = tar::parse_time(value);
     if (!time) return malformed("pax mtime");

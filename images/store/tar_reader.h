@@ -42,6 +42,14 @@ struct TarEntry {
   std::uint64_t stored_size = 0;  // of its bytes in the stream; differs for sparse files
   std::optional<std::vector<SparseRegion>> sparse;
   std::map<std::string, std::string> xattrs;
+
+  /// As the header has it: what a build's cache is asked with.
+  struct Raw {
+    std::int64_t mode = 0;  // with whatever other bits its writer has set
+    char type_flag = '0';
+    std::string user_name;
+    std::string group_name;
+  } raw;
 };
 
 class TarReader {
