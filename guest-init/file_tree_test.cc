@@ -53,9 +53,9 @@ class FileTreeTest : public testing::Test {
       in_.reset();
     });
     FilesChannel channel(out_.get(), -1);
-    auto done = FileTreeWriter(channel, options).run();
+    const auto end = FileTreeWriter(channel, options).run();
     out_.reset();  // whoever still sends sees a broken pipe
-    return done;
+    return end ? base::Result<void>() : base::Result<void>(end.error());
   }
 
   base::Result<void> copy_tree() {

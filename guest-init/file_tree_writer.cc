@@ -75,15 +75,16 @@ base::Result<std::string> clean_relative_path(std::string_view path) {
   return clean.empty() ? "." : clean;
 }
 
-base::Result<void> FileTreeWriter::run() {
+base::Result<wire::RawFrame> FileTreeWriter::run() {
   for (;;) {
     auto frame = channel_.receive();
     if (!frame) return std::move(frame).error();
     switch (static_cast<files::FrameType>(frame->type)) {
       case files::FrameType::kEnd:
+      case files::FrameType::kPlace:
         for (const Directory& directory : directories_)
           set_time(directory.path, directory.modified_ns);
-        return {};
+        return frame;
       case files::FrameType::kEntry: {
         const auto entry = wire::decode<files::Entry>(frame->payload);
         if (!entry) return entry.error();
@@ -97,7 +98,7 @@ base::Result<void> FileTreeWriter::run() {
 }
 
 base::Result<void> FileTreeWriter::write(const files::Entry& entry) {
-  auto path = clean_relative_path(entry.path);
+  auto path = clean_relative_path(options_.only_name.empty() ? entry.path : options_.only_name);
   if (!path) return std::move(path).error();
   if (const std::size_t slash = path->rfind('/'); slash != std::string::npos)
     RETURN_IF_ERROR(make_directories(path->substr(0, slash)));

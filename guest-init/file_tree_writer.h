@@ -15,12 +15,15 @@ class FileTreeWriter {
     bool keep_kind = false;  // a directory and what is none never replace each other
     std::int64_t user = -1;  // -1: the entry's own
     std::int64_t group = -1;
+    std::string only_name = {};  // what entries are called, instead of their own names
   };
 
-  FileTreeWriter(FilesChannel& channel, Options options) : channel_(channel), options_(options) {}
+  FileTreeWriter(FilesChannel& channel, Options options)
+      : channel_(channel), options_(std::move(options)) {}
 
-  /// Takes entries until End. kInvalidArgument: what the archive wants must not be.
-  base::Result<void> run();
+  /// Takes entries until End, or a Place: that frame. kInvalidArgument: what the archive wants must
+  /// not be.
+  base::Result<wire::RawFrame> run();
 
  private:
   struct Directory {

@@ -161,6 +161,78 @@ base::Result<Owner> owner_from(std::string_view spec) {
   return Owner{.user = found->uid, .group = found->gid};
 }
 
+bool is_directory(const std::string& path) {
+  struct stat status {};
+  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/// Makes what is missing of a directory; what it makes belongs to `owner`.
+base::Result<void> make_owned(const std::string& path, const Owner& owner) {
+  if (is_directory(path)) return {};
+  if (const std::size_t slash = path.rfind('/'); slash != 0 && slash != std::string::npos)
+    RETURN_IF_ERROR(make_owned(path.substr(0, slash), owner));
+  if (mkdir(path.c_str(), 0755) != 0) {
+    if (errno != EEXIST) return base::errno_error("mkdir " + path);
+    return base::Error{base::Code::kConflict, "Cannot mkdir: " + path + " is not a directory"};
+  }
+  const auto id = [](std::int64_t value) { return value < 0 ? 0u : static_cast<uid_t>(value); };
+  if (chown(path.c_str(), id(owner.user), id(owner.group)) != 0)
+    return base::errno_error("change the owner of " + path);
+  return {};
+}
+
+/// `path` without slashes at its end.
+std::string without_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+/// Goes to where the entries of a place are to be written.
+base::Result<void> enter_place(const files::Place& place, const Owner& owner) {
+  std::string directory = without_slashes(place.path);
+  if (!directory.starts_with('/') || directory.find('\0') != std::string::npos)
+    return base::Error{base::Code::kInvalidArgument, "the place is no absolute path"};
+  if (place.kind == files::PlaceKind::kFile) {
+    const bool into = place.path.ends_with('/') || is_directory(directory);
+    if (!into) directory = without_slashes(directory.substr(0, directory.rfind('/') + 1));
+    RETURN_IF_ERROR(make_owned(directory, owner));
+  } else if (!is_directory(directory)) {
+    // What leads there is root's, whoever gets what is in it.
+    const std::string above = without_slashes(directory.substr(0, directory.rfind('/') + 1));
+    RETURN_IF_ERROR(make_owned(above, Owner{}));
+    RETURN_IF_ERROR(make_owned(directory, owner));
+  }
+  if (chdir(directory.c_str()) != 0) return base::errno_error("enter " + directory);
+  return {};
+}
+
+/// The name of a place's file in the directory that was entered.
+std::string name_in(const files::Place& place) {
+  const std::string path = without_slashes(place.path);
+  if (place.path.ends_with('/') || is_directory(path)) return place.name;
+  return path.substr(path.rfind('/') + 1);
+}
+
+base::Result<void> take_places(FilesChannel& channel) {
+  auto frame = channel.receive();
+  while (frame && static_cast<files::FrameType>(frame->type) == files::FrameType::kPlace) {
+    const auto place = wire::decode<files::Place>(frame->payload);
+    if (!place) return place.error();
+    const auto owner = owner_from(place->owner);
+    if (!owner)
+      return base::annotate(owner.error(),
+                            "unable to convert uid/gid chown string to host mapping");
+    FileTreeWriter::Options options{.user = owner->user, .group = owner->group};
+    if (place->kind == files::PlaceKind::kFile) options.only_name = name_in(*place);
+    RETURN_IF_ERROR(enter_place(*place, *owner));
+    frame = FileTreeWriter(channel, options).run();
+  }
+  if (!frame) return std::move(frame).error();
+  if (static_cast<files::FrameType>(frame->type) != files::FrameType::kEnd)
+    return base::Error{base::Code::kDataLoss, "a frame that was not expected"};
+  return {};
+}
+
 base::Result<void> write_tree(FilesChannel& channel, char** arguments) {
   if (chdir(arguments[0]) != 0 && errno == ENOTDIR)
     return base::Error{base::Code::kConflict, "extraction point is not a directory"};
@@ -170,8 +242,17 @@ base::Result<void> write_tree(FilesChannel& channel, char** arguments) {
   const FileTreeWriter::Options options{
       .keep_kind = std::strcmp(arguments[1], "1") == 0, .user = owner->user, .group = owner->group};
   umask(0);
-  RETURN_IF_ERROR(FileTreeWriter(channel, options).run());
+  const auto end = FileTreeWriter(channel, options).run();
+  if (!end) return end.error();
+  if (static_cast<files::FrameType>(end->type) != files::FrameType::kEnd)
+    return base::Error{base::Code::kDataLoss, "a frame that was not expected"};
   return channel.send(files::End{});
+}
+
+base::Result<void> build_layer(FilesChannel& channel) {
+  umask(0);
+  RETURN_IF_ERROR(take_places(channel));
+  return send_changes(channel, ChangesAs::kLayer);
 }
 
 base::Result<void> carry_out(FilesChannel& channel, int argc, char** argv) {
@@ -182,6 +263,7 @@ base::Result<void> carry_out(FilesChannel& channel, int argc, char** argv) {
   RETURN_IF_ERROR(hide_kernel_filesystems());
   if (command == "stat" && argc == 3) return send_stat(channel, argv[2]);
   if (command == "read" && argc == 3) return read_tree(channel, argv[2]);
+  if (command == "build" && argc == 2) return build_layer(channel);
   if (command == "write" && argc == 5) return write_tree(channel, argv + 2);
   return base::Error{base::Code::kInternal, "no such command of the files tool"};
 }

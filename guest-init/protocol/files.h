@@ -7,6 +7,7 @@
 //   export          Entry and its Data..., then End | Failed at any point
 //   changes         Change..., then End | Failed at any point
 //   layer           the same changes as an image's layer: Entry and its Data..., then End | Failed
+//   build           takes Place, Entry and its Data..., ..., then End; answers as layer does
 //   write PATH ...  takes Entry and its Data..., then End; answers End | Failed
 // A regular file's entry is followed by exactly `size` bytes of Data. Directories come before what
 // is in them; a hard link after the file that it names. Changes are those of the container to its
@@ -31,7 +32,8 @@ enum class FrameType : std::uint16_t {
   kEnd = 3,
   kFailed = 4,
   kStat = 5,
-  kChange = 6
+  kChange = 6,
+  kPlace = 7
 };
 
 enum class EntryKind : std::uint8_t {
@@ -90,6 +92,23 @@ struct Change {
   std::string path;  // relative: "etc/passwd"
   ChangeKind kind = ChangeKind::kModified;
   static void fields(auto& self, auto&& visit) { visit(self.path, self.kind); }
+};
+
+enum class PlaceKind : std::uint8_t {
+  kDirectory = 0,  // what follows goes into the directory, which is made if it is not there
+  kFile = 1,       // one file follows; where there is a directory, it is `name` in that
+};
+
+/// Where the entries after it go, and whose they become.
+struct Place {
+  static constexpr FrameType kType = FrameType::kPlace;
+  PlaceKind kind = PlaceKind::kDirectory;
+  std::string path;   // absolute; a file's, if it ends with a slash, is a directory
+  std::string name;   // of the file
+  std::string owner;  // "user:group", names or numbers; "": the entries' own
+  static void fields(auto& self, auto&& visit) {
+    visit(self.kind, self.path, self.name, self.owner);
+  }
 };
 
 enum class FailureKind : std::uint8_t {
