@@ -100,6 +100,7 @@ std::string to_json_text(const ContainerState& state) {
              {"restart_count", state.restart_count}, {"started_at", state.started_at},
              {"finished_at", state.finished_at}};
   if (state.paused_to_commit) value["paused_to_commit"] = true;
+  if (state.of_build) value["of_build"] = true;
   if (state.endpoint) value["endpoint"] = to_json(*state.endpoint);
   if (state.health) value["health"] = to_json(*state.health);
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -114,6 +115,7 @@ Result<ContainerState> parse_container_state(std::string_view text) {
                          .error = value.at("error"),
                          .oom_killed = value.at("oom_killed"),
                          .paused_to_commit = value.value("paused_to_commit", false),
+                         .of_build = value.value("of_build", false),
                          .manually_stopped = value.at("manually_stopped"),
                          .restart_count = value.at("restart_count"),
                          .started_at = value.at("started_at"),

@@ -41,6 +41,7 @@ struct ContainerState {
   /// `docker commit` reads its files: it is paused, or about to be, and not by a person. Committed
   /// before the guest is told, so that the next daemon ends the pause if this one is killed.
   bool paused_to_commit = false;
+  bool of_build = false;          // a build made it: the next daemon removes it
   bool manually_stopped = false;  // by stop or kill: restart policies leave it alone
   std::int64_t restart_count = 0;
   TimeNs started_at = 0;

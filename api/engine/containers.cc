@@ -168,6 +168,7 @@ net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   fill_in_default_paths(container->settings.host_config);
   container->image_id = image->id;
   container->created = now_ns();
+  container->state.of_build = request.of_build;
   container->directory = parts_.directory / container->id;
   container->output = std::make_shared<OutputHub>(parts_.executor);
   make_log(*container);
@@ -243,6 +244,11 @@ Result<void> Containers::rename(ContainerPtr container, std::string name) {
   names_.erase(old);
   publish(*container, "rename", {{"oldName", "/" + old}});
   return {};
+}
+
+Result<void> Containers::keep_after_build(ContainerPtr container) {
+  container->state.of_build = false;
+  return commit(*container);
 }
 
 net::awaitable<WaitResult> Containers::wait(ContainerPtr container, WaitCondition condition,

@@ -52,6 +52,7 @@ struct EngineParts {
 struct CreateRequest {
   std::string name;  // empty: a random one
   Settings settings;
+  bool of_build = false;  // should the daemon be killed, the next one removes it
 };
 
 struct FilesTask;  // container_files.h
@@ -119,6 +120,9 @@ class Containers {
   net::awaitable<base::Result<void>> update(ContainerPtr container, nlohmann::json changes);
   base::Result<void> rename(ContainerPtr container, std::string name);
   net::awaitable<PruneResult> prune(std::function<bool(const Container&)> wanted);
+
+  /// A build leaves it behind: it is a container like any other from now on.
+  base::Result<void> keep_after_build(ContainerPtr container);
 
   /// Runs a task of the files tool (container_files.h); it reports through its pipes.
   void start_files_task(ContainerPtr container, FilesTask task);
@@ -216,6 +220,7 @@ class Containers {
   net::awaitable<bool> take_over(ContainerPtr container);
   /// What did not run when this daemon came is removed or started again, as it was created for.
   void resume_policy(const ContainerPtr& container, bool was_restarting);
+  net::awaitable<void> remove_of_build(ContainerPtr container);
   net::awaitable<void> stop_at_shutdown(ContainerPtr container);
   void drop_unknown_directories();
 

@@ -90,7 +90,11 @@ net::awaitable<Result<void>> Containers::recover() {
   co_await parts_.machines.remove_left_over();
   // Only now is it known which addresses are taken.
   for (const ContainerPtr& container : *ended)
-    resume_policy(container, restarting.contains(container->id));
+    if (!container->state.of_build)
+      resume_policy(container, restarting.contains(container->id));
+  for (const ContainerPtr& container : list())
+    if (container->state.of_build)
+      tasks_.spawn("remove " + container->short_id(), remove_of_build(container));
   co_return Result<void>();
 }
 
@@ -159,6 +163,13 @@ void Containers::resume_policy(const ContainerPtr& container, bool was_restartin
     tasks_.spawn("restart " + container->short_id(),
                  restart_later(container, std::chrono::milliseconds(0)));
   }
+}
+
+/// The build that it belonged to ended with an earlier daemon.
+net::awaitable<void> Containers::remove_of_build(ContainerPtr container) {
+  const auto removed = co_await remove(container, true);
+  if (!removed && !container->removed)
+    spdlog::error("remove {}: {}", container->short_id(), removed.error().message);
 }
 
 net::awaitable<void> Containers::stop_at_shutdown(ContainerPtr container) {
