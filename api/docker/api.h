@@ -41,6 +41,8 @@ void add_archive_routes(http::Router& router, Api& api);
 void add_changes_routes(http::Router& router, Api& api);
 /// commit: an image from a container.
 void add_commit_routes(http::Router& router, Api& api);
+/// build: images from Dockerfiles.
+void add_build_routes(http::Router& router, Api& api);
 /// containers/{id}/stats.
 void add_statistics_routes(http::Router& router, Api& api);
 /// containers/{id}/attach, logs, wait: long answers and hijacked connections.

@@ -186,11 +186,6 @@ void add_minimal_routes(http::Router& router, Api& api) {
   for (const char* method : {"GET", "POST", "DELETE"})
     unsupported(method, "/plugins/{name:*}", "a plugin");
   add_swarm(router);
-
-  unsupported("POST", "/build", "building an image");
-  unsupported("POST", "/build/cancel", "building an image");
-  router.add("POST", "/build/prune",
-             std::bind_front(constant, json{{"CachesDeleted", nullptr}, {"SpaceReclaimed", 0}}));
 }
 
 }  // namespace docker

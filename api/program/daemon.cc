@@ -123,6 +123,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   docker::add_stream_routes(parts.router, *parts.api);
   docker::add_archive_routes(parts.router, *parts.api);
   docker::add_changes_routes(parts.router, *parts.api);
+  docker::add_build_routes(parts.router, *parts.api);
   docker::add_commit_routes(parts.router, *parts.api);
   docker::add_statistics_routes(parts.router, *parts.api);
   docker::add_registry_routes(parts.router, *parts.api);

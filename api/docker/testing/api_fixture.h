@@ -89,6 +89,7 @@ class ApiTest : public fakes::EngineFixture {
     add_stream_routes(router_, api_);
     add_archive_routes(router_, api_);
     add_changes_routes(router_, api_);
+    add_build_routes(router_, api_);
     add_commit_routes(router_, api_);
     add_statistics_routes(router_, api_);
     add_image_routes(router_, api_);

@@ -1,0 +1,103 @@
+// The builder on fake machines and images.
+#include <gtest/gtest.h>
+
+#include "api/docker/build/cache.h"
+#include "api/docker/build/copy_sources.h"
+#include "api/docker/testing/api_fixture.h"
+#include "images/store/testing/tar_builder.h"
+#include "vmm/base/wire.h"
+
+namespace docker {
+namespace {
+
+namespace files = protocol::files;
+
+class BuildTest : public ApiTest {
+ protected:
+  BuildTest() {
+    images_.keeps_commits = true;
+    const wire::Bytes end = wire::frame(files::End{});
+    host_.set_files_answer({end.begin(), end.end()});
+  }
+
+  /// What the build of this Dockerfile says: its streams, then its error.
+  std::string build(const std::string& dockerfile, const std::string& query = "") {
+    images::testing::TarBuilder tar;
+    tar.file("Dockerfile", dockerfile);
+    tar.file("f", "contents");
+    FakeExchange exchange("POST", "/build" + query, tar.finish());
+    await(router_.serve(exchange));
+    status_ = static_cast<int>(exchange.answer.status);
+    std::istringstream lines(exchange.answer.body);
+    std::string said;
+    for (std::string line; std::getline(lines, line);) {
+      const json object = json::parse(line);
+      said += object.value("stream", "") + object.value("error", "") + object.value("message", "");
+    }
+    return said;
+  }
+
+  int status_ = 0;
+};
+
+TEST_F(BuildTest, MakesAnImageOfEachInstructionAndFindsThemAgain) {
+  const std::string first = build("FROM busybox\nENV A=1\nRUN [\"echo\", \"hi\"]\n", "?t=x");
+  const std::string second = build("FROM busybox\nENV A=1\nRUN [\"echo\", \"hi\"]\n");
+
+  EXPECT_EQ(status_, 200);
+  EXPECT_NE(first.find("Step 2/3 : ENV A=1\n ---> Running in "), std::string::npos) << first;
+  EXPECT_NE(first.find("hi\nRemoving intermediate container "), std::string::npos) << first;
+  EXPECT_NE(first.find("Successfully tagged x:latest\n"), std::string::npos) << first;
+  EXPECT_EQ(images_.built().size(), 2u);
+  EXPECT_NE(second.find(" ---> Using cache\n"), std::string::npos) << second;
+  EXPECT_TRUE(containers_->list().empty());
+}
+
+TEST_F(BuildTest, EndsWithTheCommandThatFails) {
+  const std::string said = build("FROM busybox\nRUN [\"exit\", \"3\"]\n", "?forcerm=1");
+
+  EXPECT_NE(said.find("The command 'exit 3' returned a non-zero code: 3"), std::string::npos)
+      << said;
+  EXPECT_TRUE(containers_->list().empty());
+}
+
+TEST_F(BuildTest, RefusesBeforeItAnswers) {
+  EXPECT_EQ(build("FROM busybox\nFOO"), "dockerfile parse error line 2: unknown instruction: FOO");
+  EXPECT_EQ(status_, 400);
+  EXPECT_EQ(build("FROM busybox", "?version=2"), "buildkit is not enabled on daemon");
+  EXPECT_EQ(build("FROM busybox", "?squash=1"), "squash is only supported with experimental mode");
+}
+
+TEST(BuildCache, ComparesWhatAContainerIsAskedFor) {
+  const json config{{"Cmd", {"a"}}, {"Env", nullptr}, {"Image", "x"}};
+
+  EXPECT_TRUE(build::asks_the_same(config, {{"Cmd", {"a"}}, {"Env", json::array()}}));
+  EXPECT_FALSE(build::asks_the_same(config, {{"Cmd", {"b"}}}));
+  EXPECT_FALSE(build::asks_the_same(config, {{"Cmd", {"a"}}, {"User", "u"}}));
+  EXPECT_FALSE(build::asks_the_same(config, json()));
+}
+
+TEST(BuildFileTree, FollowsLinksInsideOnly) {
+  build::FileTree tree(nullptr);
+  const auto add = [&](const char* path, files::EntryKind kind, const char* link = "") {
+    build::TreeNode node;
+    node.entry.path = path;
+    node.entry.kind = kind;
+    node.entry.link = link;
+    EXPECT_TRUE(tree.add(std::move(node)));
+  };
+  add("out", files::EntryKind::kSymbolicLink, "../../etc");
+  add("out/passwd", files::EntryKind::kFile);
+  add("a/b", files::EntryKind::kFile);
+  add("a-b", files::EntryKind::kFile);
+  add("round", files::EntryKind::kSymbolicLink, "round");
+
+  EXPECT_EQ(tree.resolve("out/passwd"), "etc/passwd");
+  EXPECT_NE(tree.find("etc/passwd"), nullptr);
+  EXPECT_EQ(tree.resolve("round"), std::nullopt);
+  EXPECT_EQ(tree.below(""),
+            std::vector<std::string>({"a", "a/b", "a-b", "etc", "etc/passwd", "out", "round"}));
+}
+
+}  // namespace
+}  // namespace docker

@@ -1,0 +1,341 @@
+#include "api/docker/build/builder.h"
+
+#include <algorithm>
+
+#include "api/async/shield.h"
+#include "api/docker/build/cache.h"
+#include "api/docker/image_routes.h"
+#include "api/docker/layer_commit.h"
+#include "api/engine/identifiers.h"
+#include "images/dockerfile/expansion.h"
+#include "images/dockerfile/text.h"
+#include "images/store/timestamp.h"
+
+namespace docker::build {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using dockerfile::Instruction;
+using dockerfile::Kind;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kDefaultPath =
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+json config_of(const images::Image& image) {
+  const json raw = json::parse(image.config_json, nullptr, false);
+  return container_config(raw.is_object() ? raw.value("config", json()) : json());
+}
+
+std::string text_of(const json& config) {
+  return config.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string short_id(std::string_view id) {
+  constexpr std::size_t kShort = 12;
+  if (id.starts_with("sha256:")) id.remove_prefix(7);
+  return std::string(id.substr(0, kShort));
+}
+
+Error Builder::cancelled_error() const { return {Code::kUnavailable, "Build cancelled"}; }
+
+void Builder::print_step(const std::string& text) {
+  output_->stream("Step " + std::to_string(++step_) + "/" + std::to_string(steps_) + " : " + text);
+  output_->stream("\n");
+}
+
+void Builder::print_image() { output_->stream(" ---> " + short_id(state_.image_id) + "\n"); }
+
+std::vector<std::string> Builder::environment() const {
+  std::vector<std::string> all = dockerfile::strings_of(state_.config, "Env");
+  for (std::string& argument : arguments_.beside(all)) all.push_back(std::move(argument));
+  return all;
+}
+
+json Builder::with_command(std::vector<std::string> words) const {
+  json config = state_.config;
+  config["Cmd"] = std::move(words);
+  return config;
+}
+
+json Builder::with_comment(std::vector<std::string> words) const {
+  std::vector<std::string> command = dockerfile::shell_of(state_.config);
+  for (std::string& word : words) command.push_back(std::move(word));
+  json config = with_command(std::move(command));
+  config.erase("ArgsEscaped");
+  return config;
+}
+
+images::CommitOptions Builder::commit_options(const json& config, std::string container) const {
+  return {.parent = state_.image_id,
+          .repository_and_tag = {},
+          .config = text_of(state_.config),
+          .container = std::move(container),
+          .container_config = text_of(config),
+          .created_by = dockerfile::joined(dockerfile::strings_of(config, "Cmd"), " "),
+          .author = state_.author,
+          .comment = {}};
+}
+
+net::awaitable<Result<images::Image>> Builder::resolve(std::string name) {
+  const std::function<Result<images::Image>()> call = [&store = api_.images, name] {
+    return store.resolve(name);
+  };
+  co_return co_await api_.pool.run(call);
+}
+
+// Pulling goes here: what is not in the store, and everything with --pull, is fetched first.
+net::awaitable<Result<images::Image>> Builder::find_base(std::string name) {
+  if (!options_.pull) {
+    auto image = co_await resolve(name);
+    if (image || image.error().code != Code::kNotFound) co_return image;
+  }
+  co_return Error{Code::kNotFound,
+                  "pulling " + name +
+                      " is not supported yet: a build starts from images that are here already "
+                      "(docker load, docker import), without --pull"};
+}
+
+net::awaitable<Result<std::string>> Builder::run(dockerfile::Dockerfile file) {
+  if (!options_.target.empty()) {
+    const auto target = dockerfile::find_stage(file.stages, options_.target);
+    if (!target)
+      co_return Error{Code::kInvalidArgument,
+                      "failed to reach build target " + options_.target + " in Dockerfile"};
+    file.stages.resize(*target + 1);
+  }
+  if (file.stages.empty())
+    co_return Error{Code::kInvalidArgument, "No image was generated. Is your Dockerfile empty?"};
+  for (const auto& [name, value] : options_.labels)
+    file.stages.back().instructions.push_back(dockerfile::label_of(name, value));
+  escape_ = file.escape;
+  steps_ = file.arguments.size() + file.stages.size();
+  for (const dockerfile::Stage& stage : file.stages) steps_ += stage.instructions.size();
+  for (const std::string& warning : file.warnings) output_->error_stream(warning + "\n");
+  stages_ = file.stages;
+
+  Result<void> done;
+  for (std::size_t i = 0; done && i < file.arguments.size(); ++i)
+    done = co_await run_global_argument(file.arguments[i]);
+  for (std::size_t i = 0; done && i < stages_.size(); ++i) done = co_await run_stage(stages_[i]);
+  co_await tasks_.drained();
+  if (!done) co_return std::move(done).error();
+  if (const auto unused = arguments_.unused(); !unused.empty())
+    output_->stream("[Warning] One or more build-args " + dockerfile::plain_list(unused) +
+                    " were not consumed\n");
+  if (state_.image_id.empty())
+    co_return Error{Code::kInvalidArgument, "No image was generated. Is your Dockerfile empty?"};
+  co_return state_.image_id;
+}
+
+Builder::Step Builder::run_global_argument(Instruction argument) {
+  print_step(argument.text);
+  const std::vector<std::string> known = arguments_.for_from();
+  const auto expanded = dockerfile::expanded(argument, escape_, known);
+  if (!expanded) co_return expanded.error();
+  for (const std::string& text : expanded->arguments) {
+    const std::size_t equals = text.find('=');
+    std::optional<std::string> value;
+    if (equals != std::string::npos) value = text.substr(equals + 1);
+    arguments_.declare_global(text.substr(0, equals), std::move(value));
+  }
+  co_return Result<void>();
+}
+
+Builder::Step Builder::run_stage(dockerfile::Stage stage) {
+  print_step(stage.text);
+  state_ = State{};
+  auto begun = co_await begin_stage(stage);
+  if (!begun) co_return begun;
+  state_.config["Image"] = state_.image_id;
+  print_image();
+  for (const Instruction& instruction : stage.instructions) {
+    if (cancelled_) co_return cancelled_error();
+    print_step(instruction.text);
+    auto done = co_await dispatch(instruction);
+    if (!done) co_return done;
+    state_.config["Image"] = state_.image_id;
+    print_image();
+    co_await output_->room();
+  }
+  if (!state_.image_id.empty()) output_->aux(state_.image_id);
+  arguments_.end_stage();
+  results_.push_back({.name = stage.name, .image_id = state_.image_id, .config = state_.config});
+  co_return Result<void>();
+}
+
+Builder::Step Builder::begin_stage(const dockerfile::Stage& stage) {
+  const std::vector<std::string> known = arguments_.for_from();
+  const dockerfile::Expansion expansion(escape_, known);
+  const auto name = expansion.word(stage.base);
+  if (!name) co_return name.error();
+  const auto platform = expansion.word(stage.platform);
+  if (!platform) co_return platform.error();
+  if (auto possible = check_build_platform(*platform); !possible) co_return possible;
+  if (name->empty())
+    co_return Error{Code::kInvalidArgument, "base name (" + stage.base + ") should not be blank"};
+  const auto earlier =
+      std::find_if(results_.rbegin(), results_.rend(), [&](const StageResult& result) {
+        return !result.name.empty() && result.name == dockerfile::lower_case(*name);
+      });
+  if (earlier != results_.rend()) {
+    state_.image_id = earlier->image_id;
+    state_.config = earlier->config;
+  } else if (*name == "scratch") {
+    state_.config = container_config(json());
+  } else {
+    const auto image = co_await find_base(*name);
+    if (!image) co_return image.error();
+    state_.image_id = image->id;
+    state_.config = config_of(*image);
+  }
+  const auto env = dockerfile::strings_of(state_.config, "Env");
+  if (!dockerfile::value_in(env, "PATH")) {
+    if (!state_.config["Env"].is_array()) state_.config["Env"] = json::array();
+    state_.config["Env"].push_back(kDefaultPath);
+  }
+  co_return co_await run_triggers();
+}
+
+Builder::Step Builder::run_triggers() {
+  const std::vector<std::string> triggers = dockerfile::strings_of(state_.config, "OnBuild");
+  if (triggers.empty()) co_return Result<void>();
+  state_.config["OnBuild"] = nullptr;
+  output_->stream("# Executing " + std::to_string(triggers.size()) + " build trigger" +
+                  (triggers.size() > 1 ? "s" : ""));
+  output_->stream("\n");
+  for (const std::string& trigger : triggers) {
+    state_.config["Image"] = state_.image_id;
+    const auto parsed = dockerfile::parse(trigger);
+    if (!parsed) co_return parsed.error();
+    if (parsed->statements.size() != 1)
+      co_return Error{Code::kInvalidArgument, "onbuild trigger should be a single expression"};
+    const auto instruction = dockerfile::check(parsed->statements.front());
+    if (!instruction) co_return instruction.error();
+    if (instruction->kind == Kind::kFrom)
+      co_return Error{Code::kInvalidArgument, "FROM isn't allowed as an ONBUILD trigger"};
+    auto done = co_await dispatch(*instruction);
+    if (!done) co_return done;
+  }
+  co_return Result<void>();
+}
+
+Builder::Step Builder::dispatch(Instruction instruction) {
+  auto done = co_await carry_out(std::move(instruction));
+  co_await remove_intermediates(!done);
+  co_return done;
+}
+
+Builder::Step Builder::carry_out(Instruction instruction) {
+  const std::vector<std::string> variables = environment();
+  const auto expanded = dockerfile::expanded(std::move(instruction), escape_, variables);
+  if (!expanded) co_return expanded.error();
+  switch (expanded->kind) {
+    case Kind::kAdd:
+    case Kind::kCopy:
+      co_return co_await copy(*expanded);
+    case Kind::kRun:
+      co_return co_await run_command(*expanded);
+    case Kind::kWorkdir:
+      co_return co_await make_workdir(*expanded);
+    case Kind::kArg:
+      co_return co_await declare(*expanded);
+    default:
+      co_return co_await change_config(*expanded);
+  }
+}
+
+Builder::Step Builder::declare(const Instruction& instruction) {
+  for (const std::string& text : instruction.arguments) {
+    const std::size_t equals = text.find('=');
+    std::optional<std::string> value;
+    if (equals != std::string::npos) value = text.substr(equals + 1);
+    arguments_.declare(text.substr(0, equals), std::move(value));
+  }
+  co_return co_await record("ARG " + dockerfile::joined(instruction.arguments, " "));
+}
+
+Builder::Step Builder::change_config(const Instruction& instruction) {
+  if (instruction.kind == Kind::kMaintainer) {
+    state_.author = instruction.arguments.front();
+    co_return co_await record("MAINTAINER " + state_.author);
+  }
+  if (instruction.kind == Kind::kStopSignal) {
+    const auto number = engine::parse_signal(instruction.arguments.front());
+    if (!number) co_return number.error();
+  }
+  if (instruction.kind == Kind::kHealthcheck && instruction.arguments.front() != "NONE") {
+    const json& old = state_.config.value("Healthcheck", json());
+    const auto test = dockerfile::strings_of(old.is_object() ? old : json::object(), "Test");
+    if (!test.empty() && test.front() != "NONE")
+      output_->stream("Note: overriding previous HEALTHCHECK: " + dockerfile::plain_list(test) +
+                      "\n");
+  }
+  const auto said = state_.changes.apply(instruction, state_.config);
+  if (!said) co_return said.error();
+  co_return co_await record(*said);
+}
+
+Builder::Step Builder::record(std::string said) {
+  const json config = with_comment({"#(nop) ", std::move(said)});
+  const auto hit = co_await is_cached(config);
+  if (!hit) co_return hit.error();
+  if (*hit) co_return Result<void>();
+  // dockerd makes a container for this, which it does not start; nothing would come of one here.
+  const std::string id = engine::random_id();
+  output_->stream(" ---> Running in " + short_id(id) + "\n");
+  intermediates_.push_back({.id = id, .container = nullptr});
+  const auto made = co_await commit_config_only(api_, commit_options(config, id));
+  if (!made) co_return made.error();
+  state_.image_id = made->id;
+  co_return Result<void>();
+}
+
+net::awaitable<Result<std::set<std::string>>> Builder::cache_sources() {
+  std::set<std::string> ids;
+  for (const std::string& name : options_.cache_from) {
+    auto image = co_await resolve(name);
+    while (image && ids.insert(image->id).second && !image->parent.empty()) {
+      const std::string parent = image->parent;
+      image = co_await resolve(parent);
+    }
+  }
+  co_return ids;
+}
+
+net::awaitable<Result<bool>> Builder::is_cached(json config) {
+  if (options_.no_cache || state_.misses_cache) co_return false;
+  const std::function<Result<std::vector<images::Image>>()> call =
+      [&store = api_.images, parent = state_.image_id] { return store.children(parent); };
+  const auto children = co_await api_.pool.run(call);
+  if (!children) co_return children.error();
+  std::set<std::string> sources;
+  if (options_.limits_cache) {
+    auto found = co_await cache_sources();
+    if (!found) co_return std::move(found).error();
+    sources = *std::move(found);
+  }
+  const images::Image* newest = nullptr;
+  std::int64_t newest_time = 0;
+  for (const images::Image& child : *children) {
+    if (options_.limits_cache && !sources.contains(child.id)) continue;
+    const json raw = json::parse(child.config_json, nullptr, false);
+    if (!raw.is_object() || !asks_the_same(raw.value("container_config", json()), config)) continue;
+    const std::int64_t created = images::parse_timestamp(child.config.created).value_or(0);
+    if (newest != nullptr && created < newest_time) continue;
+    newest = &child;
+    newest_time = created;
+  }
+  state_.misses_cache = newest == nullptr;
+  if (newest == nullptr) co_return false;
+  output_->stream(" ---> Using cache\n");
+  state_.image_id = newest->id;
+  co_return true;
+}
+
+}  // namespace docker::build

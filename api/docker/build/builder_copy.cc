@@ -1,0 +1,313 @@
+// Builder: COPY and ADD.
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/read.hpp>
+
+#include "api/docker/build/builder.h"
+#include "api/docker/byte_bridge.h"
+#include "api/docker/layer_commit.h"
+#include "api/engine/container_files.h"
+#include "images/dockerfile/patterns.h"
+#include "images/dockerfile/text.h"
+#include "images/store/digest.h"
+
+namespace docker::build {
+
+using async::BytePipe;
+using base::Code;
+using base::Error;
+using base::Result;
+using dockerfile::Instruction;
+using dockerfile::Kind;
+using engine::ContainerPtr;
+using nlohmann::json;
+using namespace net::experimental::awaitable_operators;  // NOLINT: operator&& only
+
+namespace files = protocol::files;
+
+namespace {
+
+std::string keyword(const Instruction& instruction) {
+  return instruction.kind == Kind::kAdd ? "ADD" : "COPY";
+}
+
+bool is_url(std::string_view name) {
+  return name.starts_with("http://") || name.starts_with("https://");
+}
+
+/// Relative to the working directory; a slash at the end stays.
+std::string absolute(const std::string& working_directory, const std::string& destination) {
+  if (destination.starts_with('/')) return destination;
+  std::string path = dockerfile::clean_path("/" + working_directory + "/" + destination);
+  if (destination.ends_with('/') && path != "/") path += "/";
+  return path;
+}
+
+/// Of "user" the group has the same name.
+std::string owner_of(const std::string& flag) {
+  if (flag.empty()) return "0:0";
+  return flag.find(':') == std::string::npos ? flag + ":" + flag : flag;
+}
+
+/// Frames from the thread that reads the context, on to the tool.
+net::awaitable<void> pump(net::local::stream_protocol::socket from,
+                          std::shared_ptr<BytePipe> into) {
+  for (;;) {
+    BytePipe::Piece piece(64u << 10);
+    const auto [error, size] =
+        co_await from.async_read_some(net::buffer(piece.data(), piece.size()), async::kTuple);
+    if (error || size == 0) break;
+    piece.resize(size);
+    const bool wanted = co_await into->put(std::move(piece));
+    if (!wanted) break;
+  }
+  into->finish();
+}
+
+net::awaitable<void> send(Api& api, async::BlockingPool& pool, std::shared_ptr<const CopyPlan> plan,
+                          std::shared_ptr<base::UniqueFd> out,
+                          std::shared_ptr<Result<void>> result) {
+  const std::function<Result<void>()> call = [&store = api.images, plan, out] {
+    auto sent = send_copy(store, *plan, out->get());
+    out->reset();
+    return sent;
+  };
+  *result = co_await pool.run(call);
+}
+
+net::awaitable<void> take_layer(Api& api, std::shared_ptr<BytePipe> output,
+                                images::CommitOptions options,
+                                std::shared_ptr<Result<images::LoadedImage>> made) {
+  auto frames = std::make_unique<ToolFrames>(std::move(output));
+  *made = co_await commit_layer(api, std::move(frames), std::move(options), ContainerPtr());
+}
+
+/// Files that a guest sends become a tree over a spool file.
+class TreeReader {
+ public:
+  explicit TreeReader(std::shared_ptr<base::UniqueFd> file) : file_(file), tree_(file) {}
+
+  /// An Entry or Data frame; `prefix` is where the tree's entries lie in the image.
+  Result<void> take(const wire::RawFrame& frame, const std::string& prefix) {
+    if (static_cast<files::FrameType>(frame.type) == files::FrameType::kEntry) {
+      RETURN_IF_ERROR(finish());
+      const auto entry = wire::decode<files::Entry>(frame.payload);
+      if (!entry) return entry.error();
+      node_ = TreeNode{};
+      node_->entry = *entry;
+      node_->entry.path = dockerfile::clean_path(prefix + "/" + entry->path).substr(1);
+      if (entry->kind == files::EntryKind::kHardLink)
+        node_->entry.link = dockerfile::clean_path(prefix + "/" + entry->link).substr(1);
+      node_->offset = written_;
+      missing_ = entry->kind == files::EntryKind::kFile ? entry->size : 0;
+      const bool directory = entry->kind == files::EntryKind::kDirectory;
+      const std::string header = summed_header(node_->entry, raw_of(node_->entry),
+                                               node_->entry.path + (directory ? "/" : ""));
+      hash_ = images::Sha256();
+      hash_.update(std::as_bytes(std::span(header)));
+      return {};
+    }
+    const auto data = wire::decode<files::Data>(frame.payload);
+    if (!data || data->bytes.size() > missing_)
+      return Error{Code::kDataLoss, "the guest sends files in a wrong way"};
+    if (written_ + data->bytes.size() > kMostBytes)
+      return Error{Code::kResourceExhausted, "the files to copy are larger than the limit"};
+    missing_ -= data->bytes.size();
+    written_ += data->bytes.size();
+    hash_.update(data->bytes);
+    return images::FdSink(file_->get()).write(data->bytes);
+  }
+
+  Result<void> finish() {
+    if (!node_) return {};
+    if (missing_ > 0) return Error{Code::kDataLoss, "the guest sends files in a wrong way"};
+    node_->sum = images::to_digest_string(hash_.finish()).substr(7);
+    TreeNode node = *std::exchange(node_, std::nullopt);
+    return tree_.add(std::move(node));
+  }
+
+  FileTree tree() && { return std::move(tree_); }
+
+ private:
+  static constexpr std::uint64_t kMostBytes = std::uint64_t{64} << 30;
+
+  std::shared_ptr<base::UniqueFd> file_;
+  FileTree tree_;
+  std::optional<TreeNode> node_;
+  images::Sha256 hash_;
+  std::uint64_t missing_ = 0;
+  std::uint64_t written_ = 0;
+};
+
+std::string parent_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == 0 || slash == std::string::npos ? "" : path.substr(0, slash);
+}
+
+}  // namespace
+
+/// What `path`, absolute, is in an image: a tree in which it lies where it lies there.
+net::awaitable<Result<TreePtr>> Builder::read_tree(std::string image, std::string path) {
+  auto settings = engine::parse_settings({{"Image", image}, {"Cmd", {"true"}}});
+  if (!settings) co_return std::move(settings).error();
+  engine::CreateRequest request{.name = {}, .settings = *std::move(settings), .of_build = true};
+  const auto container = co_await api_.containers.create(std::move(request));
+  if (!container) co_return container.error();
+  auto spool = spool_file(api_.state_directory);
+  Result<void> done = spool ? Result<void>() : Result<void>(spool.error());
+  const auto file = std::make_shared<base::UniqueFd>(spool ? *std::move(spool) : base::UniqueFd());
+  TreeReader reader(file);
+  if (done) {
+    ToolFrames frames(start_reading(api_.containers, *container, {"read", path}));
+    const std::string prefix = "/" + parent_of(path);
+    for (bool more = true; done && more;) {
+      const auto frame = co_await frames.next();
+      if (!frame) {
+        done = frame.error();
+        break;
+      }
+      const auto type = static_cast<files::FrameType>(frame->type);
+      more = type != files::FrameType::kEnd;
+      if (type == files::FrameType::kEntry || type == files::FrameType::kData) {
+        done = reader.take(*frame, path == "/" ? "/" : prefix);
+      } else if (type == files::FrameType::kFailed) {
+        const auto failed = wire::decode<files::Failed>(frame->payload);
+        // A file that is not there is told in the builder's own words.
+        if (failed && failed->kind == files::FailureKind::kNotFound) break;
+        done = tool_error(*frame);
+      }
+    }
+  }
+  if (done) done = reader.finish();
+  const auto removed = co_await api_.containers.remove(*container, true);
+  if (!done) co_return std::move(done).error();
+  if (!removed) co_return removed.error();
+  co_return std::make_shared<const FileTree>(std::move(reader).tree());
+}
+
+/// The tree in which `name` is looked for.
+net::awaitable<Result<TreePtr>> Builder::tree_of(std::string from, std::string name) {
+  if (from.empty()) {
+    if (!context_) co_return Error{Code::kInvalidArgument, "missing build context"};
+    co_return context_;
+  }
+  std::string image;
+  const auto stage = dockerfile::find_stage(stages_, from);
+  if (stage && *stage == results_.size() && from.find_first_not_of("0123456789") == from.npos)
+    co_return Error{Code::kInvalidArgument,
+                    "invalid from flag value " + from + ": refers to current build block"};
+  if (stage && *stage < results_.size()) {
+    image = results_[*stage].image_id;
+    if (image.empty()) co_return std::make_shared<const FileTree>(nullptr);
+  } else {
+    const auto found = co_await find_base(from);
+    if (!found) co_return found.error();
+    image = found->id;
+  }
+  // With wildcards: the directory in front of the first of them.
+  std::string path = dockerfile::clean_path("/" + name);
+  while (dockerfile::has_wildcards(path)) path = "/" + parent_of(path);
+  path = dockerfile::clean_path(path);
+  auto tree = co_await read_tree(image, path);
+  // A link leads elsewhere: then all of the image is looked at.
+  if (tree) {
+    const auto real = (*tree)->resolve(path.substr(1));
+    if (!real || (!real->empty() && (*tree)->find(*real) == nullptr))
+      tree = co_await read_tree(image, "/");
+  }
+  co_return tree;
+}
+
+net::awaitable<Result<std::vector<CopySource>>> Builder::sources_of(
+    const Instruction& instruction) {
+  std::vector<CopySource> all;
+  const std::string from = instruction.flag("from");
+  for (std::size_t i = 0; i + 1 < instruction.arguments.size(); ++i) {
+    const std::string& name = instruction.arguments[i];
+    if (is_url(name))
+      co_return Error{instruction.kind == Kind::kAdd ? Code::kNotSupported : Code::kInvalidArgument,
+                      instruction.kind == Kind::kAdd
+                          ? "ADD of a URL is not supported: fetch " + name.substr(0, 256) +
+                                " with RUN, or put it into the build context"
+                          : "source can't be a URL for COPY"};
+    const auto tree = co_await tree_of(from, name);
+    if (!tree) co_return tree.error();
+    const std::function<Result<std::vector<CopySource>>()> call = [tree = *tree, name, from] {
+      return find_sources(tree, name, !from.empty());
+    };
+    auto found = co_await api_.pool.run(call);
+    if (!found) co_return std::move(found).error();
+    for (CopySource& source : *found) all.push_back(std::move(source));
+  }
+  if (all.empty()) co_return Error{Code::kInvalidArgument, "no source files were specified"};
+  co_return all;
+}
+
+Builder::Step Builder::commit_copy(ContainerPtr container, CopyPlan plan,
+                                   images::CommitOptions options) {
+  const net::any_io_executor executor = api_.containers.parts().executor;
+  auto bridge = ByteBridge::make(executor);
+  if (!bridge) co_return bridge.error();
+  const auto input = std::make_shared<BytePipe>(executor);
+  const auto output = std::make_shared<BytePipe>(executor);
+  engine::FilesTask task{
+      .command = {"build"}, .changes_files = false, .output = output, .input = input};
+  api_.containers.start_files_task(container, std::move(task));
+
+  const auto shared_plan = std::make_shared<CopyPlan>(std::move(plan));
+  // An empty directory is a place without entries.
+  const bool only_directory = shared_plan->sources.empty();
+  if (only_directory)
+    shared_plan->sources.push_back(
+        {.tree = std::make_shared<const FileTree>(std::make_shared<base::UniqueFd>()),
+         .path = "",
+         .hash = ""});
+  const auto out = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
+  const auto sent = std::make_shared<Result<void>>();
+  const auto made = std::make_shared<Result<images::LoadedImage>>(
+      Error{Code::kUnavailable, "the build was interrupted"});
+  co_await (send(api_, copying_, shared_plan, out, sent) &&
+            pump(std::move(bridge->coroutine_side), input) &&
+            take_layer(api_, output, std::move(options), made));
+  if (!*made) co_return made->error();
+  if (!*sent) co_return sent->error();
+  state_.image_id = (*made)->id;
+  co_return Result<void>();
+}
+
+Builder::Step Builder::copy(const Instruction& instruction) {
+  if (!instruction.flag("chmod").empty())
+    co_return Error{Code::kInvalidArgument,
+                    "the --chmod option requires BuildKit. Refer to "
+                    "https://docs.docker.com/go/buildkit/ to learn how to build images with "
+                    "BuildKit enabled"};
+  const auto found = co_await sources_of(instruction);
+  if (!found) co_return base::annotate(found.error(), keyword(instruction) + " failed");
+  const std::string& destination = instruction.arguments.back();
+  if (found->size() > 1 && !destination.ends_with('/'))
+    co_return Error{Code::kInvalidArgument,
+                    "When using " + keyword(instruction) +
+                        " with more than one source file, the destination must be a directory and "
+                        "end with a /"};
+  const std::string owner = instruction.flag("chown");
+  const std::string said = "#(nop) " + keyword(instruction) + " " +
+                           (owner.empty() ? "" : "--chown=" + owner) + hash_of_sources(*found) +
+                           " in " + destination + " ";
+  const json config = with_comment({said});
+  const auto hit = co_await is_cached(config);
+  if (!hit) co_return hit.error();
+  if (*hit) co_return Result<void>();
+  json body{{"Cmd", {"true"}}};
+  const auto container = co_await make_container(std::move(body));
+  if (!container) co_return container.error();
+  intermediates_.back().id.clear();  // dockerd has none: it is not told of
+  const bool keeps_owners = !instruction.flag("from").empty() && owner.empty();
+  CopyPlan plan{.sources = *found,
+                .destination = absolute(state_.config.value("WorkingDir", ""), destination),
+                .owner = keeps_owners ? "" : owner_of(owner),
+                .extracts = instruction.kind == Kind::kAdd};
+  auto done = co_await commit_copy(*container, std::move(plan), commit_options(config, ""));
+  if (!done) co_return base::annotate(std::move(done), "failed to copy files");
+  co_return done;
+}
+
+}  // namespace docker::build

@@ -1,0 +1,48 @@
+// CopySources: what COPY and ADD name: found in a tree of files, summed for the cache, and sent to
+// a guest's files tool ("build", guest-init/protocol/files.h).
+//
+// Threads: any; the trees are only read.
+// Errors: kInvalidArgument and kNotFound, in the classic builder's words.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/docker/build/file_tree.h"
+#include "images/store/store.h"
+#include "vmm/base/result.h"
+
+namespace docker::build {
+
+using TreePtr = std::shared_ptr<const FileTree>;
+
+struct CopySource {
+  TreePtr tree;
+  std::string path;  // as it is called; links in it are not followed yet
+  std::string hash;  // "file:...", "dir:..."
+};
+
+/// What `name`, with wildcards or without, stands for in `tree`. `from_image`: it is not the build
+/// context.
+base::Result<std::vector<CopySource>> find_sources(TreePtr tree, const std::string& name,
+                                                   bool from_image);
+
+/// How the history tells of them.
+std::string hash_of_sources(const std::vector<CopySource>& sources);
+
+struct CopyPlan {
+  std::vector<CopySource> sources;
+  std::string destination;  // absolute; it may end with a slash
+  std::string owner;        // "user:group"; "": the files' own
+  bool extracts = false;    // ADD: an archive's contents instead of it
+};
+
+/// Writes the frames of `plan` to the socket `out`. Blocks.
+base::Result<void> send_copy(images::Store& store, const CopyPlan& plan, int out);
+
+/// A new file without a name, in `directory`.
+base::Result<base::UniqueFd> spool_file(const std::string& directory);
+
+}  // namespace docker::build
