@@ -37,7 +37,7 @@ json history_entry(const CommitOptions& options, const std::string& created, boo
 /// The new image's configuration. What the parent says of its platform holds for the child.
 base::Result<std::string> child_config(const ImageRow& parent, const CommitOptions& options,
                                        const std::vector<std::string>& diff_ids, bool empty_layer) {
-  const std::string_view parent_json = parent.id.empty() ? "{}" : parent.config_json;
+  const std::string parent_json = parent.id.empty() ? "{}" : parent.config_json;
   const auto old = parse_json(parent_json, "invalid image configuration");
   if (!old) return old.error();
   const auto config = parse_json(options.config, "invalid configuration");
