@@ -26,7 +26,9 @@ class ImagesTest : public ApiTest {
                                      .tenant = "default",
                                      .layer_tool = CONTAINERVM_LAYER,
                                      .limits = {}})),
-        image_api_{*containers_, *execs_, *events_, *store_, pool_, directory_.string(), "fake"} {
+        store_registries_(*registry::Registries::make({}, *store_)),
+        image_api_{*containers_, *execs_, *events_,           *store_,   pool_, directory_.string(),
+                   "fake",       false,   *store_registries_, transfers_} {
     add_image_routes(image_router_, image_api_);
   }
 
@@ -72,6 +74,7 @@ class ImagesTest : public ApiTest {
 
   images::testing::TemporaryDirectory place_;
   std::unique_ptr<images::Store> store_;
+  std::unique_ptr<registry::Registries> store_registries_;
   Api image_api_;
   http::Router image_router_;
 };

@@ -94,6 +94,40 @@ Result<Credentials> parse_auth_header(std::string_view header) {
   return credentials;
 }
 
+Result<CredentialsByServer> parse_config_header(std::string_view header) {
+  constexpr std::string_view kWhat = "invalid X-Registry-Config header";
+  const auto wrong = [&](std::string_view why) {
+    return Error{Code::kInvalidArgument, std::string(kWhat) + ": " + std::string(why)};
+  };
+  CredentialsByServer all;
+  if (header.empty()) return all;
+  if (header.size() > kMaxHeaderBytes) return wrong("it is too long");
+  const auto json = base64_decode(header);
+  if (!json) return wrong("must be a valid base64url-encoded string");
+  if (json->empty() || *json == "null") return all;
+  const auto parsed = images::parse_json(*json, kWhat);
+  if (!parsed) return parsed.error();
+  if (!parsed->is_object()) return wrong("it is not an object");
+  for (const auto& [server, config] : parsed->items()) {
+    auto credentials = parse_credentials(config.dump());
+    if (!credentials) return wrong(credentials.error().message);
+    all.emplace(server, *std::move(credentials));
+  }
+  return all;
+}
+
+Credentials credentials_for(const CredentialsByServer& all, std::string_view domain) {
+  for (const auto& [server, credentials] : all) {
+    std::string_view host = server;
+    for (const std::string_view scheme : {"https://", "http://"})
+      if (host.starts_with(scheme)) host.remove_prefix(scheme.size());
+    host = host.substr(0, host.find('/'));
+    if (host == "index.docker.io") host = "docker.io";
+    if (host == domain) return credentials;
+  }
+  return {};
+}
+
 std::string base64_encode(std::string_view text) {
   constexpr std::string_view kAlphabet =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -4,6 +4,7 @@
 // neither logged nor stored.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -27,6 +28,15 @@ base::Result<Credentials> parse_credentials(std::string_view json);
 
 /// The header's value: the same in base64url. Empty means none.
 base::Result<Credentials> parse_auth_header(std::string_view header);
+
+/// By server, as the client's configuration names them: "https://index.docker.io/v1/", "host:5000".
+using CredentialsByServer = std::map<std::string, Credentials>;
+
+/// The value of a build's X-Registry-Config. Empty means none.
+base::Result<CredentialsByServer> parse_config_header(std::string_view header);
+
+/// Those for a reference's domain ("docker.io", "host:5000"), or none.
+Credentials credentials_for(const CredentialsByServer& all, std::string_view domain);
 
 /// "user:password" as a Basic authorization has it.
 std::string base64_encode(std::string_view text);

@@ -44,8 +44,7 @@ struct Input {
   dockerfile::Dockerfile dockerfile;
 };
 
-Result<std::uint64_t> spool(int socket, int file) {
-  images::FdSource source(socket);
+Result<std::uint64_t> spool(images::ByteSource& source, int file) {
   images::FdSink sink(file);
   std::vector<std::byte> buffer(128u << 10);
   for (std::uint64_t total = 0;;) {
@@ -61,10 +60,11 @@ Result<std::uint64_t> spool(int socket, int file) {
 }
 
 /// The context's bytes, without their compression.
-Result<FileTree> read_context(images::Store& store, const std::string& directory, int socket) {
+Result<FileTree> read_context(images::Store& store, const std::string& directory,
+                              images::ByteSource& body) {
   auto file = build::spool_file(directory);
   if (!file) return std::move(file).error();
-  auto bytes = spool(socket, file->get());
+  auto bytes = spool(body, file->get());
   if (!bytes) return std::move(bytes).error();
   std::array<std::byte, 6> first{};
   images::RangeSource head(file->get(), 0, *bytes);
@@ -113,9 +113,9 @@ Result<void> leave_out(FileTree& tree, const std::string& dockerfile) {
   return {};
 }
 
-Result<Input> read_input(images::Store& store, const std::string& directory, int socket,
-                         std::string name) {
-  auto tree = read_context(store, directory, socket);
+Result<Input> read_input(images::Store& store, const std::string& directory,
+                         images::ByteSource& body, std::string name) {
+  auto tree = read_context(store, directory, body);
   if (!tree) return base::annotate(std::move(tree), "Error processing tar file");
   auto text = text_of(*tree, name);
   if (text && !*text && name == "Dockerfile") {
@@ -132,20 +132,22 @@ Result<Input> read_input(images::Store& store, const std::string& directory, int
                .dockerfile = *std::move(parsed)};
 }
 
-net::awaitable<void> read_body(Exchange& exchange, net::local::stream_protocol::socket into) {
-  // A broken connection shows as a cut-off archive.
-  [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into));
+net::awaitable<void> read_body(Exchange& exchange, net::local::stream_protocol::socket into,
+                               std::shared_ptr<std::atomic<bool>> whole) {
+  [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into), whole);
 }
 
-net::awaitable<void> take_input(Api& api, std::shared_ptr<base::UniqueFd> socket, std::string name,
+net::awaitable<void> take_input(Api& api, std::shared_ptr<base::UniqueFd> socket,
+                                std::shared_ptr<std::atomic<bool>> whole, std::string name,
                                 std::shared_ptr<Result<Input>> input) {
-  const std::function<Result<Input>()> call = [&store = api.images, socket, name,
+  const std::function<Result<Input>()> call = [&store = api.images, socket, whole, name,
                                                directory = api.state_directory] {
-    auto read = read_input(store, directory, socket->get(), name);
+    WholeSource body(socket->get(), *whole, "the build context broke off");
+    auto read = read_input(store, directory, body, name);
     socket->reset();
     return read;
   };
-  *input = co_await api.pool.run(call);
+  *input = co_await api.transfers.run(call);  // the client may be slow
 }
 
 net::awaitable<Result<void>> tag_image(Api& api, std::string id, std::vector<std::string> tags,
@@ -206,6 +208,14 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
     options = Error{Code::kNotSupported,
                     "building from a URL or a repository is not supported: send the build context "
                     "with the request"};
+  if (options) {
+    auto credentials = registry::parse_config_header(
+        exchange.request().headers.get("X-Registry-Config").value_or(""));
+    if (credentials)
+      options->credentials = *std::move(credentials);
+    else
+      options = std::move(credentials).error();
+  }
   auto bridge = ByteBridge::make(api.containers.parts().executor);
   if (!options || !bridge) {
     co_await exchange.respond(http::error_response(options ? bridge.error() : options.error()));
@@ -214,8 +224,9 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
   const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
   const auto input =
       std::make_shared<Result<Input>>(Error{Code::kUnavailable, "the build was interrupted"});
-  co_await (read_body(exchange, std::move(bridge->coroutine_side)) &&
-            take_input(api, socket, options->dockerfile, input));
+  const auto whole = std::make_shared<std::atomic<bool>>(false);
+  co_await (read_body(exchange, std::move(bridge->coroutine_side), whole) &&
+            take_input(api, socket, whole, options->dockerfile, input));
   if (!*input) {
     co_await exchange.respond(http::error_response(input->error()));
     co_return;

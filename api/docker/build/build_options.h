@@ -8,6 +8,7 @@
 
 #include "api/http/target.h"
 #include "images/dockerfile/build_arguments.h"
+#include "images/registry/credentials.h"
 #include "vmm/base/result.h"
 
 namespace docker::build {
@@ -28,6 +29,7 @@ struct BuildOptions {
   bool limits_cache = false;  // cache_from was given
   dockerfile::BuildArguments::Values arguments;
   std::map<std::string, std::string> labels;
+  registry::CredentialsByServer credentials;  // the client's; parse_build_options() has them not
   nlohmann::json host_config = nlohmann::json::object();  // of the containers of RUN
 };
 

@@ -25,6 +25,10 @@ void BuildOutput::aux(std::string_view image_id) {
   put(http::dump_json({{"aux", {{"ID", image_id}}}}));
 }
 
+void BuildOutput::status(const nlohmann::json& object) {
+  if (!quiet_ && waiting_.size() <= kMostWaiting) put(http::dump_json(object));
+}
+
 net::awaitable<void> BuildOutput::room() {
   while (!abandoned_ && waiting_.size() > kMostWaiting) co_await changed_.wait();
 }

@@ -4,6 +4,7 @@
 // awaits room(); with -q the output is kept for the case of an error, and no more than kMostQuiet.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,6 +30,8 @@ class BuildOutput {
   /// What a command wrote to its standard error.
   void error_stream(std::string_view text);
   void aux(std::string_view image_id);
+  /// How a pull goes, as JsonTransferObserver puts it. Dropped if the client is too slow.
+  void status(const nlohmann::json& object);
   /// Until the client has taken enough, or has gone.
   net::awaitable<void> room();
 

@@ -89,18 +89,6 @@ net::awaitable<Result<images::Image>> Builder::resolve(std::string name) {
   co_return co_await api_.pool.run(call);
 }
 
-// Pulling goes here: what is not in the store, and everything with --pull, is fetched first.
-net::awaitable<Result<images::Image>> Builder::find_base(std::string name) {
-  if (!options_.pull) {
-    auto image = co_await resolve(name);
-    if (image || image.error().code != Code::kNotFound) co_return image;
-  }
-  co_return Error{Code::kNotFound,
-                  "pulling " + name +
-                      " is not supported yet: a build starts from images that are here already "
-                      "(docker load, docker import), without --pull"};
-}
-
 net::awaitable<Result<std::string>> Builder::run(dockerfile::Dockerfile file) {
   if (!options_.target.empty()) {
     const auto target = dockerfile::find_stage(file.stages, options_.target);

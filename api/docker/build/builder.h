@@ -8,6 +8,7 @@
 // builder.cc       stages, FROM, ARG, the cache, everything that changes the configuration
 // builder_run.cc   containers: RUN, WORKDIR, removal
 // builder_copy.cc  COPY, ADD
+// builder_pull.cc  images that are not here, and --pull
 // Threads: the io_context thread; what blocks goes to the pool. run() is awaited shielded; cancel()
 // ends it soon. A killed daemon leaves containers that the next one removes (of_build), and no
 // half image: the store makes each whole or not at all.
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -74,7 +76,6 @@ class Builder {
   Step declare(const dockerfile::Instruction& instruction);
   Step change_config(const dockerfile::Instruction& instruction);
   Step record(std::string said);
-  net::awaitable<base::Result<images::Image>> find_base(std::string name);
   net::awaitable<base::Result<images::Image>> resolve(std::string name);
   net::awaitable<base::Result<bool>> is_cached(nlohmann::json container_config);
   net::awaitable<base::Result<std::set<std::string>>> cache_sources();
@@ -94,6 +95,11 @@ class Builder {
   net::awaitable<base::Result<std::string>> image_for_container();
   net::awaitable<void> remove_intermediates(bool failed);
   net::awaitable<void> forward(std::unique_ptr<engine::Attachment> attachment);
+
+  // builder_pull.cc
+  /// The image that FROM or --from names, fetched if it must be.
+  net::awaitable<base::Result<images::Image>> find_base(std::string name);
+  net::awaitable<base::Result<void>> pull(images::Reference reference);
 
   // builder_copy.cc
   Step copy(const dockerfile::Instruction& instruction);
@@ -122,6 +128,7 @@ class Builder {
   std::size_t steps_ = 0;
   int exit_code_ = 0;
   bool cancelled_ = false;
+  std::stop_source stop_pull_;
   async::TaskGroup tasks_;
   // Of its own: it waits for a machine to start, which may need a thread of the shared pool.
   async::BlockingPool copying_{1};

@@ -40,6 +40,7 @@ net::awaitable<void> kill(engine::Containers& containers, ContainerPtr container
 
 void Builder::cancel() {
   if (std::exchange(cancelled_, true)) return;
+  stop_pull_.request_stop();
   if (running_) tasks_.spawn("cancel a build", kill(api_.containers, running_));
 }
 
