@@ -7,25 +7,35 @@
 #include "api/fakes/fake_image_store.h"
 #include "api/fakes/fake_machine_host.h"
 #include "api/program/daemon.h"
+#include "api/program/signature_policy.h"
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 5) {
-    std::cerr << "usage: fake_containervmd STATE [LAYER-TOOL [REGISTRY-CERTS [MIRROR]]]\n";
+  if (argc < 2 || argc > 6) {
+    std::cerr << "usage: fake_containervmd STATE [LAYER-TOOL [REGISTRY-CERTS [MIRROR [POLICY]]]]\n";
     return 2;
   }
   const std::filesystem::path state = std::filesystem::absolute(argv[1]);
   program::DaemonConfig config{.state = state, .socket = state / "docker.sock"};
   const std::string layer_tool = argc > 2 ? argv[2] : "";
   if (argc > 3) config.registries.settings.certificates = argv[3];
-  if (argc > 4) config.registries.settings.mirrors = {argv[4]};
+  if (argc > 4 && *argv[4] != '\0') config.registries.settings.mirrors = {argv[4]};
   // What hangs in a test should not hang for a minute.
   config.registries.timeouts.stall = std::chrono::seconds(5);
   config.registries.retry.first_delay = std::chrono::milliseconds(50);
-  config.open_images = [state, layer_tool]() -> base::Result<std::unique_ptr<images::Store>> {
+  const auto policy =
+      program::open_signature_policy(argc > 5 ? argv[5] : "", {}, state / "signature-keys");
+  if (!policy) {
+    std::cerr << policy.error().message << "\n";
+    return 1;
+  }
+  config.registries.admit = policy->for_pulls;
+  config.open_images = [state, layer_tool,
+                        &policy]() -> base::Result<std::unique_ptr<images::Store>> {
     if (!layer_tool.empty()) {
       images::StoreOptions options;
       options.root = (state / "images").string();
       options.layer_tool = layer_tool;
+      options.admission = policy->for_store;
       return images::Store::open(std::move(options));
     }
     return std::unique_ptr<images::Store>(std::make_unique<fakes::FakeImageStore>());

@@ -5,36 +5,7 @@
 #include "api/program/config_file.h"
 #include "api/program/daemon.h"
 #include "api/program/options.h"
-#include "images/policy/lookaside_directory.h"
-#include "images/policy/policy_gate.h"
-#include "images/registry/signature_artifacts.h"
-
-namespace {
-
-/// Null if every image is accepted.
-base::Result<std::shared_ptr<images::PolicyGate>> open_policy(const program::Options& options) {
-  if (options.signature_policy.empty()) return std::shared_ptr<images::PolicyGate>();
-  auto gate = images::PolicyGate::open({.file = options.signature_policy.string(),
-                                        .scratch = (options.state / "signature-keys").string()});
-  if (!gate) return std::move(gate).error();
-  return std::shared_ptr<images::PolicyGate>(*std::move(gate));
-}
-
-/// Asks `gate` before a pull's layers are fetched.
-registry::Admission admission_by(std::shared_ptr<images::PolicyGate> gate,
-                                 const std::string& lookaside) {
-  return [gate = std::move(gate), lookaside](
-             const images::Reference& reference, std::vector<std::string> digests,
-             registry::Repository& repository, const registry::StopSignal& stop) {
-    registry::SignatureArtifacts artifacts(repository, stop);
-    images::LookasideDirectory directory(lookaside);
-    std::vector<images::SignatureSource*> sources{&artifacts};
-    if (!lookaside.empty()) sources.push_back(&directory);
-    return gate->admit_pull(reference, std::move(digests), sources);
-  };
-}
-
-}  // namespace
+#include "api/program/signature_policy.h"
 
 int main(int argc, char** argv) {
   program::ParsedOptions parsed = program::parse_options(argc, argv);
@@ -56,19 +27,19 @@ int main(int argc, char** argv) {
   config.registries.settings.insecure = options.insecure_registries;
   config.registries.settings.mirrors = options.registry_mirrors;
   config.registries.settings.certificates = options.registry_certificates;
-  const auto policy = open_policy(options);
+  const auto policy = program::open_signature_policy(
+      options.signature_policy, options.signature_lookaside, options.state / "signature-keys");
   if (!policy) {
     spdlog::error("{}", policy.error().message);
     return 1;
   }
-  if (*policy)
-    config.registries.admit = admission_by(*policy, options.signature_lookaside.string());
+  config.registries.admit = policy->for_pulls;
   config.open_images = [&] {
     return images::Store::open({.root = (options.state / "images").string(),
                                 .tenant = "default",
                                 .layer_tool = options.layer_tool.string(),
                                 .limits = {},
-                                .admission = *policy});
+                                .admission = policy->for_store});
   };
   config.open_machines = [&](boost::asio::io_context& io) {
     return engine::MachineHost::open(io, {.state = options.state,

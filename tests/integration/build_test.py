@@ -139,7 +139,7 @@ class BuildTest(HostTest):
                 ("FROM busybox\nCOPY none /", "file not found in build context"),
                 ("FROM busybox\nCOPY --chmod=1 Dockerfile /", "the --chmod option requires BuildKit"),
                 ("FROM busybox\nRUN --mount=type=tmpfs,target=/x true", "the --mount option requires BuildKit"),
-                ("FROM none-such", "pulling none-such is not supported")):
+                ("FROM 127.0.0.1:1/none-such", "127.0.0.1:1")):
             self.assertIn(message, build(dockerfile)[-1]["error"])
 
     def test_a_hostile_context_stays_in_itself(self):

@@ -5,12 +5,14 @@ FAKE_CONTAINERVMD and CONTAINERVM_LAYER name the programs; the CTest `registry_n
 """
 
 import base64
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -59,10 +61,10 @@ class Daemon:
         (self.process.kill if kill else self.process.terminate)()
         self.process.wait()
 
-    def stream(self, method, path, query, headers=None):
+    def stream(self, method, path, query, headers=None, body=None):
         """The objects of a progress stream. ApiError for a status."""
         connection = self.api.connect()
-        response = self.api.send(connection, method, path, query=query, headers=headers)
+        response = self.api.send(connection, method, path, body=body, query=query, headers=headers)
         text = response.read().decode()
         connection.close()
         if response.status >= 400:
@@ -83,6 +85,19 @@ class Daemon:
 
     def layers(self):
         return [name for name in os.listdir(os.path.join(self.state, "images/layers/default")) if name.endswith("erofs")]
+
+
+    def build(self, dockerfile, logins=None):
+        """The objects of a build's stream; `logins`: AuthConfigs by server."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            entry = tarfile.TarInfo("Dockerfile")
+            entry.size = len(dockerfile)
+            tar.addfile(entry, io.BytesIO(dockerfile.encode()))
+        headers = {"Content-Type": "application/x-tar"}
+        if logins is not None:
+            headers["X-Registry-Config"] = base64.urlsafe_b64encode(json.dumps(logins).encode()).decode()
+        return self.stream("POST", "/build", {}, headers, archive.getvalue())
 
 
 def statuses(stream):
@@ -115,6 +130,10 @@ class RegistryTest(unittest.TestCase):
                 pass
         self.assertEqual([], self.daemon.leftovers())
         self.assertEqual([], self.daemon.layers())
+
+    def forget(self):
+        for image in self.daemon.api.get("/images/json?all=1"):
+            self.daemon.api.call("DELETE", f"/images/{image['Id']}?force=1")
 
     def refused(self, status, pattern, function, *arguments, **more):
         with self.assertRaises(ApiError) as caught:
@@ -429,10 +448,6 @@ class RealRegistryTest(RegistryTest):
             self.daemon.api.call("POST", f"/images/{image.id}/tag?repo={repository}&tag={tag}")
         return image
 
-    def forget(self):
-        for image in self.daemon.api.get("/images/json?all=1"):
-            self.daemon.api.call("DELETE", f"/images/{image['Id']}?force=1")
-
     def test_push_and_pull(self):
         name = f"{self.registry.host}/some/image"
         image = self.load(BASE, NOISE, name=f"{name}:one")
@@ -525,6 +540,79 @@ class RealRegistryTest(RegistryTest):
         self.assertIn(digest_of(b"")[:7], docker("images", "--digests").stdout)
 
 
+    def test_build_pulls_what_it_begins_with(self):
+        name = f"{self.registry.host}/base/image:latest"
+        base = self.load(BASE, name=name)
+        self.daemon.push(f"{self.registry.host}/base/image")
+        self.forget()
+        stream = self.daemon.build(f"FROM {name}\nENV A=1\n")
+        self.assertEqual("", error_of(stream))
+        self.assertIn("Pull complete", statuses(stream))
+        built = [entry["aux"]["ID"] for entry in stream if "aux" in entry][-1]
+        self.assertEqual(base.id, self.daemon.inspect(built)["Parent"])
+        missing = self.daemon.build(f"FROM {self.registry.host}/none/such\n")
+        self.assertRegex(error_of(missing), "manifest for .* not found|repository .* not found")
+
+
+class SignatureTest(RegistryTest):
+    """Images that must be signed, as cosign signs with a key."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.key = os.path.join(cls.directory, "key.pem")
+        public = os.path.join(cls.directory, "public.pem")
+        cls.openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", cls.key)
+        cls.openssl("ec", "-in", cls.key, "-pubout", "-out", public)
+        policy = os.path.join(cls.directory, "policy.json")
+        with open(policy, "w", encoding="ascii") as file:
+            json.dump({"default": [{"type": "reject"}], "transports": {"docker": {"": [
+                {"type": "sigstoreSigned", "keyPath": public, "signedIdentity": {"type": "matchRepository"}}]}}}, file)
+        directory = os.path.join(cls.directory, "strict")
+        os.makedirs(directory)
+        cls.strict = Daemon(directory, cls.certificates, "", policy)
+        cls.addClassCleanup(cls.strict.close)
+
+    @staticmethod
+    def openssl(*arguments, data=None):
+        return subprocess.run(["openssl", *arguments], input=data, capture_output=True, check=True).stdout
+
+    def sign(self, registry, repository, image, claimed=None):
+        """Puts a signature for `image` beside it; `claimed`: the digest that it is for."""
+        digest = digest_of(image.manifest)
+        payload = json.dumps({"critical": {"identity": {"docker-reference": f"{registry.host}/{repository}"},
+                                           "image": {"docker-manifest-digest": claimed or digest},
+                                           "type": "cosign container image signature"}, "optional": None}).encode()
+        signature = base64.b64encode(self.openssl("dgst", "-sha256", "-sign", self.key, data=payload)).decode()
+        registry.blobs[digest_of(payload)] = payload
+        config = b"{}"
+        registry.blobs[digest_of(config)] = config
+        layer = descriptor("application/vnd.dev.cosign.simplesigning.v1+json", payload)
+        layer["annotations"] = {"dev.cosignproject.cosign/signature": signature}
+        oci = "application/vnd.oci.image."
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": oci + "manifest.v1+json", "layers": [layer],
+                               "config": descriptor(oci + "config.v1+json", config)}).encode()
+        registry.add_manifest(repository, digest.replace(":", "-") + ".sig", oci + "manifest.v1+json", manifest)
+
+    def test_only_signed_images_come_in_and_run(self):
+        registry = FaultyRegistry()
+        self.addCleanup(registry.close)
+        signed, unsigned, other = Image(BASE), Image(TOP), Image(NOISE)
+        for name, image in (("signed", signed), ("unsigned", unsigned), ("other", other)):
+            registry.add(f"test/{name}", "latest", image)
+        self.sign(registry, "test/signed", signed)
+        self.sign(registry, "test/other", other, claimed=digest_of(signed.manifest))
+
+        for name, image, reason in (("unsigned", unsigned, "no signature exists"),
+                                    ("other", other, "Signature for digest .* does not match")):
+            said = error_of(self.strict.pull(f"{registry.host}/test/{name}"))
+            self.assertRegex(said, f"Source image rejected: .*{reason}")
+            self.assertFalse([line for line in registry.requests if image.layers[0] in line])
+        self.assertEqual("", error_of(self.strict.pull(f"{registry.host}/test/signed")))
+        self.assertEqual(signed.id, self.strict.inspect(f"{registry.host}/test/signed")["Id"])
+        self.strict.api.call("POST", "/containers/create", {"Image": f"{registry.host}/test/signed", "Cmd": ["x"]})
+
+
 class LoginTest(RegistryTest):
     def log_in(self, host, **fields):
         return self.daemon.api.call("POST", "/auth", {"serveraddress": host, **fields})
@@ -559,6 +647,11 @@ class LoginTest(RegistryTest):
         self.addCleanup(registry.close)
         self.assertEqual("", self.check_login(registry, "login attempt to .* failed with status: 401 Unauthorized"))
         self.check_transfer(registry, auth_header(username="me", password="secret"), "no basic auth credentials")
+        dockerfile = f"FROM {registry.host}/private/image\nENV A=1\n"
+        self.forget()
+        self.assertIn("no basic auth credentials", error_of(self.daemon.build(dockerfile)))
+        logins = {registry.host: {"username": "me", "password": "secret"}}
+        self.assertEqual("", error_of(self.daemon.build(dockerfile, logins)))
 
     def test_tokens(self):
         server = TokenServer(self.directory, "me", "secret")
