@@ -88,12 +88,12 @@ def main():
     finally:
         ours.close()
         theirs.close()
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(rows, file, indent=1, sort_keys=True)
     for name in known.outdated():
         print(f"no longer different: {name}")
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=1, sort_keys=True)
     return 1 if counts["different"] or known.outdated() else 0
 
 
