@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The benchmark: this host and its peers in the same machine, side by side, interleaved.
 
-    bench.py [start|memory|clone|stream]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
+    bench.py [start|memory|clone|stream|pull]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
 
 The parts and the JSON schema are described in README.md beside this file. `containervm bench` calls
 this with the right sockets inside the machine that holds the host.
@@ -19,13 +19,13 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench import memory, stream  # noqa: E402
+from bench import memory, pull, stream  # noqa: E402
 from bench.contenders import (IMAGE, Contender, api_run, api_true, cli_true)  # noqa: E402
 from bench.statistics_table import bar_chart, summary, table  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("start", "memory", "clone", "stream")
+PARTS = ("start", "memory", "clone", "stream", "pull")
 DEFAULT_PARTS = PARTS[:3]
 NEED_IMAGE = {"start", "memory", "stream"}
 
@@ -96,6 +96,15 @@ def measure_stream(contenders, rounds, mebibytes):
             for name, some in runs.items()}
 
 
+def measure_pull(contenders, rounds, registry, source):
+    def progress(current):
+        print(f"\r  pull: round {current} of {rounds}", end="", file=sys.stderr, flush=True)
+
+    values = pull.measure(contenders, rounds, registry, source, progress)
+    print(file=sys.stderr)
+    return {key: {name: summary(some) for name, some in rows.items()} for key, rows in values.items()}
+
+
 def measure_microvm(command, rounds):
     """`command` boots our kernel once in QEMU's microvm and prints the milliseconds that took."""
     values = []
@@ -124,6 +133,9 @@ TITLES = {
     "first_instruction": "POST start to the process's first instruction",
     "start_to_exit": "POST start to exit",
     "kernel_boot": "kernel boot to init",
+    "pull_total": "docker pull of 5 layers, 200 MB, and its first docker run",
+    "pull": "of that: docker pull",
+    "pull_first_run": "of that: docker run --rm IMAGE true",
 }
 
 
@@ -160,6 +172,8 @@ def parse_arguments():
     parser.add_argument("--probe", help="the bench_probe program")
     parser.add_argument("--microvm-boot", help="program that boots the kernel in QEMU's microvm")
     parser.add_argument("--clone-bench", help="the containervm-clone-bench program")
+    parser.add_argument("--registry", help="Debian's docker-registry program, for pull")
+    parser.add_argument("--pull-image", help="the directory that layered_image.py made, for pull")
     parser.add_argument("--image", default=IMAGE, help="image whose `true` is run")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--sleepers", type=int, default=50)
@@ -171,6 +185,8 @@ def parse_arguments():
     if unknown:
         parser.error(f"no such part: {sorted(unknown)[0]} (parts: {', '.join(PARTS)})")
     arguments.parts = arguments.parts or list(DEFAULT_PARTS)
+    if "pull" in arguments.parts and not (arguments.registry and arguments.pull_image):
+        parser.error("pull needs --registry and --pull-image")
     if min(arguments.rounds, arguments.sleepers, arguments.mebibytes) < 1:
         parser.error("--rounds, --sleepers and --mebibytes must be at least 1")
     return arguments
@@ -198,6 +214,8 @@ def main():
                                       for c in contenders}
         if "stream" in arguments.parts:
             results["stream"] = measure_stream(contenders, arguments.rounds, arguments.mebibytes)
+        if "pull" in arguments.parts:
+            results |= measure_pull(contenders, arguments.rounds, arguments.registry, arguments.pull_image)
         if "clone" in arguments.parts and arguments.clone_bench:
             results["clone"] = measure_clone(arguments.clone_bench, max(100, arguments.rounds))
     finally:
