@@ -90,8 +90,7 @@ net::awaitable<Result<void>> Containers::recover() {
   co_await parts_.machines.remove_left_over();
   // Only now is it known which addresses are taken.
   for (const ContainerPtr& container : *ended)
-    if (!container->state.of_build)
-      resume_policy(container, restarting.contains(container->id));
+    if (!container->state.of_build) resume_policy(container, restarting.contains(container->id));
   for (const ContainerPtr& container : list())
     if (container->state.of_build)
       tasks_.spawn("remove " + container->short_id(), remove_of_build(container));
