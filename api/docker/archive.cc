@@ -195,21 +195,6 @@ net::awaitable<void> export_container(Api& api, Exchange& exchange) {
 
 // --- PUT ------------------------------------------------------------------------------------
 
-/// Frames from the thread that reads the tar, on to the tool.
-net::awaitable<void> pump_frames(net::local::stream_protocol::socket from,
-                                 std::shared_ptr<BytePipe> into) {
-  for (;;) {
-    BytePipe::Piece piece(64u << 10);
-    const auto [error, size] =
-        co_await from.async_read_some(net::buffer(piece.data(), piece.size()), async::kTuple);
-    if (error || size == 0) break;
-    piece.resize(size);
-    const bool wanted = co_await into->put(std::move(piece));
-    if (!wanted) break;
-  }
-  into->finish();
-}
-
 net::awaitable<void> send_body(Exchange& exchange, net::local::stream_protocol::socket into) {
   // A client that is gone shows as the archive's end.
   [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into));

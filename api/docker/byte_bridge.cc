@@ -79,4 +79,18 @@ net::awaitable<Result<void>> pump_response(net::local::stream_protocol::socket f
   }
 }
 
+net::awaitable<void> pump_frames(net::local::stream_protocol::socket from,
+                                 std::shared_ptr<async::BytePipe> into) {
+  for (;;) {
+    async::BytePipe::Piece piece(64u << 10);
+    const auto [error, size] =
+        co_await from.async_read_some(net::buffer(piece.data(), piece.size()), async::kTuple);
+    if (error || size == 0) break;
+    piece.resize(size);
+    const bool wanted = co_await into->put(std::move(piece));
+    if (!wanted) break;
+  }
+  into->finish();
+}
+
 }  // namespace docker

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "api/async/byte_pipe.h"
 #include "api/async/net.h"
 #include "api/http/exchange.h"
 #include "images/store/byte_source.h"
@@ -61,5 +62,9 @@ net::awaitable<base::Result<void>> pump_body(http::Exchange& exchange,
 /// Sends what comes out of the bridge as the response's body, to its end.
 net::awaitable<base::Result<void>> pump_response(net::local::stream_protocol::socket from,
                                                  http::Exchange& exchange);
+
+/// Sends what comes out of the bridge, frames for the files tool, on to the pipe, and ends that.
+net::awaitable<void> pump_frames(net::local::stream_protocol::socket from,
+                                 std::shared_ptr<async::BytePipe> into);
 
 }  // namespace docker

@@ -1,6 +1,5 @@
 #include "images/registry/credentials.h"
 
-#include <array>
 #include <optional>
 
 #include "images/store/json.h"
@@ -126,21 +125,6 @@ Credentials credentials_for(const CredentialsByServer& all, std::string_view dom
     if (host == domain) return credentials;
   }
   return {};
-}
-
-std::string base64_encode(std::string_view text) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string encoded;
-  for (std::size_t i = 0; i < text.size(); i += 3) {
-    std::array<unsigned, 3> bytes{};
-    for (std::size_t j = 0; j < 3 && i + j < text.size(); ++j)
-      bytes[j] = static_cast<unsigned char>(text[i + j]);
-    const unsigned bits = bytes[0] << 16 | bytes[1] << 8 | bytes[2];
-    for (std::size_t j = 0; j < 4; ++j)
-      encoded += i + j <= text.size() ? kAlphabet[bits >> (18 - 6 * j) & 63] : '=';
-  }
-  return encoded;
 }
 
 }  // namespace registry

@@ -38,7 +38,4 @@ base::Result<CredentialsByServer> parse_config_header(std::string_view header);
 /// Those for a reference's domain ("docker.io", "host:5000"), or none.
 Credentials credentials_for(const CredentialsByServer& all, std::string_view domain);
 
-/// "user:password" as a Basic authorization has it.
-std::string base64_encode(std::string_view text);
-
 }  // namespace registry

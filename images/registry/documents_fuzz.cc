@@ -9,6 +9,7 @@
 #include "images/registry/credentials.h"
 #include "images/registry/manifest.h"
 #include "images/registry/url.h"
+#include "images/store/base64.h"
 
 namespace registry {
 namespace {
@@ -53,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 2:
       (void)registry::parse_auth_header(text);
       (void)registry::parse_credentials(text);
-      (void)registry::parse_auth_header(registry::base64_encode(text));
+      (void)registry::parse_auth_header(images::to_base64(text));
       break;
     default:
       registry::read_url(text);

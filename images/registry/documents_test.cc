@@ -6,6 +6,7 @@
 #include "images/registry/retry.h"
 #include "images/registry/settings.h"
 #include "images/registry/url.h"
+#include "images/store/base64.h"
 
 namespace registry {
 namespace {
@@ -44,7 +45,8 @@ TEST(ChallengeTest, PassesOverWhatIsNoChallenge) {
 }
 
 TEST(CredentialsTest, ReadsEitherAlphabetOfBase64) {
-  const auto credentials = parse_auth_header(base64_encode(R"({"username":"me","password":"?>"})"));
+  const auto credentials =
+      parse_auth_header(images::to_base64(R"({"username":"me","password":"?>"})"));
 
   ASSERT_TRUE(credentials);
   EXPECT_EQ(credentials->username, "me");
@@ -52,7 +54,7 @@ TEST(CredentialsTest, ReadsEitherAlphabetOfBase64) {
 }
 
 TEST(CredentialsTest, ReadsNameAndPasswordFromTheAuthField) {
-  const auto credentials = parse_credentials(R"({"auth":")" + base64_encode("me:a:b") + "\"}");
+  const auto credentials = parse_credentials(R"({"auth":")" + images::to_base64("me:a:b") + "\"}");
 
   ASSERT_TRUE(credentials);
   EXPECT_EQ(credentials->username, "me");
@@ -64,7 +66,7 @@ TEST(CredentialsTest, RefusesWhatIsNoAuthConfig) {
   EXPECT_FALSE(parse_credentials(R"({"username":1})"));
   EXPECT_FALSE(parse_credentials(R"({"registrytoken":"a\r\nHost: b"})"));
   EXPECT_TRUE(parse_auth_header(""));
-  EXPECT_TRUE(parse_auth_header(base64_encode("null")));
+  EXPECT_TRUE(parse_auth_header(images::to_base64("null")));
 }
 
 TEST(UrlTest, ResolvesTheLocationsThatRegistriesSend) {

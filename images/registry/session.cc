@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "images/store/base64.h"
 #include "images/store/json.h"
 
 namespace registry {
@@ -207,8 +208,8 @@ Result<HttpResponse> Session::ask_realm(const Url& realm, const Challenge& chall
   if (offline) add_query(target, "client_id", kClientId);
   if (credentials_.has_password()) {
     add_query(target, "account", credentials_.username);
-    request.headers = {{"Authorization", "Basic " + base64_encode(credentials_.username + ":" +
-                                                                  credentials_.password)}};
+    request.headers = {{"Authorization", "Basic " + images::to_base64(credentials_.username + ":" +
+                                                                      credentials_.password)}};
   }
   return send_once(request, stop);
 }
@@ -267,7 +268,7 @@ Result<std::string> Session::authorization(const Scopes& scopes, bool fresh,
     if (challenge.scheme == "basic") {
       if (!credentials_.has_password())
         return Error{Code::kPermissionDenied, "no basic auth credentials"};
-      return "Basic " + base64_encode(credentials_.username + ":" + credentials_.password);
+      return "Basic " + images::to_base64(credentials_.username + ":" + credentials_.password);
     }
   }
   return std::string();

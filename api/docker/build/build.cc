@@ -11,6 +11,7 @@
 #include "images/dockerfile/patterns.h"
 #include "images/dockerfile/text.h"
 #include "images/store/decompress.h"
+#include "vmm/base/scope_exit.h"
 
 namespace docker {
 
@@ -218,7 +219,8 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
   }
   auto bridge = ByteBridge::make(api.containers.parts().executor);
   if (!options || !bridge) {
-    co_await exchange.respond(http::error_response(options ? bridge.error() : options.error()));
+    Response refusal = http::error_response(options ? bridge.error() : options.error());
+    co_await exchange.respond(std::move(refusal));
     co_return;
   }
   const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
@@ -238,9 +240,13 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
   const auto builder =
       std::make_shared<Builder>(api, *std::move(options), output, (*input)->context);
   if (!name.empty()) (*builds)[name] = builder;
+  // However this ends, also with the client; another build may have taken the name meanwhile.
+  const base::ScopeExit forget([&] {
+    const auto named = builds->find(name);
+    if (named != builds->end() && named->second.lock() == builder) builds->erase(named);
+  });
   co_await (async::shielded(run(api, builder, (*input)->dockerfile, tags, output)) &&
             serve(exchange, builder, output));
-  if (!name.empty()) builds->erase(name);
 }
 
 // POST /build/cancel?id=

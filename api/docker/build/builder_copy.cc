@@ -48,21 +48,6 @@ std::string owner_of(const std::string& flag) {
   return flag.find(':') == std::string::npos ? flag + ":" + flag : flag;
 }
 
-/// Frames from the thread that reads the context, on to the tool.
-net::awaitable<void> pump(net::local::stream_protocol::socket from,
-                          std::shared_ptr<BytePipe> into) {
-  for (;;) {
-    BytePipe::Piece piece(64u << 10);
-    const auto [error, size] =
-        co_await from.async_read_some(net::buffer(piece.data(), piece.size()), async::kTuple);
-    if (error || size == 0) break;
-    piece.resize(size);
-    const bool wanted = co_await into->put(std::move(piece));
-    if (!wanted) break;
-  }
-  into->finish();
-}
-
 net::awaitable<void> send(Api& api, async::BlockingPool& pool, std::shared_ptr<const CopyPlan> plan,
                           std::shared_ptr<base::UniqueFd> out,
                           std::shared_ptr<Result<void>> result) {
@@ -266,7 +251,7 @@ Builder::Step Builder::commit_copy(ContainerPtr container, CopyPlan plan,
   const auto made = std::make_shared<Result<images::LoadedImage>>(
       Error{Code::kUnavailable, "the build was interrupted"});
   co_await (send(api_, copying_, shared_plan, out, sent) &&
-            pump(std::move(bridge->coroutine_side), input) &&
+            pump_frames(std::move(bridge->coroutine_side), input) &&
             take_layer(api_, output, std::move(options), made));
   if (!*made) co_return made->error();
   if (!*sent) co_return sent->error();
@@ -304,7 +289,8 @@ Builder::Step Builder::copy(const Instruction& instruction) {
   CopyPlan plan{.sources = *found,
                 .destination = absolute(state_.config.value("WorkingDir", ""), destination),
                 .owner = keeps_owners ? "" : owner_of(owner),
-                .extracts = instruction.kind == Kind::kAdd};
+                .extracts = instruction.kind == Kind::kAdd,
+                .spool_directory = api_.state_directory};
   auto done = co_await commit_copy(*container, std::move(plan), commit_options(config, ""));
   if (!done) co_return base::annotate(std::move(done), "failed to copy files");
   co_return done;

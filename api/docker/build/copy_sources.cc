@@ -79,9 +79,10 @@ class Sender {
         RETURN_IF_ERROR(send_directory(*source.tree, real, plan_.owner));
         continue;
       }
-      const auto archive = plan_.extracts ? open_archive(*source.tree, *node) : nullptr;
-      if (archive) {
-        RETURN_IF_ERROR(send_directory(*archive, "", ""));
+      const auto archive = open_archive(*source.tree, *node);
+      if (!archive) return archive.error();
+      if (*archive) {
+        RETURN_IF_ERROR(send_directory(**archive, "", ""));
       } else {
         RETURN_IF_ERROR(send_file(*source.tree, source.path, *node));
       }
@@ -146,50 +147,54 @@ class Sender {
     return {};
   }
 
-  /// The files of an archive, compressed or not; null for what is none.
-  std::shared_ptr<const FileTree> open_archive(const FileTree& tree, const TreeNode& node) {
-    if (node.entry.kind != files::EntryKind::kFile || node.sparse || node.entry.size == 0)
-      return nullptr;
+  /// The files of an archive, compressed or not, that is to be extracted; null for what is none.
+  /// One that is too large is an Error: it must not pass for a file.
+  Result<TreePtr> open_archive(const FileTree& tree, const TreeNode& node) {
+    const auto none = [](const Error& why) {
+      return why.code == Code::kResourceExhausted ? Result<TreePtr>(why) : Result<TreePtr>(nullptr);
+    };
+    if (!plan_.extracts || node.entry.kind != files::EntryKind::kFile || node.sparse ||
+        node.entry.size == 0)
+      return TreePtr();
     std::array<std::byte, 6> first{};
     const auto head = std::span(first).first(
         static_cast<std::size_t>(std::min<std::uint64_t>(6, node.entry.size)));
-    if (!tree.contents(node, 0, head)) return nullptr;
-    auto plain = spool_file(directory_of_temporary_files());
-    if (!plain) return nullptr;
+    RETURN_IF_ERROR(tree.contents(node, 0, head));
+    auto plain = spool_file(plan_.spool_directory);
+    if (!plain) return std::move(plain).error();
     std::uint64_t bytes = node.entry.size;
     if (images::sniff_compression(head) != images::Compression::kNone) {
       const auto unpacked =
           store_.decompress(tree.file(), node.offset, node.entry.size, plain->get());
-      if (!unpacked) return nullptr;
+      if (!unpacked) return none(unpacked.error());
       bytes = *unpacked;
-    } else if (!copy_plain(tree, node, plain->get())) {
-      return nullptr;
+    } else {
+      const auto copied = copy_plain(tree, node, plain->get());
+      if (!copied) return copied.error();
+      if (!*copied) return TreePtr();
     }
     auto archive = FileTree::read(std::make_shared<base::UniqueFd>(*std::move(plain)), bytes);
-    if (!archive || archive->below("").empty()) return nullptr;
-    return std::make_shared<const FileTree>(*std::move(archive));
+    if (!archive) return none(archive.error());
+    if (archive->below("").empty()) return TreePtr();
+    return TreePtr(std::make_shared<const FileTree>(*std::move(archive)));
   }
 
-  /// Only what begins as a tar does is worth it.
-  static bool copy_plain(const FileTree& tree, const TreeNode& node, int out) {
+  /// False for what does not begin as a tar does: it is not worth it.
+  static Result<bool> copy_plain(const FileTree& tree, const TreeNode& node, int out) {
     constexpr std::size_t kHeader = 512;
     std::vector<std::byte> buffer(64u << 10);
     if (node.entry.size < kHeader) return false;
-    if (!tree.contents(node, 0, std::span(buffer).first(kHeader))) return false;
+    RETURN_IF_ERROR(tree.contents(node, 0, std::span(buffer).first(kHeader)));
     images::SpanSource header(std::span<const std::byte>(buffer).first(kHeader));
     if (images::TarReader reader(header); !reader.next()) return false;
     images::FdSink sink(out);
     for (std::uint64_t at = 0; at < node.entry.size; at += buffer.size()) {
       buffer.resize(
           static_cast<std::size_t>(std::min<std::uint64_t>(node.entry.size - at, buffer.size())));
-      if (!tree.contents(node, at, buffer) || !sink.write(buffer)) return false;
+      RETURN_IF_ERROR(tree.contents(node, at, buffer));
+      RETURN_IF_ERROR(sink.write(buffer));
     }
     return true;
-  }
-
-  static std::string directory_of_temporary_files() {
-    const char* directory = ::getenv("TMPDIR");
-    return directory == nullptr ? "/tmp" : directory;
   }
 
   images::Store& store_;

@@ -34,9 +34,10 @@ std::string hash_of_sources(const std::vector<CopySource>& sources);
 
 struct CopyPlan {
   std::vector<CopySource> sources;
-  std::string destination;  // absolute; it may end with a slash
-  std::string owner;        // "user:group"; "": the files' own
-  bool extracts = false;    // ADD: an archive's contents instead of it
+  std::string destination;           // absolute; it may end with a slash
+  std::string owner;                 // "user:group"; "": the files' own
+  bool extracts = false;             // ADD: an archive's contents instead of it
+  std::string spool_directory = {};  // where an archive is unpacked to, without a name
 };
 
 /// Writes the frames of `plan` to the socket `out`. Blocks.
