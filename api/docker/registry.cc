@@ -51,12 +51,16 @@ net::awaitable<Result<T>> ask(Api& api, std::function<Result<T>(std::stop_token)
 }
 
 // POST /auth
-//   200 good, and perhaps a token · 400 no AuthConfig · 401 refused · 500 no answer
+//   200 good, and perhaps a token · 400 no AuthConfig, or one without credentials · 401 refused ·
+//   500 no answer
 net::awaitable<Response> log_in(Api& api, Request request) {
   const auto body = request.json();
   if (!body) co_return http::error_response(body.error());
   auto credentials = registry::parse_credentials(request.body);
   if (!credentials) co_return http::error_response(credentials.error());
+  if (credentials->are_none())  // which would be to ask a registry for nothing
+    co_return http::error_response(Status::kBadRequest,
+                                   "no credentials: neither a user nor a token is given");
   std::function<Result<std::string>(std::stop_token)> question =
       [&registries = api.registries, given = *std::move(credentials)](std::stop_token stop) {
         return registries.log_in(given, std::move(stop));

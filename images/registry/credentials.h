@@ -19,6 +19,10 @@ struct Credentials {
   std::string identity_token;  // an OAuth refresh token
   std::string registry_token;  // a bearer token, sent as it is
 
+  /// Whether there is nothing in it that a registry could believe.
+  bool are_none() const {
+    return !has_password() && identity_token.empty() && registry_token.empty();
+  }
   bool has_password() const { return !username.empty() || !password.empty(); }
   bool operator==(const Credentials&) const = default;
 };

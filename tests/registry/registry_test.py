@@ -666,6 +666,12 @@ class LoginTest(RegistryTest):
         self.assertEqual("", error_of(stream))
         self.assertGreater(server.refreshed, 0)
 
+    def test_nobody_is_not_logged_in(self):
+        registry = FaultyRegistry()
+        self.addCleanup(registry.close)
+        self.refused(400, "no credentials", self.log_in, registry.host)
+        self.assertEqual([], registry.requests)
+
     def test_bad_headers_are_400(self):
         self.refused(400, "invalid X-Registry-Auth header", self.daemon.pull, "127.0.0.1:1/x",
                      headers={"X-Registry-Auth": "!!!"})
