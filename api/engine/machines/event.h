@@ -2,6 +2,8 @@
 //
 // Threads: one io_context thread; set() never resumes anybody inside itself. Both are handles to
 // shared state: a waiter stays valid when the object it waited on is destroyed meanwhile.
+// Cancellation: a wait() that is cancelled throws operation_aborted, as every co_await after it
+// would; a wait_for() that is cancelled looks like one that timed out.
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
@@ -28,9 +30,7 @@ class Event {
     for (net::steady_timer* waiter : std::exchange(state_->waiters, {})) waiter->cancel();
   }
 
-  net::awaitable<void> wait() const {
-    co_await wait_until(state_, std::chrono::steady_clock::time_point::max());
-  }
+  net::awaitable<void> wait() const { return wait_without_end(state_); }
 
   /// False if `timeout` passed first.
   net::awaitable<bool> wait_for(std::chrono::milliseconds timeout) const {
@@ -43,6 +43,11 @@ class Event {
     bool set;
     std::vector<net::steady_timer*> waiters;
   };
+
+  static net::awaitable<void> wait_without_end(std::shared_ptr<State> state) {
+    const bool set = co_await wait_until(state, std::chrono::steady_clock::time_point::max());
+    if (!set) throw boost::system::system_error(net::error::operation_aborted);
+  }
 
   static net::awaitable<bool> wait_until(std::shared_ptr<State> state,
                                          std::chrono::steady_clock::time_point deadline) {
