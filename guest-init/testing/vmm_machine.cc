@@ -11,10 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
 #include "guest-init/testing/test_machine.h"
+#include "guest-init/testing/watchdog.h"
 #include "vmm/base/seqpacket.h"
 #include "vmm/launch/messages.h"
 
@@ -26,6 +28,7 @@ constexpr std::uint32_t kControlTag = 1;
 constexpr std::uint32_t kFirstStreamTag = 2;
 constexpr std::uint32_t kStreamsInTemplate = 3;
 constexpr int kStepUs = 20'000;
+constexpr std::chrono::seconds kLongestTest{300};
 
 struct Programs {
   std::string vmm;
@@ -214,6 +217,7 @@ class VmmMachine : public TestMachine {
  private:
   base::Result<void> attach_disks();
 
+  Watchdog watchdog_{kLongestTest};  // first, so that it sees the others end
   std::string directory_;
   TestDisks disks_;
   std::unique_ptr<Monitor> monitor_;
