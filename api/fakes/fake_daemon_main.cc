@@ -7,7 +7,6 @@
 #include "api/fakes/fake_image_store.h"
 #include "api/fakes/fake_machine_host.h"
 #include "api/program/daemon.h"
-#include "api/program/signature_policy.h"
 
 int main(int argc, char** argv) {
   if (argc < 2 || argc > 6) {
@@ -22,20 +21,14 @@ int main(int argc, char** argv) {
   // What hangs in a test should not hang for a minute.
   config.registries.timeouts.stall = std::chrono::seconds(5);
   config.registries.retry.first_delay = std::chrono::milliseconds(50);
-  const auto policy =
-      program::open_signature_policy(argc > 5 ? argv[5] : "", {}, state / "signature-keys");
-  if (!policy) {
-    std::cerr << policy.error().message << "\n";
-    return 1;
-  }
-  config.registries.admit = policy->for_pulls;
-  config.open_images = [state, layer_tool,
-                        &policy]() -> base::Result<std::unique_ptr<images::Store>> {
+  if (argc > 5) config.signature_policy = argv[5];
+  config.open_images = [state, layer_tool](std::shared_ptr<images::Admission> admission)
+      -> base::Result<std::unique_ptr<images::Store>> {
     if (!layer_tool.empty()) {
       images::StoreOptions options;
       options.root = (state / "images").string();
       options.layer_tool = layer_tool;
-      options.admission = policy->for_store;
+      options.admission = std::move(admission);
       return images::Store::open(std::move(options));
     }
     return std::unique_ptr<images::Store>(std::make_unique<fakes::FakeImageStore>());

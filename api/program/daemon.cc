@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +18,8 @@
 #include "api/engine/health_monitor.h"
 #include "api/engine/identifiers.h"
 #include "api/http/server.h"
+#include "api/program/signature_policy.h"
+#include "vmm/base/file_lock.h"
 
 namespace program {
 
@@ -38,9 +39,8 @@ Result<base::UniqueFd> lock_state(const fs::path& state) {
   fs::create_directories(state / "containers", error);
   if (error) return Error{Code::kInternal, "make " + state.string() + ": " + error.message()};
   const fs::path path = state / "containervmd.lock";
-  base::UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock) return base::errno_error("open " + path.string());
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+  auto lock = base::lock_file(path);
+  if (!lock && lock.error().code == Code::kAlreadyExists)
     return Error{Code::kAlreadyExists, "another containervmd uses " + state.string() +
                                            "; stop it, or choose another --state"};
   return lock;
@@ -89,10 +89,15 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   parts.database = *std::move(database);
   parts.events = std::make_unique<engine::Events>(parts.io.get_executor(), *parts.database);
   RETURN_IF_ERROR(parts.events->load());
-  auto images = config.open_images();
+  const auto policy = open_signature_policy(config.signature_policy, config.signature_lookaside,
+                                            config.state / "signature-keys");
+  if (!policy) return policy.error();
+  auto images = config.open_images(policy->for_store);
   if (!images) return base::annotate(std::move(images), "image store");
   parts.images = *std::move(images);
-  auto registries = registry::Registries::make(config.registries, *parts.images);
+  registry::RegistriesOptions registry_options = config.registries;
+  registry_options.admit = policy->for_pulls;
+  auto registries = registry::Registries::make(std::move(registry_options), *parts.images);
   if (!registries) return std::move(registries).error();
   parts.registries = *std::move(registries);
   auto machines = config.open_machines(parts.io);

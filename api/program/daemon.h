@@ -24,10 +24,13 @@ struct DaemonConfig {
   std::filesystem::path state;
   std::filesystem::path socket;
   bool live_restore = false;
-  registry::RegistriesOptions registries{};
+  registry::RegistriesOptions registries{};     // `admit` comes from the signature policy
+  std::filesystem::path signature_policy{};     // empty: every image is accepted
+  std::filesystem::path signature_lookaside{};  // may be empty
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
   /// Called in the order of the struct, once the state directory is locked.
-  std::function<base::Result<std::unique_ptr<images::Store>>()> open_images{};
+  std::function<base::Result<std::unique_ptr<images::Store>>(std::shared_ptr<images::Admission>)>
+      open_images{};
   std::function<base::Result<std::unique_ptr<engine::MachineHost>>(boost::asio::io_context&)>
       open_machines{};
 };

@@ -5,7 +5,6 @@
 #include "api/program/config_file.h"
 #include "api/program/daemon.h"
 #include "api/program/options.h"
-#include "api/program/signature_policy.h"
 
 int main(int argc, char** argv) {
   program::ParsedOptions parsed = program::parse_options(argc, argv);
@@ -27,19 +26,14 @@ int main(int argc, char** argv) {
   config.registries.settings.insecure = options.insecure_registries;
   config.registries.settings.mirrors = options.registry_mirrors;
   config.registries.settings.certificates = options.registry_certificates;
-  const auto policy = program::open_signature_policy(
-      options.signature_policy, options.signature_lookaside, options.state / "signature-keys");
-  if (!policy) {
-    spdlog::error("{}", policy.error().message);
-    return 1;
-  }
-  config.registries.admit = policy->for_pulls;
-  config.open_images = [&] {
+  config.signature_policy = options.signature_policy;
+  config.signature_lookaside = options.signature_lookaside;
+  config.open_images = [&](std::shared_ptr<images::Admission> admission) {
     return images::Store::open({.root = (options.state / "images").string(),
                                 .tenant = "default",
                                 .layer_tool = options.layer_tool.string(),
                                 .limits = {},
-                                .admission = policy->for_store});
+                                .admission = std::move(admission)});
   };
   config.open_machines = [&](boost::asio::io_context& io) {
     return engine::MachineHost::open(io, {.state = options.state,

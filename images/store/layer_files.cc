@@ -1,13 +1,14 @@
 #include "images/store/layer_files.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
 #include <vector>
+
+#include "vmm/base/file_lock.h"
 
 namespace images {
 
@@ -52,12 +53,10 @@ base::Result<base::UniqueFd> make_temporary(std::string& path) {
 }
 
 base::Result<base::UniqueFd> take_lock(const std::string& path) {
-  base::UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock) return base::errno_error("open " + path);
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-  if (errno == EWOULDBLOCK)
+  auto lock = base::lock_file(path);
+  if (!lock && lock.error().code == base::Code::kAlreadyExists)
     return base::Error{base::Code::kUnavailable, path + ": another process uses this image store"};
-  return base::errno_error("lock " + path);
+  return lock;
 }
 
 }  // namespace
