@@ -59,7 +59,8 @@ def publish(source):
 def server(program, configuration, pid):
     """A registry in the network namespace of process `pid`, until the end of the block."""
     enter = ["nsenter", f"--net=/proc/{pid}/ns/net"]
-    process = subprocess.Popen([*enter, program, "serve", configuration], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*enter, program, "serve", configuration], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
             if process.poll() is not None:

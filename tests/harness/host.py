@@ -61,7 +61,7 @@ def host_state():
 
 def settle(wanted=None):
     """Teardown is off the critical path: give it a bounded time, until host_state() is `wanted` or stays."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIMEOUT
     last = host_state()
     while time.monotonic() < deadline:
         time.sleep(1)

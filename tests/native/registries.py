@@ -169,6 +169,7 @@ class FaultyRegistry:
             daemon_threads = True
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        self._server.registry = self
         self.port = self._server.server_address[1]
         self.host = f"127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
