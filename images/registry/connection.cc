@@ -14,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "images/registry/local_address.h"
 #include "vmm/base/scope_exit.h"
 
 namespace registry {
@@ -121,7 +122,7 @@ Connection::~Connection() = default;
 
 Result<std::unique_ptr<Connection>> Connection::open(const Url& url,
                                                      std::shared_ptr<const TlsContext> tls,
-                                                     const Timeouts& timeouts,
+                                                     const Timeouts& timeouts, Reach reach,
                                                      const StopSignal& stop) {
   // The resolver cannot be interrupted; how long it takes is bounded by resolv.conf.
   addrinfo hints{};
@@ -138,6 +139,12 @@ Result<std::unique_ptr<Connection>> Connection::open(const Url& url,
   const base::ScopeExit release([&] { ::freeaddrinfo(found); });
   Error failure{Code::kUnavailable, "dial tcp: lookup " + url.host + ": no such host"};
   for (const addrinfo* address = found; address; address = address->ai_next) {
+    if (reach == Reach::kOtherHosts && is_local_address(*address->ai_addr)) {
+      failure = {Code::kPermissionDenied, "dial tcp " + address_text(*address) +
+                                              ": the address is this host's own, which is not "
+                                              "reached for clients"};
+      continue;
+    }
     auto socket = connect_to(*address, timeouts.connect, stop);
     if (stop.requested()) return stopped_error();
     if (!socket) {

@@ -28,12 +28,18 @@ struct Timeouts {
   std::chrono::milliseconds stall{60'000};
 };
 
+/// Where a connection may lead.
+enum class Reach {
+  kAnywhere,
+  kOtherHosts,  // not to local addresses (local_address.h)
+};
+
 class Connection {
  public:
   /// `tls` is used if the URL is https.
   static base::Result<std::unique_ptr<Connection>> open(const Url& url,
                                                         std::shared_ptr<const TlsContext> tls,
-                                                        const Timeouts& timeouts,
+                                                        const Timeouts& timeouts, Reach reach,
                                                         const StopSignal& stop);
   ~Connection();
   Connection(const Connection&) = delete;

@@ -63,6 +63,14 @@ std::string head_of(const HttpRequest& request, const std::string& user_agent) {
   return head + "\r\n";
 }
 
+/// Go's name of a method in an error: "Get".
+std::string verb_of(const std::string& method) {
+  std::string verb = method;
+  for (std::size_t i = 1; i < verb.size(); ++i)
+    if (verb[i] >= 'A' && verb[i] <= 'Z') verb[i] = static_cast<char>(verb[i] - 'A' + 'a');
+  return verb;
+}
+
 }  // namespace
 
 struct HttpResponse::State {
@@ -225,7 +233,7 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request,
     auto response = send_on(std::move(kept), request, key, answered, stop);
     if (response || answered || stop.requested()) return response;
   }
-  auto connection = Connection::open(request.url, tls, timeouts_, stop);
+  auto connection = Connection::open(request.url, tls, timeouts_, reach_, stop);
   if (!connection) return std::move(connection).error();
   bool answered = false;
   return send_on(*std::move(connection), request, key, answered, stop);
@@ -270,6 +278,15 @@ void HttpClient::put_idle(Key key, std::unique_ptr<Connection> connection) {
   const std::lock_guard lock(mutex_);
   if (idle_.size() >= kMaxIdle) idle_.erase(idle_.begin());
   idle_.push_back({std::move(key), std::move(connection), std::chrono::steady_clock::now()});
+}
+
+Error with_request(const HttpRequest& request, const Error& error) {
+  return {error.code,
+          verb_of(request.method) + " \"" + request.url.text() + "\": " + error.message};
+}
+
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
 }  // namespace registry

@@ -63,8 +63,8 @@ class HttpClient {
  public:
   static constexpr std::size_t kMaxHeaderBytes = 64u << 10;
 
-  HttpClient(std::string user_agent, Timeouts timeouts)
-      : user_agent_(std::move(user_agent)), timeouts_(timeouts) {}
+  HttpClient(std::string user_agent, Timeouts timeouts, Reach reach = Reach::kAnywhere)
+      : user_agent_(std::move(user_agent)), timeouts_(timeouts), reach_(reach) {}
 
   /// The answer's head; its body is still to be read. The client outlives the response.
   base::Result<HttpResponse> send(const HttpRequest& request,
@@ -97,8 +97,13 @@ class HttpClient {
 
   const std::string user_agent_;
   const Timeouts timeouts_;
+  const Reach reach_;
   std::mutex mutex_;
   std::vector<Idle> idle_;
 };
+
+/// `Get "https://...": ` before what went wrong.
+base::Error with_request(const HttpRequest& request, const base::Error& error);
+bool is_redirect(int status);
 
 }  // namespace registry

@@ -115,4 +115,10 @@ Result<Inspection> Registries::inspect(const Reference& reference, const Credent
   return inspection;
 }
 
+Result<WebFile> Registries::fetch_file(const Url& url, images::ByteSink& into,
+                                       const WebProgress& progress, std::stop_token token) {
+  const StopSignal stop(std::move(token));
+  return registry::fetch_file(web_, url, into, WebFileLimits(), progress, stop);
+}
+
 }  // namespace registry

@@ -19,6 +19,7 @@
 #include "images/registry/layer_downloads.h"
 #include "images/registry/repository.h"
 #include "images/registry/settings.h"
+#include "images/registry/web_file.h"
 #include "images/store/reference.h"
 #include "images/store/store.h"
 
@@ -86,6 +87,10 @@ class Registries {
   base::Result<Inspection> inspect(const images::Reference& reference,
                                    const Credentials& credentials, std::stop_token stop);
 
+  /// A file of any web server but this host's own: web_file.h.
+  base::Result<WebFile> fetch_file(const Url& url, images::ByteSink& into,
+                                   const WebProgress& progress, std::stop_token stop);
+
   const Settings& settings() const { return settings_; }
 
  private:
@@ -98,6 +103,7 @@ class Registries {
         settings_(std::move(settings)),
         store_(store),
         client_(options_.user_agent, options_.timeouts),
+        web_(options_.user_agent, options_.timeouts, Reach::kOtherHosts),
         downloads_(store, kDownloads),
         uploads_(kUploads) {}
 
@@ -114,6 +120,7 @@ class Registries {
   const Settings settings_;
   images::Store& store_;
   HttpClient client_;
+  HttpClient web_;
   LayerDownloads downloads_;
   WorkQueue uploads_;
 };

@@ -26,23 +26,6 @@ constexpr const char* kClientId = "docker";
 const std::string kUnauthorized = "authentication required";
 const std::string kDenied = "requested access to the resource is denied";
 
-/// Go's name of a method in an error: "Get".
-std::string verb_of(const std::string& method) {
-  std::string verb = method;
-  for (std::size_t i = 1; i < verb.size(); ++i)
-    if (verb[i] >= 'A' && verb[i] <= 'Z') verb[i] = static_cast<char>(verb[i] - 'A' + 'a');
-  return verb;
-}
-
-Error with_request(const HttpRequest& request, const Error& error) {
-  return {error.code,
-          verb_of(request.method) + " \"" + request.url.text() + "\": " + error.message};
-}
-
-bool is_redirect(int status) {
-  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
-
 std::string printable(std::string_view text) {
   std::string shown(text.substr(0, kMaxMessageBytes));
   for (char& c : shown)
