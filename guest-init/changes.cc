@@ -82,6 +82,11 @@ bool is_as_made(const Made& made, const struct stat& now) {
          (S_ISDIR(made.mode) || now.st_size == made.size);
 }
 
+bool is_there(int directory, const std::string& name) {
+  struct stat status {};
+  return fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 base::UniqueFd open_directory(int parent, const std::string& name) {
   return base::UniqueFd(
       openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -138,6 +143,8 @@ base::Result<void> ContainerChanges::compare(Directory& directory) {
 
 base::Result<void> ContainerChanges::compare_entry(Directory& directory, const std::string& name) {
   const std::string path = directory.path.empty() ? name : directory.path + "/" + name;
+  if (std::find(volumes_.begin(), volumes_.end(), path) != volumes_.end())
+    return compare_volume(directory, name, path);
   struct stat now {};
   const bool there = fstatat(directory.merged.get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) == 0;
   if (!there && errno != ENOENT && errno != ENOTDIR) return base::errno_error("stat /" + path);
@@ -154,14 +161,34 @@ base::Result<void> ContainerChanges::compare_entry(Directory& directory, const s
   } else if (*before ? has_changed(directory.merged.get(), name, now, **before)
                      : !is_as_made(*made, now)) {
     RETURN_IF_ERROR(send_change(directory, name, path, ChangeKind::kModified));
-  } else if (form_ == ChangesAs::kLayer && *before && !S_ISDIR(now.st_mode) && now.st_nlink > 1 &&
-             directory.upper) {
-    // It is there for the sake of its other names, which a layer can only link to what it has.
+  } else if (form_ == ChangesAs::kLayer && *before && !S_ISDIR(now.st_mode) && directory.upper &&
+             is_there(directory.upper.get(), name)) {
+    // Written again as it was: then Docker's layer has it, too. Or it is there for the sake of its
+    // other names, which a layer can only link to what it has.
     RETURN_IF_ERROR(send_change(directory, name, path, ChangeKind::kModified));
   } else {
     sent = false;
   }
   return S_ISDIR(now.st_mode) ? enter(directory, name, path, sent) : base::Result<void>();
+}
+
+base::Result<void> ContainerChanges::compare_volume(Directory& directory, const std::string& name,
+                                                    const std::string& path) {
+  const auto before = directory.lower.find(name);
+  if (!before) return annotate(before.error(), "/" + path);
+  struct stat now {};
+  if (*before || fstatat(directory.merged.get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0)
+    return {};
+  RETURN_IF_ERROR(send_parents(&directory));
+  if (form_ == ChangesAs::kList)
+    return channel_.send(files::Change{.path = path, .kind = ChangeKind::kAdded});
+  // What the container made of it belongs to the volume.
+  files::Entry made;
+  made.path = path;
+  made.kind = files::EntryKind::kDirectory;
+  made.mode = 0755;
+  made.modified_ns = now.st_mtim.tv_sec * 1'000'000'000 + now.st_mtim.tv_nsec;
+  return channel_.send(made);
 }
 
 base::Result<void> ContainerChanges::enter(Directory& directory, const std::string& name,

@@ -27,8 +27,13 @@ enum class ChangesAs { kList, kLayer };
 
 class ContainerChanges {
  public:
-  ContainerChanges(FilesChannel& channel, ChangesAs form)
-      : channel_(channel), form_(form), reader_(channel, FileTreeReader::Attributes::kAll) {}
+  /// `volumes`: relative paths ("var/lib") of directories whose contents are none of the
+  /// container's changes; one that its layers do not have is, as Docker makes it.
+  ContainerChanges(FilesChannel& channel, ChangesAs form, std::vector<std::string> volumes = {})
+      : channel_(channel),
+        form_(form),
+        volumes_(std::move(volumes)),
+        reader_(channel, FileTreeReader::Attributes::kAll) {}
 
   /// `merged`: the path of the container's root. `layers`: highest first.
   base::Result<void> send(const std::string& merged, base::UniqueFd upper,
@@ -48,6 +53,8 @@ class ContainerChanges {
 
   base::Result<void> compare(Directory& directory);
   base::Result<void> compare_entry(Directory& directory, const std::string& name);
+  base::Result<void> compare_volume(Directory& directory, const std::string& name,
+                                    const std::string& path);
   base::Result<void> enter(Directory& directory, const std::string& name, const std::string& path,
                            bool sent);
   base::Result<std::vector<std::string>> names_to_compare(const Directory& directory) const;
@@ -60,6 +67,7 @@ class ContainerChanges {
 
   FilesChannel& channel_;
   const ChangesAs form_;
+  const std::vector<std::string> volumes_;
   FileTreeReader reader_;
 };
 

@@ -84,7 +84,7 @@ class ChangesTest : public testing::Test {
       std::vector<base::UniqueFd> layers;
       layers.push_back(open(high_));
       layers.push_back(open(low_));
-      result_ = ContainerChanges(channel, form)
+      result_ = ContainerChanges(channel, form, volumes_)
                     .send(merged_.string(), open(directory_ / "upper"), std::move(layers));
       in.reset();
     });
@@ -113,6 +113,7 @@ class ChangesTest : public testing::Test {
 
   fs::path directory_, low_, high_, merged_;
   base::Result<void> result_;
+  std::vector<std::string> volumes_;
   std::map<std::string, files::Entry> entries_;
 };
 
@@ -223,6 +224,18 @@ TEST_F(ChangesTest, ALayerKeepsTheAttributesThatBelongToAFile) {
   EXPECT_EQ(sent(ChangesAs::kLayer), Lines({"0 new"}));
   ASSERT_EQ(entries_.at("new").attributes.size(), 1u);
   EXPECT_EQ(entries_.at("new").attributes[0].name, "security.capability");
+}
+
+TEST_F(ChangesTest, WhatIsInAVolumeIsNoChangeButThatItWasMadeIs) {
+  mount();
+  write(merged_ / "old/new", "x");
+  fs::remove(merged_ / "old/a");
+  write(merged_ / "made/deep/x", "x");
+  ::chmod((merged_ / "made/deep").c_str(), 0700);
+  volumes_ = {"old", "made/deep"};
+
+  EXPECT_EQ(sent(ChangesAs::kLayer), Lines({"1 made", "1 made/deep"}));
+  EXPECT_EQ(entries_.at("made/deep").mode, 0755u);
 }
 
 TEST_F(ChangesTest, ALayerRefusesNamesThatMeanWhiteouts) {

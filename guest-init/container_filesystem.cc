@@ -101,6 +101,7 @@ base::Result<void> ContainerFilesystem::build(const protocol::PrepareContainer& 
   if (!fd) return std::move(fd).error();
   const RootDirectory root(*std::move(fd));
   RETURN_IF_ERROR(attach_kernel_filesystems(spec, root));
+  RETURN_IF_ERROR(mount_volumes(spec, root));
   RETURN_IF_ERROR(mount_tmpfs(spec, root));
   RETURN_IF_ERROR(mount_files(spec, root, machine_id));
   RETURN_IF_ERROR(cover_paths(root, missing(spec.masked_paths, masked_),
@@ -177,6 +178,21 @@ base::Result<void> ContainerFilesystem::attach_kernel_filesystems(
     if (!target) return std::move(target).error();
     if (auto moved = move_mount_to(mount->get(), target->get()); !moved)
       return annotate(std::move(moved), name);
+  }
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::mount_volumes(const protocol::PrepareContainer& spec,
+                                                      const RootDirectory& root) const {
+  for (const std::string& path : spec.volumes) {
+    if (path == "/")
+      return base::Error{base::Code::kInvalidArgument, "a volume cannot be the root directory"};
+    auto target = root.directory(path);
+    if (!target) return annotate(std::move(target), "volume at " + path);
+    auto itself = clone_mount(target->get(), "");
+    if (!itself) return annotate(std::move(itself), "volume at " + path);
+    if (auto moved = move_mount_to(itself->get(), target->get()); !moved)
+      return annotate(std::move(moved), "volume at " + path);
   }
   return {};
 }

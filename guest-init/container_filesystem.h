@@ -55,6 +55,8 @@ class ContainerFilesystem {
   base::Result<void> mount_layers(const std::vector<std::string>& devices);
   base::Result<void> attach_kernel_filesystems(const protocol::PrepareContainer& spec,
                                                const RootDirectory& root);
+  base::Result<void> mount_volumes(const protocol::PrepareContainer& spec,
+                                   const RootDirectory& root) const;
   base::Result<void> mount_tmpfs(const protocol::PrepareContainer& spec,
                                  const RootDirectory& root) const;
   base::Result<void> mount_files(const protocol::PrepareContainer& spec, const RootDirectory& root,

@@ -65,10 +65,10 @@ class FileTreeTest : public testing::Test {
     });
   }
 
-  static void send_file(FilesChannel& channel, std::string path) {
+  static void send_file(FilesChannel& channel, std::string path, std::uint32_t mode = 0644) {
     protocol::files::Entry entry;
     entry.path = std::move(path);
-    entry.mode = 0644;
+    entry.mode = mode;
     (void)channel.send(entry).has_value();
     (void)channel.send(protocol::files::End{}).has_value();
   }
@@ -130,6 +130,14 @@ TEST_F(FileTreeTest, KeepsDirectoriesWhenAskedTo) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, base::Code::kInvalidArgument);
   EXPECT_TRUE(fs::is_directory(directory_ / "to/a/b"));
+}
+
+TEST_F(FileTreeTest, ANewOwnerTakesSetuidBitsAwayWhenAskedTo) {
+  const auto send = [](FilesChannel& channel) { send_file(channel, "a", 06755); };
+
+  ASSERT_TRUE(carry(send, {.user = 0, .group = 0, .owner_comes_last = true}));
+
+  EXPECT_EQ(fs::status(directory_ / "to/a").permissions(), fs::perms(0755));
 }
 
 TEST_F(FileTreeTest, DoesNotLeaveItsPlace) {

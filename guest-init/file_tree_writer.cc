@@ -207,6 +207,9 @@ base::Result<void> FileTreeWriter::set_owner_and_mode(const std::string& path,
                   attribute.value.size(), 0) != 0 &&
         errno != ENOTSUP)
       return base::errno_error("set " + attribute.name + " of " + path);
+  if (options_.owner_comes_last &&
+      fchownat(AT_FDCWD, path.c_str(), user, group, AT_SYMLINK_NOFOLLOW) != 0)
+    return base::errno_error("change the owner of " + path);
   return {};
 }
 

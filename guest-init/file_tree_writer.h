@@ -15,7 +15,8 @@ class FileTreeWriter {
     bool keep_kind = false;  // a directory and what is none never replace each other
     std::int64_t user = -1;  // -1: the entry's own
     std::int64_t group = -1;
-    std::string only_name = {};  // what entries are called, instead of their own names
+    bool owner_comes_last = false;  // takes setuid bits and capabilities away, as chown(2) does
+    std::string only_name = {};     // what entries are called, instead of their own names
   };
 
   FileTreeWriter(FilesChannel& channel, Options options)

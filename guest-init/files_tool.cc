@@ -12,6 +12,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -130,17 +131,33 @@ base::Result<std::vector<base::UniqueFd>> inherited_directories() {
   return directories;
 }
 
-base::Result<void> send_changes(FilesChannel& channel, ChangesAs form) {
+/// Where volumes lie in the container, links followed, as its changes name it.
+base::Result<std::vector<std::string>> places_of(std::span<char* const> volumes) {
+  std::vector<std::string> places;
+  for (const char* volume : volumes) {
+    std::array<char, 4096> resolved{};
+    if (realpath(volume, resolved.data()) == nullptr) continue;  // nothing of it can have changed
+    places.emplace_back(resolved.data() + 1);
+    if (places.back().empty())
+      return base::Error{base::Code::kInvalidArgument, "a volume cannot be the root directory"};
+  }
+  return places;
+}
+
+base::Result<void> send_changes(FilesChannel& channel, ChangesAs form,
+                                std::span<char* const> volumes = {}) {
   auto directories = inherited_directories();
   if (!directories) return std::move(directories).error();
   // Each level of a tree holds a descriptor per layer.
   const rlimit many{.rlim_cur = 1u << 19, .rlim_max = 1u << 19};
   (void)setrlimit(RLIMIT_NOFILE, &many);  // else a very deep tree is refused, later
   RETURN_IF_ERROR(enter_bare_root());
+  auto places = places_of(volumes);
+  if (!places) return std::move(places).error();
   base::UniqueFd upper = std::move(directories->front());
   directories->erase(directories->begin());
-  RETURN_IF_ERROR(
-      ContainerChanges(channel, form).send("/", std::move(upper), *std::move(directories)));
+  RETURN_IF_ERROR(ContainerChanges(channel, form, *std::move(places))
+                      .send("/", std::move(upper), *std::move(directories)));
   return channel.send(files::End{});
 }
 
@@ -187,11 +204,40 @@ std::string without_slashes(std::string path) {
   return path;
 }
 
+/// Where an absolute path leads, links followed also to what is not there yet.
+base::Result<std::string> destination_of(const std::string& path) {
+  constexpr int kMostLinks = 255;
+  constexpr std::size_t kLongest = 16u << 10;
+  std::string done;
+  std::string rest = path;
+  for (int links = 0; !rest.empty();) {
+    rest.erase(0, rest.find_first_not_of('/'));
+    const std::string part = rest.substr(0, rest.find('/'));
+    rest.erase(0, part.size());
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      done.erase(done.empty() ? 0 : done.rfind('/'));
+      continue;
+    }
+    std::array<char, 4096> target{};
+    const std::string next = done + "/" + part;
+    const ssize_t size = readlink(next.c_str(), target.data(), target.size());
+    if (size <= 0) {
+      done = next;
+      continue;
+    }
+    if (++links > kMostLinks || rest.size() > kLongest)
+      return base::Error{base::Code::kInvalidArgument, path + ": too many symbolic links"};
+    const std::string link(target.data(), static_cast<std::size_t>(size));
+    if (link.starts_with('/')) done.clear();
+    rest = link + "/" + rest;
+  }
+  return done.empty() ? "/" : done;
+}
+
 /// Goes to where the entries of a place are to be written.
 base::Result<void> enter_place(const files::Place& place, const Owner& owner) {
   std::string directory = without_slashes(place.path);
-  if (!directory.starts_with('/') || directory.find('\0') != std::string::npos)
-    return base::Error{base::Code::kInvalidArgument, "the place is no absolute path"};
   if (place.kind == files::PlaceKind::kFile) {
     const bool into = place.path.ends_with('/') || is_directory(directory);
     if (!into) directory = without_slashes(directory.substr(0, directory.rfind('/') + 1));
@@ -213,16 +259,31 @@ std::string name_in(const files::Place& place) {
   return path.substr(path.rfind('/') + 1);
 }
 
+/// In the classic builder's words.
+base::Error unknown_owner(const std::string& spec) {
+  const std::string user = spec.substr(0, spec.find(':'));
+  const std::string group = spec.substr(std::min(user.size() + 1, spec.size()));
+  const std::string why = user.empty() || !owner_from(user)
+                              ? "can't find uid for user " + user + ": no such user: " + user
+                              : "can't find gid for group " + group + ": no such group: " + group;
+  return {base::Code::kInvalidArgument, files::kUnknownOwner + (" to host mapping: " + why)};
+}
+
 base::Result<void> take_places(FilesChannel& channel) {
   auto frame = channel.receive();
   while (frame && static_cast<files::FrameType>(frame->type) == files::FrameType::kPlace) {
-    const auto place = wire::decode<files::Place>(frame->payload);
+    auto place = wire::decode<files::Place>(frame->payload);
     if (!place) return place.error();
+    if (!place->path.starts_with('/') || place->path.find('\0') != std::string::npos)
+      return base::Error{base::Code::kInvalidArgument, "the place is no absolute path"};
+    auto destination = destination_of(place->path);
+    if (!destination) return std::move(destination).error();
+    const bool into = place->path.ends_with('/') && *destination != "/";
+    place->path = *std::move(destination) + (into ? "/" : "");
     const auto owner = owner_from(place->owner);
-    if (!owner)
-      return base::annotate(owner.error(),
-                            "unable to convert uid/gid chown string to host mapping");
-    FileTreeWriter::Options options{.user = owner->user, .group = owner->group};
+    if (!owner) return unknown_owner(place->owner);
+    FileTreeWriter::Options options{
+        .user = owner->user, .group = owner->group, .owner_comes_last = !place->owner.empty()};
     if (place->kind == files::PlaceKind::kFile) options.only_name = name_in(*place);
     RETURN_IF_ERROR(enter_place(*place, *owner));
     frame = FileTreeWriter(channel, options).run();
@@ -259,7 +320,9 @@ base::Result<void> carry_out(FilesChannel& channel, int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   if (command == "export" && argc == 2) return export_root(channel);
   if (command == "changes" && argc == 2) return send_changes(channel, ChangesAs::kList);
-  if (command == "layer" && argc == 2) return send_changes(channel, ChangesAs::kLayer);
+  if (command == "layer")
+    return send_changes(channel, ChangesAs::kLayer,
+                        std::span(argv + 2, static_cast<std::size_t>(argc - 2)));
   RETURN_IF_ERROR(hide_kernel_filesystems());
   if (command == "stat" && argc == 3) return send_stat(channel, argv[2]);
   if (command == "read" && argc == 3) return read_tree(channel, argv[2]);

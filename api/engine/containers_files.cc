@@ -111,6 +111,7 @@ net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, 
   spec->container.limits = {};
   spec->container.sysctls.clear();
   spec->container.tmpfs.clear();
+  spec->container.volumes.clear();
   spec->process = files_process(task, process);
   spec->sink = sink;
   auto started = co_await parts_.machines.start(*std::move(spec));

@@ -4,6 +4,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <set>
 
 #include "api/engine/block_io.h"
 #include "api/engine/capabilities.h"
@@ -76,6 +78,25 @@ std::vector<PrepareContainer::Tmpfs> tmpfs_of(const json& host) {
   return mounts;
 }
 
+/// The places of an image's volumes, those above before those below; where a tmpfs lies is none.
+std::vector<std::string> volumes_of(const json& config,
+                                    const std::vector<PrepareContainer::Tmpfs>& mounts) {
+  std::set<std::string> paths;
+  const auto found = config.find("Volumes");
+  if (found != config.end() && found->is_object())
+    for (const auto& [path, nothing] : found->items())
+      paths.insert(std::filesystem::path("/" + path).lexically_normal().string());
+  std::vector<std::string> places;
+  for (const std::string& path : paths) {
+    const std::string place =
+        path.size() > 1 && path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
+    const bool taken = std::any_of(mounts.begin(), mounts.end(),
+                                   [&](const auto& mount) { return mount.path == place; });
+    if (!taken) places.push_back(place);
+  }
+  return places;
+}
+
 PrepareContainer container_of(const Container& container, const StartContext& context) {
   const json& host = container.settings.host_config;
   PrepareContainer prepare;
@@ -89,6 +110,7 @@ PrepareContainer container_of(const Container& container, const StartContext& co
   prepare.privileged = flag(host, "Privileged");
   if (const std::uint64_t size = positive(host, "ShmSize"); size > 0) prepare.shm_bytes = size;
   prepare.tmpfs = tmpfs_of(host);
+  prepare.volumes = volumes_of(container.settings.config, prepare.tmpfs);
   for (const auto& [name, value] : host.at("Sysctls").items())
     prepare.sysctls.push_back({.name = name, .value = value.get<std::string>()});
   prepare.masked_paths = strings(host, "MaskedPaths");

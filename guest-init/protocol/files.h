@@ -6,7 +6,8 @@
 //   read PATH       Stat, then Entry and its Data..., then End | Failed at any point
 //   export          Entry and its Data..., then End | Failed at any point
 //   changes         Change..., then End | Failed at any point
-//   layer           the same changes as an image's layer: Entry and its Data..., then End | Failed
+//   layer PATH...   the same changes as an image's layer: Entry and its Data..., then End | Failed;
+//                   without what is in the directories PATH... (absolute), a container's volumes
 //   build           takes Place, Entry and its Data..., ..., then End; answers as layer does
 //   write PATH ...  takes Entry and its Data..., then End; answers End | Failed
 // A regular file's entry is followed by exactly `size` bytes of Data. Directories come before what
@@ -98,6 +99,9 @@ enum class PlaceKind : std::uint8_t {
   kDirectory = 0,  // what follows goes into the directory, which is made if it is not there
   kFile = 1,       // one file follows; where there is a directory, it is `name` in that
 };
+
+/// How the message of a Failed begins that is about a Place's owner.
+inline constexpr const char* kUnknownOwner = "unable to convert uid/gid chown string";
 
 /// Where the entries after it go, and whose they become.
 struct Place {

@@ -36,7 +36,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -169,6 +169,9 @@ struct PrepareContainer {
   bool privileged = false;
   std::uint64_t shm_bytes = 64u << 20;
   std::vector<Tmpfs> tmpfs;
+  /// Directories, made where they are missing, on each of which a mount of itself lies: what is in
+  /// them is in the container's own file system, but they can be neither moved nor removed.
+  std::vector<std::string> volumes;
   Limits limits;
   std::vector<Sysctl> sysctls;
   /// Docker's defaults are in docker_defaults.h; any other lists work too, only slower.
@@ -177,8 +180,8 @@ struct PrepareContainer {
   static void fields(auto& self, auto&& visit) {
     visit(self.request, self.container, self.layers, self.hostname, self.domainname,
           self.hostname_file, self.hosts_file, self.resolv_conf_file, self.read_only_root,
-          self.privileged, self.shm_bytes, self.tmpfs, self.limits, self.sysctls, self.masked_paths,
-          self.read_only_paths);
+          self.privileged, self.shm_bytes, self.tmpfs, self.volumes, self.limits, self.sysctls,
+          self.masked_paths, self.read_only_paths);
   }
 };
 
