@@ -17,6 +17,7 @@ const std::set<std::string, std::less<>>& proxies() {
 }  // namespace
 
 void BuildArguments::declare_global(std::string name, std::optional<std::string> value) {
+  named_.insert(name);
   global_[std::move(name)] = std::move(value);
 }
 

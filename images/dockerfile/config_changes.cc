@@ -80,19 +80,32 @@ std::optional<int> parse_port(std::string_view text) {
   return port;
 }
 
-/// "80", "53/udp", "8000-8010/tcp"
+/// "80", "8000-8010"
+std::optional<std::pair<int, int>> parse_ports(std::string_view text) {
+  const std::size_t dash = std::min(text.find('-'), text.size());
+  const auto first = parse_port(text.substr(0, dash));
+  const auto last = dash == text.size() ? first : parse_port(text.substr(dash + 1));
+  if (!first || !last || *last < *first) return std::nullopt;
+  return std::pair(*first, *last);
+}
+
+/// "80", "53/udp", "8000-8010/tcp"; of "[[ADDRESS:]PORT:]PORT" the last counts.
 Result<std::string> apply_expose(const Instruction& instruction, json& config) {
   for (const std::string& word : instruction.arguments) {
     const std::size_t slash = std::min(word.find('/'), word.size());
     const std::string protocol = slash == word.size() ? "tcp" : lower_case(word.substr(slash + 1));
-    const std::string range = word.substr(0, slash);
-    const std::size_t dash = std::min(range.find('-'), range.size());
-    const auto first = parse_port(std::string_view(range).substr(0, dash));
-    const auto last =
-        dash == range.size() ? first : parse_port(std::string_view(range).substr(dash + 1));
+    std::string range = word.substr(0, slash);
+    if (const std::size_t colon = range.rfind(':'); colon != std::string::npos) {
+      std::string host = range.substr(0, colon);
+      range.erase(0, colon + 1);
+      if (const std::size_t before = host.rfind(':'); before != std::string::npos)
+        host.erase(0, before + 1);
+      if (!host.empty() && !parse_ports(host)) return wrong("invalid hostPort: " + host);
+    }
+    const auto ports = parse_ports(range);
     const bool known = protocol == "tcp" || protocol == "udp" || protocol == "sctp";
-    if (!first || !last || *last < *first || !known) return wrong("invalid containerPort: " + word);
-    for (int port = *first; port <= *last; ++port)
+    if (!ports || !known) return wrong("invalid containerPort: " + word);
+    for (int port = ports->first; port <= ports->second; ++port)
       object_in(config, "ExposedPorts")[std::to_string(port) + "/" + protocol] = json::object();
   }
   return "EXPOSE " + joined(instruction.arguments, " ");
@@ -118,7 +131,7 @@ std::string apply_health(const Instruction& instruction, json& config) {
   std::vector<std::string> test = instruction.arguments;
   if (test.front() == "CMD" && !instruction.exec_form) test.front() = "CMD-SHELL";
   check["Test"] = test;
-  std::string said = "HEALTHCHECK {" + quoted_list(test);
+  std::string said = "HEALTHCHECK &{" + quoted_list(test);
   const auto duration = [&](const char* flag, const char* field, bool always) {
     const std::int64_t value = parse_duration(instruction.flag(flag)).value_or(0);
     if (value != 0) check[field] = value;

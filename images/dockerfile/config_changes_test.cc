@@ -32,13 +32,14 @@ TEST(ConfigChanges, AreToldInTheHistoryAsTheClassicBuilderTellsThem) {
   EXPECT_EQ(said({"ENV A=1 B='2 3'"}), "ENV A=1 B=2 3");
   EXPECT_EQ(said({"LABEL a=b 'c d'=e"}), "LABEL a=b c d=e");
   EXPECT_EQ(said({"EXPOSE 80 53/udp"}), "EXPOSE 53/udp 80");
+  EXPECT_EQ(said({"EXPOSE 1.2.3.4:80-82:90-92"}), "EXPOSE 1.2.3.4:80-82:90-92");
   EXPECT_EQ(said({"VOLUME /a /b"}), "VOLUME [/a /b]");
   EXPECT_EQ(said({"SHELL [\"/bin/bash\", \"-c\"]"}), "SHELL [/bin/bash -c]");
   EXPECT_EQ(said({"WORKDIR /a", "WORKDIR b/../c"}), "WORKDIR /a/c");
   EXPECT_EQ(said({"ONBUILD RUN x"}), "ONBUILD RUN x");
   EXPECT_EQ(said({"HEALTHCHECK --interval=1m30s --retries=3 CMD true"}),
-            "HEALTHCHECK {[\"CMD-SHELL\" \"true\"] \"1m30s\" \"0s\" \"0s\" '\\x03'}");
-  EXPECT_EQ(said({"HEALTHCHECK NONE"}), "HEALTHCHECK {[\"NONE\"] \"0s\" \"0s\" \"0s\" '\\x00'}");
+            "HEALTHCHECK &{[\"CMD-SHELL\" \"true\"] \"1m30s\" \"0s\" \"0s\" '\\x03'}");
+  EXPECT_EQ(said({"HEALTHCHECK NONE"}), "HEALTHCHECK &{[\"NONE\"] \"0s\" \"0s\" \"0s\" '\\x00'}");
 }
 
 TEST(ConfigChanges, SplitAPortsVariable) {

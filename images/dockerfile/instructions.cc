@@ -151,7 +151,7 @@ Result<void> check_arguments(const Statement& statement, Instruction& instructio
     case Kind::kCopy:
       if (instruction.arguments.size() < 2)
         return wrong(keyword + " requires at least two arguments, but only one was provided. " +
-                     "Destination could not be determined.");
+                     "Destination could not be determined");
       return {};
     case Kind::kArg:
       return check_argument_names(instruction);
@@ -243,15 +243,10 @@ Result<Dockerfile> stages_of(const ParsedFile& file) {
 }
 
 std::optional<std::size_t> find_stage(const std::vector<Stage>& stages, std::string_view name) {
-  // The last of a name counts; a number comes after names.
   const std::string wanted = lower_case(name);
-  for (std::size_t i = stages.size(); i-- > 0;)
+  for (std::size_t i = 0; i < stages.size(); ++i)
     if (!wanted.empty() && stages[i].name == wanted) return i;
-  std::size_t number = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (error != std::errc() || end != name.data() + name.size() || number >= stages.size())
-    return std::nullopt;
-  return number;
+  return std::nullopt;
 }
 
 Instruction label_of(const std::string& name, const std::string& value) {

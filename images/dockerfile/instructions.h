@@ -66,7 +66,7 @@ struct Dockerfile {
 base::Result<Instruction> check(const Statement& statement);
 base::Result<Dockerfile> stages_of(const ParsedFile& file);
 
-/// The stage that `--target` or `--from` names, by its name or number.
+/// The stage that `--target` names.
 std::optional<std::size_t> find_stage(const std::vector<Stage>& stages, std::string_view name);
 
 /// "LABEL name=value", of the client's --label.

@@ -1,15 +1,11 @@
 #include "api/docker/build/builder.h"
 
-#include <algorithm>
-
-#include "api/async/shield.h"
 #include "api/docker/build/cache.h"
 #include "api/docker/image_routes.h"
 #include "api/docker/layer_commit.h"
 #include "api/engine/identifiers.h"
 #include "images/dockerfile/expansion.h"
 #include "images/dockerfile/text.h"
-#include "images/store/timestamp.h"
 
 namespace docker::build {
 
@@ -21,14 +17,6 @@ using dockerfile::Kind;
 using nlohmann::json;
 
 namespace {
-
-constexpr const char* kDefaultPath =
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-json config_of(const images::Image& image) {
-  const json raw = json::parse(image.config_json, nullptr, false);
-  return container_config(raw.is_object() ? raw.value("config", json()) : json());
-}
 
 std::string text_of(const json& config) {
   return config.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -71,6 +59,11 @@ json Builder::with_comment(std::vector<std::string> words) const {
   return config;
 }
 
+json Builder::as_created(json config) const {
+  if (!state_.image_id.empty() && config["Labels"].is_null()) config["Labels"] = json::object();
+  return config;
+}
+
 images::CommitOptions Builder::commit_options(const json& config, std::string container) const {
   return {.parent = state_.image_id,
           .repository_and_tag = {},
@@ -104,13 +97,13 @@ net::awaitable<Result<std::string>> Builder::run(dockerfile::Dockerfile file) {
   escape_ = file.escape;
   steps_ = file.arguments.size() + file.stages.size();
   for (const dockerfile::Stage& stage : file.stages) steps_ += stage.instructions.size();
-  for (const std::string& warning : file.warnings) output_->error_stream(warning + "\n");
-  stages_ = file.stages;
+  if (!file.warnings.empty()) output_->error_stream(dockerfile::joined(file.warnings, "\n") + "\n");
 
   Result<void> done;
   for (std::size_t i = 0; done && i < file.arguments.size(); ++i)
     done = co_await run_global_argument(file.arguments[i]);
-  for (std::size_t i = 0; done && i < stages_.size(); ++i) done = co_await run_stage(stages_[i]);
+  for (std::size_t i = 0; done && i < file.stages.size(); ++i)
+    done = co_await run_stage(file.stages[i]);
   co_await tasks_.drained();
   if (!done) co_return std::move(done).error();
   if (const auto unused = arguments_.unused(); !unused.empty())
@@ -121,21 +114,9 @@ net::awaitable<Result<std::string>> Builder::run(dockerfile::Dockerfile file) {
   co_return state_.image_id;
 }
 
-Builder::Step Builder::run_global_argument(Instruction argument) {
-  print_step(argument.text);
-  const std::vector<std::string> known = arguments_.for_from();
-  const auto expanded = dockerfile::expanded(argument, escape_, known);
-  if (!expanded) co_return expanded.error();
-  for (const std::string& text : expanded->arguments) {
-    const std::size_t equals = text.find('=');
-    std::optional<std::string> value;
-    if (equals != std::string::npos) value = text.substr(equals + 1);
-    arguments_.declare_global(text.substr(0, equals), std::move(value));
-  }
-  co_return Result<void>();
-}
-
 Builder::Step Builder::run_stage(dockerfile::Stage stage) {
+  if (const auto same = finished_stage(stage.name, /*by_number=*/false); same && *same != nullptr)
+    co_return Error{Code::kInvalidArgument, stage.name + " stage name already used"};
   print_step(stage.text);
   state_ = State{};
   auto begun = co_await begin_stage(stage);
@@ -154,62 +135,6 @@ Builder::Step Builder::run_stage(dockerfile::Stage stage) {
   if (!state_.image_id.empty()) output_->aux(state_.image_id);
   arguments_.end_stage();
   results_.push_back({.name = stage.name, .image_id = state_.image_id, .config = state_.config});
-  co_return Result<void>();
-}
-
-Builder::Step Builder::begin_stage(const dockerfile::Stage& stage) {
-  const std::vector<std::string> known = arguments_.for_from();
-  const dockerfile::Expansion expansion(escape_, known);
-  const auto name = expansion.word(stage.base);
-  if (!name) co_return name.error();
-  const auto platform = expansion.word(stage.platform);
-  if (!platform) co_return platform.error();
-  if (auto possible = check_build_platform(*platform); !possible) co_return possible;
-  if (name->empty())
-    co_return Error{Code::kInvalidArgument, "base name (" + stage.base + ") should not be blank"};
-  const auto earlier =
-      std::find_if(results_.rbegin(), results_.rend(), [&](const StageResult& result) {
-        return !result.name.empty() && result.name == dockerfile::lower_case(*name);
-      });
-  if (earlier != results_.rend()) {
-    state_.image_id = earlier->image_id;
-    state_.config = earlier->config;
-  } else if (*name == "scratch") {
-    state_.config = container_config(json());
-  } else {
-    const auto image = co_await find_base(*name);
-    if (!image) co_return image.error();
-    state_.image_id = image->id;
-    state_.config = config_of(*image);
-  }
-  const auto env = dockerfile::strings_of(state_.config, "Env");
-  if (!dockerfile::value_in(env, "PATH")) {
-    if (!state_.config["Env"].is_array()) state_.config["Env"] = json::array();
-    state_.config["Env"].push_back(kDefaultPath);
-  }
-  co_return co_await run_triggers();
-}
-
-Builder::Step Builder::run_triggers() {
-  const std::vector<std::string> triggers = dockerfile::strings_of(state_.config, "OnBuild");
-  if (triggers.empty()) co_return Result<void>();
-  state_.config["OnBuild"] = nullptr;
-  output_->stream("# Executing " + std::to_string(triggers.size()) + " build trigger" +
-                  (triggers.size() > 1 ? "s" : ""));
-  output_->stream("\n");
-  for (const std::string& trigger : triggers) {
-    state_.config["Image"] = state_.image_id;
-    const auto parsed = dockerfile::parse(trigger);
-    if (!parsed) co_return parsed.error();
-    if (parsed->statements.size() != 1)
-      co_return Error{Code::kInvalidArgument, "onbuild trigger should be a single expression"};
-    const auto instruction = dockerfile::check(parsed->statements.front());
-    if (!instruction) co_return instruction.error();
-    if (instruction->kind == Kind::kFrom)
-      co_return Error{Code::kInvalidArgument, "FROM isn't allowed as an ONBUILD trigger"};
-    auto done = co_await dispatch(*instruction);
-    if (!done) co_return done;
-  }
   co_return Result<void>();
 }
 
@@ -257,15 +182,20 @@ Builder::Step Builder::change_config(const Instruction& instruction) {
     const auto number = engine::parse_signal(instruction.arguments.front());
     if (!number) co_return number.error();
   }
-  if (instruction.kind == Kind::kHealthcheck && instruction.arguments.front() != "NONE") {
-    const json& old = state_.config.value("Healthcheck", json());
-    const auto test = dockerfile::strings_of(old.is_object() ? old : json::object(), "Test");
+  const json old_check = state_.config.value("Healthcheck", json());
+  if (instruction.kind == Kind::kHealthcheck) {
+    const auto test =
+        dockerfile::strings_of(old_check.is_object() ? old_check : json::object(), "Test");
     if (!test.empty() && test.front() != "NONE")
       output_->stream("Note: overriding previous HEALTHCHECK: " + dockerfile::plain_list(test) +
                       "\n");
   }
   const auto said = state_.changes.apply(instruction, state_.config);
   if (!said) co_return said.error();
+  // What is not said of a check is taken from the one that the image had.
+  if (instruction.kind == Kind::kHealthcheck && old_check.is_object())
+    for (const auto& [name, value] : old_check.items())
+      if (!state_.config["Healthcheck"].contains(name)) state_.config["Healthcheck"][name] = value;
   co_return co_await record(*said);
 }
 
@@ -278,52 +208,10 @@ Builder::Step Builder::record(std::string said) {
   const std::string id = engine::random_id();
   output_->stream(" ---> Running in " + short_id(id) + "\n");
   intermediates_.push_back({.id = id, .container = nullptr});
-  const auto made = co_await commit_config_only(api_, commit_options(config, id));
+  const auto made = co_await commit_config_only(api_, commit_options(as_created(config), id));
   if (!made) co_return made.error();
   state_.image_id = made->id;
   co_return Result<void>();
-}
-
-net::awaitable<Result<std::set<std::string>>> Builder::cache_sources() {
-  std::set<std::string> ids;
-  for (const std::string& name : options_.cache_from) {
-    auto image = co_await resolve(name);
-    while (image && ids.insert(image->id).second && !image->parent.empty()) {
-      const std::string parent = image->parent;
-      image = co_await resolve(parent);
-    }
-  }
-  co_return ids;
-}
-
-net::awaitable<Result<bool>> Builder::is_cached(json config) {
-  if (options_.no_cache || state_.misses_cache) co_return false;
-  const std::function<Result<std::vector<images::Image>>()> call =
-      [&store = api_.images, parent = state_.image_id] { return store.children(parent); };
-  const auto children = co_await api_.pool.run(call);
-  if (!children) co_return children.error();
-  std::set<std::string> sources;
-  if (options_.limits_cache) {
-    auto found = co_await cache_sources();
-    if (!found) co_return std::move(found).error();
-    sources = *std::move(found);
-  }
-  const images::Image* newest = nullptr;
-  std::int64_t newest_time = 0;
-  for (const images::Image& child : *children) {
-    if (options_.limits_cache && !sources.contains(child.id)) continue;
-    const json raw = json::parse(child.config_json, nullptr, false);
-    if (!raw.is_object() || !asks_the_same(raw.value("container_config", json()), config)) continue;
-    const std::int64_t created = images::parse_timestamp(child.config.created).value_or(0);
-    if (newest != nullptr && created < newest_time) continue;
-    newest = &child;
-    newest_time = created;
-  }
-  state_.misses_cache = newest == nullptr;
-  if (newest == nullptr) co_return false;
-  output_->stream(" ---> Using cache\n");
-  state_.image_id = newest->id;
-  co_return true;
 }
 
 }  // namespace docker::build

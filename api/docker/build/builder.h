@@ -5,10 +5,12 @@
 // of a machine that is started for that, which sends back at once what has changed: the layer. All
 // others change the configuration and need no machine.
 //
-// builder.cc       stages, FROM, ARG, the cache, everything that changes the configuration
+// builder.cc       instructions, ARG, everything that changes the configuration
+// builder_stages.cc  stages, FROM, triggers
+// builder_cache.cc   the cache
 // builder_run.cc   containers: RUN, WORKDIR, removal
 // builder_copy.cc  COPY, ADD
-// builder_pull.cc  images that are not here, and --pull
+// builder_pull.cc  images that are not here, --pull, files of ADD that are not here
 // Threads: the io_context thread; what blocks goes to the pool. run() is awaited shielded; cancel()
 // ends it soon. A killed daemon leaves containers that the next one removes (of_build), and no
 // half image: the store makes each whole or not at all.
@@ -67,25 +69,33 @@ class Builder {
   using Step = net::awaitable<base::Result<void>>;
 
   // builder.cc
-  Step run_global_argument(dockerfile::Instruction argument);
   Step run_stage(dockerfile::Stage stage);
-  Step begin_stage(const dockerfile::Stage& stage);
-  Step run_triggers();
   Step dispatch(dockerfile::Instruction instruction);
   Step carry_out(dockerfile::Instruction instruction);
   Step declare(const dockerfile::Instruction& instruction);
   Step change_config(const dockerfile::Instruction& instruction);
   Step record(std::string said);
   net::awaitable<base::Result<images::Image>> resolve(std::string name);
-  net::awaitable<base::Result<bool>> is_cached(nlohmann::json container_config);
-  net::awaitable<base::Result<std::set<std::string>>> cache_sources();
   nlohmann::json with_command(std::vector<std::string> words) const;
   nlohmann::json with_comment(std::vector<std::string> words) const;
+  /// As the configuration of a container comes out of joining it with its image's.
+  nlohmann::json as_created(nlohmann::json config) const;
   images::CommitOptions commit_options(const nlohmann::json& container_config,
                                        std::string container) const;
   std::vector<std::string> environment() const;
   void print_step(const std::string& text);
   void print_image();
+
+  // builder_stages.cc
+  Step run_global_argument(dockerfile::Instruction argument);
+  Step begin_stage(const dockerfile::Stage& stage);
+  Step run_triggers();
+  /// null if there is none; an Error for a number that is none's.
+  base::Result<const StageResult*> finished_stage(const std::string& name, bool by_number) const;
+
+  // builder_cache.cc
+  net::awaitable<base::Result<bool>> is_cached(nlohmann::json container_config);
+  net::awaitable<base::Result<std::set<std::string>>> cache_sources();
 
   // builder_run.cc
   Step run_command(const dockerfile::Instruction& instruction);
@@ -100,6 +110,8 @@ class Builder {
   /// The image that FROM or --from names, fetched if it must be.
   net::awaitable<base::Result<images::Image>> find_base(std::string name);
   net::awaitable<base::Result<void>> pull(images::Reference reference);
+  /// What ADD names by its URL.
+  net::awaitable<base::Result<CopySource>> download(std::string url, std::string destination);
 
   // builder_copy.cc
   Step copy(const dockerfile::Instruction& instruction);
@@ -118,7 +130,6 @@ class Builder {
   const TreePtr context_;
   dockerfile::BuildArguments arguments_;
   char escape_ = '\\';
-  std::vector<dockerfile::Stage> stages_;
   std::vector<StageResult> results_;
   State state_;
   std::vector<Intermediate> intermediates_;

@@ -176,16 +176,14 @@ net::awaitable<Result<TreePtr>> Builder::tree_of(std::string from, std::string n
     co_return context_;
   }
   std::string image;
-  const auto stage = dockerfile::find_stage(stages_, from);
-  if (stage && *stage == results_.size() && from.find_first_not_of("0123456789") == from.npos)
-    co_return Error{Code::kInvalidArgument,
-                    "invalid from flag value " + from + ": refers to current build block"};
-  if (stage && *stage < results_.size()) {
-    image = results_[*stage].image_id;
+  const auto stage = finished_stage(from, /*by_number=*/true);
+  if (!stage) co_return stage.error();
+  if (*stage != nullptr) {
+    image = (*stage)->image_id;
     if (image.empty()) co_return std::make_shared<const FileTree>(nullptr);
   } else {
     const auto found = co_await find_base(from);
-    if (!found) co_return found.error();
+    if (!found) co_return base::annotate(found.error(), "invalid from flag value " + from);
     image = found->id;
   }
   // With wildcards: the directory in front of the first of them.
@@ -206,24 +204,29 @@ net::awaitable<Result<std::vector<CopySource>>> Builder::sources_of(
     const Instruction& instruction) {
   std::vector<CopySource> all;
   const std::string from = instruction.flag("from");
+  const auto failed = [&](Error error) {
+    return Error{error.code, keyword(instruction) + " failed: " + error.message};
+  };
   for (std::size_t i = 0; i + 1 < instruction.arguments.size(); ++i) {
     const std::string& name = instruction.arguments[i];
-    if (is_url(name))
-      co_return Error{instruction.kind == Kind::kAdd ? Code::kNotSupported : Code::kInvalidArgument,
-                      instruction.kind == Kind::kAdd
-                          ? "ADD of a URL is not supported: fetch " + name.substr(0, 256) +
-                                " with RUN, or put it into the build context"
-                          : "source can't be a URL for COPY"};
+    if (is_url(name)) {
+      if (instruction.kind != Kind::kAdd)
+        co_return failed({Code::kInvalidArgument, "source can't be a URL for COPY"});
+      auto file = co_await download(name, instruction.arguments.back());
+      if (!file) co_return failed(std::move(file).error());
+      all.push_back(*std::move(file));
+      continue;
+    }
     const auto tree = co_await tree_of(from, name);
     if (!tree) co_return tree.error();
     const std::function<Result<std::vector<CopySource>>()> call = [tree = *tree, name, from] {
       return find_sources(tree, name, !from.empty());
     };
     auto found = co_await api_.pool.run(call);
-    if (!found) co_return std::move(found).error();
+    if (!found) co_return failed(std::move(found).error());
     for (CopySource& source : *found) all.push_back(std::move(source));
   }
-  if (all.empty()) co_return Error{Code::kInvalidArgument, "no source files were specified"};
+  if (all.empty()) co_return failed({Code::kInvalidArgument, "no source files were specified"});
   co_return all;
 }
 
@@ -266,7 +269,7 @@ Builder::Step Builder::copy(const Instruction& instruction) {
                     "https://docs.docker.com/go/buildkit/ to learn how to build images with "
                     "BuildKit enabled"};
   const auto found = co_await sources_of(instruction);
-  if (!found) co_return base::annotate(found.error(), keyword(instruction) + " failed");
+  if (!found) co_return found.error();
   const std::string& destination = instruction.arguments.back();
   if (found->size() > 1 && !destination.ends_with('/'))
     co_return Error{Code::kInvalidArgument,
@@ -292,8 +295,9 @@ Builder::Step Builder::copy(const Instruction& instruction) {
                 .extracts = instruction.kind == Kind::kAdd,
                 .spool_directory = api_.state_directory};
   auto done = co_await commit_copy(*container, std::move(plan), commit_options(config, ""));
-  if (!done) co_return base::annotate(std::move(done), "failed to copy files");
-  co_return done;
+  // Whose files they become is looked up before anything is copied.
+  if (done || done.error().message.starts_with(files::kUnknownOwner)) co_return done;
+  co_return base::annotate(std::move(done), "failed to copy files");
 }
 
 }  // namespace docker::build

@@ -137,7 +137,13 @@ Builder::Step Builder::run_command(const Instruction& instruction) {
                     "The command '" + dockerfile::joined(command, " ") +
                         "' returned a non-zero code: " + std::to_string(code)};
   }
-  auto frames = std::make_unique<ToolFrames>(start_reading(api_.containers, *container, {"layer"}));
+  // What it wrote into the image's volumes is lost with the container.
+  std::vector<std::string> reading{"layer"};
+  if (const json volumes = state_.config.value("Volumes", json()); volumes.is_object())
+    for (const auto& [path, nothing] : volumes.items())
+      reading.push_back(dockerfile::clean_path("/" + path));
+  auto frames =
+      std::make_unique<ToolFrames>(start_reading(api_.containers, *container, std::move(reading)));
   images::CommitOptions options = commit_options(config, (*container)->id);
   const auto made =
       co_await commit_layer(api_, std::move(frames), std::move(options), ContainerPtr());
@@ -204,7 +210,7 @@ Builder::Step Builder::make_workdir(const Instruction& instruction) {
                 .owner = "0:0",
                 .extracts = false};
   co_return co_await commit_copy(*container, std::move(plan),
-                                 commit_options(config, (*container)->id));
+                                 commit_options(as_created(config), (*container)->id));
 }
 
 }  // namespace docker::build

@@ -47,12 +47,17 @@ std::string sum_at(const FileTree& tree, const std::string& path) {
   return node == nullptr || node->sum.empty() ? path : node->sum;
 }
 
-Result<CopySource> one_source(const TreePtr& tree, const std::string& path, bool from_image) {
+/// `name`: what a message calls it.
+Result<CopySource> one_source(const TreePtr& tree, const std::string& path, std::string_view name,
+                              bool from_image) {
+  if (name.size() > 1 && name.starts_with('/')) name.remove_prefix(1);
+  if (name.starts_with("./")) name.remove_prefix(2);
+  const std::string shown(name);
   const Error missing{Code::kNotFound,
-                      from_image ? "stat " + path + ": file does not exist"
+                      from_image ? "stat " + shown + ": file does not exist"
                                  : "file not found in build context or excluded by .dockerignore: "
                                    "stat " +
-                                       path + ": file does not exist"};
+                                       shown + ": file does not exist"};
   const auto real = tree->resolve(path);
   if (!real) return Error{Code::kInvalidArgument, path + ": too many levels of symbolic links"};
   const TreeNode* node = tree->find(*real);
@@ -76,13 +81,14 @@ class Sender {
       const std::string real = source.tree->resolve(source.path).value_or("");
       const TreeNode* node = source.tree->find(real);
       if (node == nullptr || node->entry.kind == files::EntryKind::kDirectory) {
-        RETURN_IF_ERROR(send_directory(*source.tree, real, plan_.owner));
+        RETURN_IF_ERROR(send_directory(*source.tree, real, plan_.owner, /*of_archive=*/false));
         continue;
       }
-      const auto archive = open_archive(*source.tree, *node);
+      const auto archive =
+          source.downloaded ? Result<TreePtr>(TreePtr()) : open_archive(*source.tree, *node);
       if (!archive) return archive.error();
       if (*archive) {
-        RETURN_IF_ERROR(send_directory(**archive, "", ""));
+        RETURN_IF_ERROR(send_directory(**archive, "", "", /*of_archive=*/true));
       } else {
         RETURN_IF_ERROR(send_file(*source.tree, source.path, *node));
       }
@@ -110,7 +116,7 @@ class Sender {
   }
 
   Result<void> send_directory(const FileTree& tree, const std::string& directory,
-                              const std::string& owner) {
+                              const std::string& owner, bool of_archive) {
     RETURN_IF_ERROR(send(files::Place{.kind = files::PlaceKind::kDirectory,
                                       .path = plan_.destination,
                                       .name = {},
@@ -121,6 +127,10 @@ class Sender {
       const TreeNode& node = *tree.find(path);
       files::Entry entry = node.entry;
       entry.path = path.substr(prefix);
+      if (!of_archive)  // as the classic builder copies a directory
+        std::erase_if(entry.attributes, [](const files::ExtendedAttribute& attribute) {
+          return attribute.name != "security.capability";
+        });
       const std::string& first = node.same_as.empty() ? path : node.same_as;
       const auto [known, is_new] = sent.emplace(first, entry.path);
       if (!is_new) {
@@ -222,7 +232,7 @@ Result<std::vector<CopySource>> find_sources(TreePtr tree, const std::string& na
                  "forbidden path outside the build context: " + name + " ()"};
   std::vector<CopySource> found;
   if (!dockerfile::has_wildcards(name)) {
-    auto source = one_source(tree, clean(name), from_image);
+    auto source = one_source(tree, clean(name), name, from_image);
     if (!source) return std::move(source).error();
     found.push_back(*std::move(source));
     return found;
@@ -231,7 +241,7 @@ Result<std::vector<CopySource>> find_sources(TreePtr tree, const std::string& na
   for (const std::string& path : tree->below("")) {
     const auto same = dockerfile::matches(pattern, path);
     if (!same || !*same) continue;
-    auto source = one_source(tree, path, from_image);
+    auto source = one_source(tree, path, path, from_image);
     if (!source) return std::move(source).error();
     found.push_back(*std::move(source));
   }

@@ -20,8 +20,9 @@ using TreePtr = std::shared_ptr<const FileTree>;
 
 struct CopySource {
   TreePtr tree;
-  std::string path;  // as it is called; links in it are not followed yet
-  std::string hash;  // "file:...", "dir:..."
+  std::string path;         // as it is called; links in it are not followed yet
+  std::string hash;         // "file:...", "dir:..."
+  bool downloaded = false;  // by ADD: an archive is a file like any other
 };
 
 /// What `name`, with wildcards or without, stands for in `tree`. `from_image`: it is not the build

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 
 #include "images/dockerfile/text.h"
 #include "images/store/digest.h"
@@ -115,6 +116,8 @@ std::string summed_header(const files::Entry& entry, const TarEntry::Raw& raw,
 
 TarEntry::Raw raw_of(const files::Entry& entry) {
   TarEntry::Raw raw;
+  if (entry.user == 0) raw.user_name = "root";
+  if (entry.group == 0) raw.group_name = "root";
   const auto is = [&](std::uint32_t type, char flag) {
     raw.mode = entry.mode | type;
     raw.type_flag = flag;
@@ -203,6 +206,9 @@ Result<void> FileTree::make_parents(const std::string& path) {
   made.entry.path = path;
   made.entry.kind = files::EntryKind::kDirectory;
   made.entry.mode = 0755;
+  made.entry.modified_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                               std::chrono::system_clock::now().time_since_epoch())
+                               .count();
   if (nodes_.size() >= kMaxNodes) return too_large();
   nodes_.emplace(path, std::move(made));
   return {};
