@@ -281,7 +281,7 @@ base::Result<void> take_places(FilesChannel& channel) {
     const bool into = place->path.ends_with('/') && *destination != "/";
     place->path = *std::move(destination) + (into ? "/" : "");
     const auto owner = owner_from(place->owner);
-    if (!owner) return unknown_owner(place->owner);
+    if (!owner || place->owner.starts_with(':')) return unknown_owner(place->owner);
     FileTreeWriter::Options options{
         .user = owner->user, .group = owner->group, .owner_comes_last = !place->owner.empty()};
     if (place->kind == files::PlaceKind::kFile) options.only_name = name_in(*place);

@@ -77,7 +77,10 @@ Result<HttpResponse> follow(HttpClient& client, HttpRequest& request, const Stop
 }
 
 std::string shown(std::string text) {
-  std::erase_if(text, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
+  std::erase_if(text, [](char c) {
+    return (static_cast<unsigned char>(c) < ' ' && c != '\n' && c != '\t') || c == 0x7f;
+  });
+  text.erase(text.find_last_not_of(" \n\t") + 1);
   return text;
 }
 

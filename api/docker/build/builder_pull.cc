@@ -98,7 +98,7 @@ Result<CopySource> fetch(registry::Registries& web, const Download& wanted, Tell
   auto sum = sum_of(node, file->get());
   if (!sum) return std::move(sum).error();
   node.sum = *std::move(sum);
-  CopySource source{.tree = nullptr, .path = fetched->name, .hash = "file:" + node.sum};
+  CopySource source{.tree = nullptr, .path = fetched->name, .hash = node.sum};
   source.downloaded = true;
   FileTree tree(file);
   RETURN_IF_ERROR(tree.add(std::move(node)));

@@ -21,7 +21,7 @@ using TreePtr = std::shared_ptr<const FileTree>;
 struct CopySource {
   TreePtr tree;
   std::string path;         // as it is called; links in it are not followed yet
-  std::string hash;         // "file:...", "dir:..."
+  std::string hash;         // "file:...", "dir:..."; of a download the sum alone, as dockerd has it
   bool downloaded = false;  // by ADD: an archive is a file like any other
 };
 
