@@ -233,6 +233,8 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
     co_await exchange.respond(http::error_response(input->error()));
     co_return;
   }
+  // Also a client that is behind a relay, which tells its end by the end of its input only.
+  exchange.end_with_input();
   const auto output =
       std::make_shared<BuildOutput>(api.containers.parts().executor, options->quiet);
   const std::vector<std::string> tags = options->tags;
