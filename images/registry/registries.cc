@@ -76,6 +76,22 @@ Result<std::string> Registries::log_in(const Credentials& credentials, std::stop
   return last;
 }
 
+Result<std::vector<FoundImage>> Registries::search(const SearchQuery& query,
+                                                   const Credentials& credentials,
+                                                   std::stop_token token) {
+  const StopSignal stop(std::move(token));
+  const std::string host = query.domain == kHubDomain ? std::string(kHubIndexHost) : query.domain;
+  auto endpoints = settings_.endpoints(host, false);
+  if (!endpoints) return std::move(endpoints).error();
+  Error last{Code::kInternal, "no endpoint"};
+  for (const Endpoint& endpoint : *endpoints) {
+    auto found = search_index(client_, endpoint, query, credentials, stop);
+    if (found || found.error().code != Code::kUnavailable) return found;
+    last = found.error();
+  }
+  return last;
+}
+
 Result<Inspection> Registries::inspect(const Reference& reference, const Credentials& credentials,
                                        std::stop_token token) {
   const StopSignal stop(std::move(token));

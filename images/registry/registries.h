@@ -18,6 +18,7 @@
 
 #include "images/registry/layer_downloads.h"
 #include "images/registry/repository.h"
+#include "images/registry/search.h"
 #include "images/registry/settings.h"
 #include "images/registry/web_file.h"
 #include "images/store/reference.h"
@@ -84,6 +85,11 @@ class Registries {
                           std::stop_token stop);
   /// An identity token, if the registry gave one.
   base::Result<std::string> log_in(const Credentials& credentials, std::stop_token stop);
+  /// What an index finds: search.h. Indexes have their own hosts: that of docker.io is not its
+  /// registry.
+  base::Result<std::vector<FoundImage>> search(const SearchQuery& query,
+                                               const Credentials& credentials,
+                                               std::stop_token stop);
   base::Result<Inspection> inspect(const images::Reference& reference,
                                    const Credentials& credentials, std::stop_token stop);
 

@@ -21,6 +21,7 @@
 namespace registry {
 
 inline constexpr std::string_view kHubDomain = "docker.io";
+inline constexpr std::string_view kHubIndexHost = "index.docker.io";
 inline constexpr std::string_view kHubIndexAddress = "https://index.docker.io/v1/";
 
 struct SettingsOptions {

@@ -337,6 +337,31 @@ class FaultyRegistryTest(RegistryTest):
         self.assertEqual(([], []), (self.daemon.leftovers(), self.daemon.layers()))
         self.assertEqual("", error_of(self.daemon.pull(self.name)))
 
+    def test_search_asks_the_index_of_the_host_in_the_term(self):
+        found = [{"name": "one", "description": "first", "star_count": 7, "is_official": True},
+                 {"name": "two", "description": "second", "star_count": 2}]
+        self.fault("/v1/search", lambda h: h.answer(200, json.dumps({"results": found}).encode()))
+        term = f"{self.registry.host}/thing"
+
+        everything = self.daemon.api.get("/images/search", term=term, limit=10)
+        starred = self.daemon.api.get("/images/search", term=term, filters=json.dumps({"stars": ["5"]}))
+        unofficial = self.daemon.api.get("/images/search", term=term, filters=json.dumps({"is-official": ["false"]}))
+
+        self.assertEqual(["one", "two"], [image["name"] for image in everything])
+        self.assertEqual({"name": "one", "description": "first", "star_count": 7, "is_official": True,
+                          "is_automated": False}, everything[0])
+        self.assertEqual((["one"], ["two"]), ([i["name"] for i in starred], [i["name"] for i in unofficial]))
+        self.assertIn("GET /v1/search?q=thing&n=10", self.registry.requests)
+
+    def test_search_without_an_index_is_an_error(self):
+        search = self.daemon.api.get
+        self.refused(501, "has no search", search, "/images/search", term=f"{self.registry.host}/thing")
+        self.refused(400, "no search term", search, "/images/search", term="")
+        self.refused(400, "outside the range", search, "/images/search", term="x", limit=1000)
+        self.refused(400, "invalid filter", search, "/images/search", term="x", filters=json.dumps({"stars": ["many"]}))
+        self.fault("/v1/search", lambda h: h.answer(200, b"<html>"))
+        self.refused(500, "not a list of search results", search, "/images/search", term=f"{self.registry.host}/thing")
+
     def test_hostile_challenges_and_locations(self):
         for value in ("Bearer", 'Bearer realm="ftp://x"', 'Bearer realm="' + "x" * 9000 + '"', ", , =", 'Basic realm="'):
             with self.subTest(value[:30]):

@@ -1,0 +1,50 @@
+// The search of an index: `docker search`. No part of the distribution API: Docker Hub's index has
+// it
+// (/v1/search), and few registries besides.
+//
+// Trust: the answer is the index's; it is bounded, and what has a wrong type is an error.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "images/registry/credentials.h"
+#include "images/registry/http_client.h"
+#include "images/registry/settings.h"
+#include "vmm/base/result.h"
+
+namespace registry {
+
+struct SearchQuery {
+  std::string domain;  // "docker.io", or the host that the term began with
+  std::string term;
+  int limit = 25;
+};
+
+struct FoundImage {
+  std::string name;
+  std::string description;
+  std::int64_t stars = 0;
+  bool is_official = false;
+  bool is_automated = false;
+};
+
+inline constexpr int kDefaultSearchLimit = 25;
+inline constexpr int kMaxSearchLimit = 100;
+
+/// "term", or "host[:port]/term". A limit of 0 means the default. kInvalidArgument in Docker's
+/// words.
+base::Result<SearchQuery> parse_search(std::string_view term, int limit);
+
+/// At most the query's limit. kUnavailable: no answer; kNotSupported: this registry has no search.
+base::Result<std::vector<FoundImage>> search_index(HttpClient& client, const Endpoint& endpoint,
+                                                   const SearchQuery& query,
+                                                   const Credentials& credentials,
+                                                   const StopSignal& stop);
+
+/// What an index answers. kInternal if it is not that.
+base::Result<std::vector<FoundImage>> parse_found_images(std::string_view body, int limit);
+
+}  // namespace registry
