@@ -10,47 +10,9 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from harness.builds import build, made, said, stream  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 from harness.host import HostTest, api, docker, on_host, output  # noqa: E402
-
-
-def context(files):
-    """A build context: name -> text, or (text, mode), or None for a directory."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.mtime = 1_000_000_000
-            if content is None:
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(info)
-                continue
-            text, mode = content if isinstance(content, tuple) else (content, 0o644)
-            data = text if isinstance(text, bytes) else text.encode()
-            info.mode, info.size = mode, len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return archive.getvalue()
-
-
-def said(body):
-    return [json.loads(line) for line in body.split("\r\n") if line]
-
-
-def build(text, files=None, /, **query):
-    """The objects that the build answers with."""
-    body = context({"Dockerfile": text, **(files or {})})
-    connection = api().connect()
-    response = api().send(connection, "POST", "/build", body=body, query=query,
-                          headers={"Content-Type": "application/x-tar"})
-    answer = response.read().decode()
-    connection.close()
-    if response.status != 200:
-        raise ApiError(response.status, json.loads(answer)["message"])
-    return said(answer)
-
-
-def stream(objects):
-    return "".join(item.get("stream", "") for item in objects)
 
 
 class BuildTest(HostTest):
@@ -65,10 +27,6 @@ class BuildTest(HostTest):
             if not left:
                 break
             docker("rmi", "-f", *left, check=False)
-
-    def made(self, objects):
-        self.assertNotIn("error", objects[-1], objects[-1])
-        return [item["aux"]["ID"] for item in objects if "aux" in item][-1]
 
     def test_run_copy_and_metadata(self):
         objects = build("FROM busybox\nENV A=1\nRUN echo $A > /a; echo said; echo wrong >&2\n"
@@ -94,7 +52,7 @@ class BuildTest(HostTest):
                         "FROM scratch\nCOPY --from=first /x /bin/busybox /bin/\n"
                         "COPY --from=0 /x /y\nCOPY --chown=5:6 z /z\n",
                         {"z": "z"}, t="built:stages")
-        image = self.made(objects)
+        image = made(objects)
         self.assertEqual(output("run", "--rm", image, "/bin/busybox", "stat", "-c", "%n %u %g %a", "/bin/x", "/y", "/z"),
                          "/bin/x 3 4 640\n/y 3 4 640\n/z 5 6 644")
 
@@ -110,13 +68,13 @@ class BuildTest(HostTest):
             info = tarfile.TarInfo("inside/file")
             info.size, info.uid, info.mode = 2, 7, 0o600
             tar.addfile(info, io.BytesIO(b"x\n"))
-        image = self.made(build("FROM busybox\nADD a.tar.xz /there\nADD plain /there/\n",
+        image = made(build("FROM busybox\nADD a.tar.xz /there\nADD plain /there/\n",
                                 {"a.tar.xz": inner.getvalue(), "plain": "p"}))
         self.assertEqual(output("run", "--rm", image, "stat", "-c", "%n %u %a", "/there/inside/file", "/there/plain"),
                          "/there/inside/file 7 600\n/there/plain 0 644")
 
     def test_arguments_and_triggers(self):
-        self.made(build("FROM busybox\nONBUILD ARG V=2\nONBUILD RUN echo $V > /v\n", t="built:base"))
+        made(build("FROM busybox\nONBUILD ARG V=2\nONBUILD RUN echo $V > /v\n", t="built:base"))
         objects = build("ARG B=base\nFROM built:$B\nRUN cat /v\n", buildargs=json.dumps({"V": "3", "NONE": "x"}))
         text = stream(objects)
         self.assertIn("# Executing 2 build triggers\n", text)
@@ -162,6 +120,44 @@ class BuildTest(HostTest):
         connection.close()
         self.assertIn("mine\ninside\n", text)
         self.assertEqual(on_host("sh", "-c", "ls /up /tmp/up 2>/dev/null; true"), "")
+
+    def test_volumes_lose_what_commands_write(self):
+        image = made(build("FROM busybox\nRUN mkdir /v; echo a > /v/a\nVOLUME /v /w\n"
+                           "RUN rm /v/a; touch /v/b /w/x; rmdir /w 2>&1; ls /v /w\nCOPY f /v/\n", {"f": "f"}))
+        self.assertEqual(output("run", "--rm", image, "sh", "-c", "ls /v /w; stat -c %a /w"), "/v:\na\nf\n\n/w:\n755")
+
+    def test_add_fetches_urls(self):
+        server = output("run", "-d", "busybox", "sh", "-c",
+                        "mkdir /www; cd /www; echo x > f; tar cf a.tar f; touch index.html; touch -d '2001-02-03 04:05:06' f; exec httpd -f -p 80 -h /www")
+        address = output("inspect", "-f", "{{.NetworkSettings.IPAddress}}", server)
+        docker("exec", server, "sh", "-c", "until wget -q -O /dev/null http://127.0.0.1/f; do :; done")
+        image = made(build(f"FROM busybox\nADD http://{address}/f http://{address}/a.tar /to/\nADD --chown=3:4 http://{address}/f /as\n"))
+        self.assertEqual(output("run", "--rm", image, "stat", "-c", "%n %u:%g %a %s %Y", "/to/f", "/as"),
+                         "/to/f 0:0 600 2 981173106\n/as 3:4 600 2 981173106")
+        self.assertEqual(output("run", "--rm", image, "tar", "tf", "/to/a.tar"), "f")
+        for url, message in ((f"http://{address}/none", f"ADD failed: failed to GET http://{address}/none with status 404 Not Found"),
+                             (f"http://{address}:9/x", "connection refused"), (f"http://{address}/", "cannot determine filename for source"),
+                             ("http://127.0.0.1:1/x", "this host's own"), ("http://169.254.169.254/x", "this host's own")):
+            self.assertIn(message, build(f"FROM busybox\nADD {url} /x/\n")[-1]["error"])
+
+    def test_quiet(self):
+        objects = build("FROM busybox\nRUN echo hello\n", q=1)
+        self.assertEqual(len(objects), 1, objects)
+        self.assertRegex(objects[0]["stream"], "^sha256:[0-9a-f]{64}\n$")
+        self.assertIn("hello", stream(build("FROM busybox\nRUN echo hello; exit 2\n", q=1)))
+
+    def test_the_cache_of_given_images(self):
+        text = "FROM busybox\nLABEL x=1\nRUN echo $$ > /x\n"
+        build(text, t="built:cached")
+        self.assertEqual(stream(build(text, cachefrom='["built:cached"]')).count("Using cache"), 2)
+        self.assertEqual(stream(build(text, cachefrom='["busybox"]')).count("Using cache"), 0)
+        self.assertEqual(stream(build(text, nocache=1)).count("Using cache"), 0)
+
+    def test_limits_hold_for_commands(self):
+        text = stream(build("FROM busybox\nRUN cat /sys/fs/cgroup/memory.max; ulimit -n; df -k /dev/shm | awk 'END {print $2}'\n",
+                            memory=100 << 20, shmsize=1 << 20, ulimits='[{"Name":"nofile","Soft":100,"Hard":200}]'))
+        self.assertIn(f"{100 << 20}\n100\n1024\n", text)
+        self.assertIn("137", build("FROM busybox\nRUN tail /dev/zero\n", memory=20 << 20)[-1]["error"])
 
     def test_the_stock_client(self):
         done = docker("build", "-t", "built:cli", "-", stdin=b"FROM busybox\nRUN echo hello\n", check=False)

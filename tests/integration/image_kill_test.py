@@ -18,7 +18,7 @@ from harness.daemon import Daemon  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 from harness.host import TIMEOUT, HostTest, api, host_state, on_host, settle  # noqa: E402
 
-KILLS = int(os.environ.get("STORE_KILLS", "3"))
+KILLS = int(os.environ.get("STORE_KILLS", "2"))
 LONGEST = 12  # seconds from one kill to the next; a build takes about four
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Does the same to two Docker endpoints and compares what they answer.
 
-    compare.py --ours SOCKET --dockerd SOCKET [--known FILE] [--only WORD] [--json FILE]
+    compare.py --ours SOCKET --dockerd SOCKET [--known FILE] [--only WORD] [--json FILE] [--record]
 
 A behaviour is the same, or different and known (FILE gives the reason: names as regular expressions), or
 different. The exit status is 1 if one is different and not known, or if all that a name in FILE stands
@@ -19,8 +19,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 from conformance.compare import committed, requests, running  # noqa: E402
 from conformance.compare.endpoint import Endpoint, comparable  # noqa: E402
+from conformance.dockerfiles import behaviours as builds  # noqa: E402
 
-BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS + committed.BEHAVIOURS
+BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS + committed.BEHAVIOURS + builds.BEHAVIOURS
 
 
 def observe(endpoint, look):
@@ -69,9 +70,13 @@ def main():
     parser.add_argument("--known", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "differences.json"))
     parser.add_argument("--only", default="")
     parser.add_argument("--json")
+    parser.add_argument("--record", action="store_true", help="only writes to --json what dockerd makes of some Dockerfiles")
     arguments = parser.parse_args()
     known = Known(arguments.known)
     ours, theirs = Endpoint("containervm", arguments.ours), Endpoint("dockerd", arguments.dockerd)
+    if arguments.record:
+        builds.record(theirs, arguments.json)
+        return 0
     counts = {"same": 0, "known": 0, "different": 0}
     rows = []
     try:
