@@ -4,35 +4,20 @@ What a step leaves undone when the daemon goes is sorted out by the next; a step
 with a fault of its own (500 and up) or a stream that ends in an unknown error is a problem.
 """
 
-import hashlib
 import io
 import json
 import random
 import tarfile
-import threading
 import time
 
+from harness.archives import digest_of, tar_of
 from harness.daemon import was_cut_off
 from harness.docker_api import ApiError
+from harness.workers import Workers
 
 REPOSITORIES = 4
 # What other clients may have done to an image between two requests of one step.
 PASSING = (400, 404, 409)
-
-
-def digest_of(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-def tar_of(files):
-    """An uncompressed tar of {name: bytes}."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
 
 
 def archive_of(layers, tag):
@@ -45,67 +30,40 @@ def archive_of(layers, tag):
                    **dict(zip(names, layers, strict=True))})
 
 
-class ImageWorkload:
-    """Threads that take `steps` (functions of (workload, random), see below) one after the other.
+class ImageWorkload(Workers):
+    """Workers that take `steps` (functions of (workload, random), see below) at random.
 
-    `connect`: makes an Api. Between `pause` and `resume` nothing is asked of the daemon.
+    `connect`: makes an Api.
     """
 
     def __init__(self, connect, steps, seed, workers=4):
         self.connect = connect
         self.steps = steps
-        self.lock = threading.Lock()
-        self.problems = []
         self.done = {step.__name__: 0 for step in steps}
         self.cut = {step.__name__: 0 for step in steps}
-        self._run = threading.Event()
-        self._end = False
-        self._idle = threading.Semaphore(0)
-        self._threads = [threading.Thread(target=self._work, args=(random.Random(seed + i),), daemon=True)
-                         for i in range(workers)]
-        for thread in self._threads:
-            thread.start()
+        self._chances = [random.Random(seed + i) for i in range(workers)]
+        super().__init__(workers)
 
-    def resume(self):
-        self._run.set()
+    def work(self, worker):
+        step = self._chances[worker].choice(self.steps)
+        try:
+            step(self, self._chances[worker])
+        except ApiError as error:
+            if error.status not in PASSING:
+                self._failed(step, error)
+        except Exception as error:  # noqa: BLE001: sorted out there
+            self._failed(step, error)
+        else:
+            with self.lock:
+                self.done[step.__name__] += 1
 
-    def pause(self, patience):
-        """Returns when every worker stands still. For a daemon that is gone."""
-        self._run.clear()
-        for _ in self._threads:
-            if not self._idle.acquire(timeout=patience):
-                raise AssertionError("a client hangs although its daemon is gone")
-
-    def stop(self, patience):
-        self._end = True
-        self._run.set()
-        for thread in self._threads:
-            thread.join(timeout=patience)
-
-    def _work(self, chance):
-        stood = False
-        while True:
-            if not self._run.is_set() and not stood:
-                self._idle.release()
-                stood = True
-            self._run.wait()
-            if self._end:
-                return
-            stood = False
-            step = chance.choice(self.steps)
-            try:
-                step(self, chance)
-                with self.lock:
-                    self.done[step.__name__] += 1
-            except Exception as error:  # noqa: BLE001: sorted out here
-                if isinstance(error, ApiError) and error.status in PASSING:
-                    continue
-                with self.lock:
-                    if was_cut_off(error):
-                        self.cut[step.__name__] += 1
-                    else:
-                        self.problems.append(f"{step.__name__}: {type(error).__name__} {error}")
-                time.sleep(0.05)
+    def _failed(self, step, error):
+        with self.lock:
+            if was_cut_off(error):
+                self.cut[step.__name__] += 1
+            else:
+                self.problems.append(f"{step.__name__}: {type(error).__name__} {error}")
+        time.sleep(0.05)
 
     def progress(self, method, path, body=None, headers=None, **query):
         """The objects of a progress stream; ConnectionError for one that ends without its end."""

@@ -10,7 +10,6 @@ import datetime
 import os
 import random
 import sys
-import threading
 import time
 import unittest
 
@@ -19,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.daemon import Daemon, was_cut_off  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 from harness.host import TIMEOUT, HostTest, api, docker, host_state, on_host, output, settle  # noqa: E402
+from harness.workers import Workers  # noqa: E402
 
 KILLS = int(os.environ.get("DAEMON_KILLS", "4"))
 RUNNING = int(os.environ.get("RUNNING_CONTAINERS", "5"))
@@ -117,7 +117,7 @@ class ReplacementTest(HostTest):
             self.daemon.restart("TERM")
 
 
-class Load:
+class Load(Workers):
     """Workers that create, start, execute in, commit and remove containers, whatever becomes of the daemon.
 
     `kept` names what a worker saw started and has not begun to remove: after any kill it must run.
@@ -125,58 +125,27 @@ class Load:
 
     def __init__(self, seed):
         self.random = random.Random(seed)
-        self.lock = threading.Lock()
         self.kept = {}  # id -> name
-        self.problems = []
         self.rounds = 0
         self.cut = 0
-        self._run = threading.Event()
-        self._end = False
-        self._idle = threading.Semaphore(0)
-        self.threads = [threading.Thread(target=self._work, args=(i,), daemon=True) for i in range(WORKERS)]
-        for thread in self.threads:
-            thread.start()
+        self._numbers = [0] * WORKERS
+        super().__init__(WORKERS)
 
-    def resume(self):
-        self._run.set()
-
-    def pause(self):
-        """Returns when every worker stands still."""
-        self._run.clear()
-        for _ in self.threads:
-            if not self._idle.acquire(timeout=TIMEOUT):
-                raise AssertionError("a client hangs although its daemon is gone")
-
-    def stop(self):
-        self._end = True
-        self._run.set()
-        for thread in self.threads:
-            thread.join(timeout=TIMEOUT)
-
-    def _work(self, worker):
-        number = 0
-        stood = False
-        while True:
-            if not self._run.is_set() and not stood:
-                self._idle.release()
-                stood = True
-            self._run.wait()
-            if self._end:
-                return
-            stood = False
-            number += 1
-            try:
-                self._round(f"load-{worker}-{number}")
+    def work(self, worker):
+        self._numbers[worker] += 1
+        name = f"load-{worker}-{self._numbers[worker]}"
+        try:
+            self._round(name)
+            with self.lock:
+                self.rounds += 1
+        except Exception as error:  # noqa: BLE001: sorted out here
+            if was_cut_off(error):
                 with self.lock:
-                    self.rounds += 1
-            except Exception as error:  # noqa: BLE001: sorted out here
-                if was_cut_off(error):
-                    with self.lock:
-                        self.cut += 1
-                    time.sleep(0.2)
-                else:
-                    with self.lock:
-                        self.problems.append(f"load-{worker}-{number}: {type(error).__name__} {error}")
+                    self.cut += 1
+                time.sleep(0.2)
+            else:
+                with self.lock:
+                    self.problems.append(f"{name}: {type(error).__name__} {error}")
 
     def _round(self, name):
         container = api().create("busybox", ["sh", "-c", "echo started; sleep 100000"], name=name)
@@ -218,14 +187,14 @@ class KillTest(HostTest):
                 load.resume()
                 time.sleep(moments.uniform(0.1, longest))
                 self.daemon.end("KILL")
-                load.pause()
+                load.pause(TIMEOUT)
                 self.daemon.start()
                 self._check_everything(load)
                 self._trim(load)
                 if (kill + 1) % 10 == 0:
                     print(f"{kill + 1} kills: {load.rounds} rounds, {load.cut} cut off", flush=True)
         finally:
-            load.stop()
+            load.stop(TIMEOUT)
             self.daemon.revive()
         print(f"{KILLS} kills: {load.rounds} rounds, {load.cut} cut off", flush=True)
         self._remove_everything(images)

@@ -14,6 +14,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness import image_workload  # noqa: E402
+from harness.archives import tar_of  # noqa: E402
 from harness.daemon import Daemon  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 from harness.host import TIMEOUT, HostTest, api, host_state, on_host, settle  # noqa: E402
@@ -26,7 +27,7 @@ def build(workload, chance):
     number = chance.randrange(3)
     text = f"FROM busybox\nCOPY data /data\nRUN echo {number} >/number && cat /data >>/number\nCMD cat /number\n"
     stream = workload.progress(
-        "POST", "/build", image_workload.tar_of({"Dockerfile": text.encode(), "data": b"d" * 100_000}),
+        "POST", "/build", tar_of({"Dockerfile": text.encode(), "data": b"d" * 100_000}),
         {"Content-Type": "application/x-tar"}, t=image_workload.some_name(chance), nocache=chance.randrange(2))
     error = stream[-1].get("error", "")
     if error and "No such image" not in error:  # another client removed it
@@ -63,7 +64,7 @@ class ImageKillTest(HostTest):
         self.images = {image["Id"] for image in api().get("/images/json", all=1)}
         files = self._files()
         load = image_workload.ImageWorkload(api, [build, commit, image_workload.load, run, remove], seed, workers=3)
-        load.layers = [image_workload.tar_of({f"file{i}": moments.randbytes(1000 << i)}) for i in range(6)]
+        load.layers = [tar_of({f"file{i}": moments.randbytes(1000 << i)}) for i in range(6)]
         try:
             for _ in range(KILLS):
                 load.resume()

@@ -14,6 +14,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness import hostile_requests, image_workload  # noqa: E402
+from harness.archives import tar_of  # noqa: E402
 from native.native_daemon import Daemon  # noqa: E402
 
 REQUESTS = int(os.environ.get("HOSTILE_REQUESTS", "1000"))
@@ -27,7 +28,7 @@ class HostileRequestsTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, directory)
         daemon = Daemon(directory)
         self.addCleanup(daemon.close)
-        archive = image_workload.archive_of([image_workload.tar_of({"file": b"x"})], "busybox:latest")
+        archive = image_workload.archive_of([tar_of({"file": b"x"})], "busybox:latest")
         daemon.stream("POST", "/images/load", {}, {"Content-Type": "application/x-tar"}, archive)
         container = daemon.api.create("busybox", ["sleep", "100000"])
         daemon.api.post(f"/containers/{container}/start")

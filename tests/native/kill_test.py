@@ -17,9 +17,10 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness import image_workload  # noqa: E402
+from harness.archives import tar_of  # noqa: E402
 from harness.docker_api import Api  # noqa: E402
 from native.native_daemon import Daemon  # noqa: E402
-from native.registries import FaultyRegistry, Image, make_layer  # noqa: E402
+from native.registries import FaultyRegistry, Image  # noqa: E402
 
 KILLS = int(os.environ.get("STORE_KILLS", "8"))
 LONGEST = 1.5  # seconds from one kill to the next
@@ -31,7 +32,7 @@ CHUNK = 128 << 10
 def make_layers(chance):
     """A few, so that images share them: small ones, and some that take a while."""
     sizes = [1000, 1000, 50_000, 50_000, 2 << 20, 2 << 20, 6 << 20]
-    return [make_layer({f"file{i}": chance.randbytes(size), "same": b"same"}) for i, size in enumerate(sizes)]
+    return [tar_of({f"file{i}": chance.randbytes(size), "same": b"same"}) for i, size in enumerate(sizes)]
 
 
 def deliver_slowly(handler, path):
@@ -60,7 +61,7 @@ def pull(workload, chance):
 def build(workload, chance):
     base = f"{workload.registry.host}/set/image{chance.randrange(IMAGES)}"
     text = f"FROM {base}\nENV A={chance.randrange(3)}\nLABEL b={chance.randrange(3)}\nCMD [\"c\"]\n"
-    stream = workload.progress("POST", "/build", image_workload.tar_of({"Dockerfile": text.encode()}),
+    stream = workload.progress("POST", "/build", tar_of({"Dockerfile": text.encode()}),
                                {"Content-Type": "application/x-tar"}, t=image_workload.some_name(chance))
     error = stream[-1].get("error", "")
     if error and "No such image" not in error:  # another client removed it

@@ -1,13 +1,12 @@
 """The daemon on fake machines, with a real image store, as a process of the test's own."""
 
 import base64
-import io
 import json
 import os
 import subprocess
-import tarfile
 import time
 
+from harness.archives import tar_of
 from harness.docker_api import Api, ApiError
 
 
@@ -72,15 +71,10 @@ class Daemon:
 
     def build(self, dockerfile, logins=None):
         """The objects of a build's stream; `logins`: AuthConfigs by server."""
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            entry = tarfile.TarInfo("Dockerfile")
-            entry.size = len(dockerfile)
-            tar.addfile(entry, io.BytesIO(dockerfile.encode()))
         headers = {"Content-Type": "application/x-tar"}
         if logins is not None:
             headers["X-Registry-Config"] = base64.urlsafe_b64encode(json.dumps(logins).encode()).decode()
-        return self.stream("POST", "/build", {}, headers, archive.getvalue())
+        return self.stream("POST", "/build", {}, headers, tar_of({"Dockerfile": dockerfile.encode()}))
 
 
 def statuses(stream):

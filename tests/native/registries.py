@@ -2,18 +2,17 @@
 
 import base64
 import gzip
-import hashlib
 import http.server
-import io
 import json
 import os
 import re
 import socket
 import subprocess
-import tarfile
 import threading
 import time
 import urllib.parse
+
+from harness.archives import digest_of
 
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -39,23 +38,8 @@ def wait_for_port(port, process=None, address="127.0.0.1", patience=60):
     raise AssertionError(f"nothing listens on port {port}")
 
 
-def digest_of(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def descriptor(media_type, data, **more):
     return {"mediaType": media_type, "size": len(data), "digest": digest_of(data), **more}
-
-
-def make_layer(files):
-    """An uncompressed tar of {name: bytes}."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
 
 
 class Image:

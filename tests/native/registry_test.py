@@ -7,7 +7,6 @@ FAKE_CONTAINERVMD and CONTAINERVM_LAYER name the programs; the CTest `daemon_nat
 import base64
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,14 +17,15 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from harness.archives import digest_of, tar_of  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 from native.native_daemon import Daemon, auth_header, error_of, statuses  # noqa: E402
 from native.registries import (DOCKER_LIST, DOCKER_MANIFEST, FaultyRegistry, Image, RealRegistry,  # noqa: E402
-                                 TokenServer, descriptor, digest_of, make_certificate, make_layer)
+                                 TokenServer, descriptor, make_certificate)
 
-BASE = make_layer({"base": b"base" * 1000})
-NOISE = make_layer({"noise": os.urandom(3 << 20)})
-TOP = make_layer({"top": b"top"})
+BASE = tar_of({"base": b"base" * 1000})
+NOISE = tar_of({"noise": os.urandom(3 << 20)})
+TOP = tar_of({"top": b"top"})
 
 
 class RegistryTest(unittest.TestCase):
