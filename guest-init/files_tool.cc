@@ -319,9 +319,8 @@ base::Result<void> build_layer(FilesChannel& channel) {
 base::Result<void> carry_out(FilesChannel& channel, int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   if (command == "export" && argc == 2) return export_root(channel);
-  if (command == "changes" && argc == 2) return send_changes(channel, ChangesAs::kList);
-  if (command == "layer")
-    return send_changes(channel, ChangesAs::kLayer,
+  if (command == "changes" || command == "layer")
+    return send_changes(channel, command == "layer" ? ChangesAs::kLayer : ChangesAs::kList,
                         std::span(argv + 2, static_cast<std::size_t>(argc - 2)));
   RETURN_IF_ERROR(hide_kernel_filesystems());
   if (command == "stat" && argc == 3) return send_stat(channel, argv[2]);

@@ -46,7 +46,7 @@ net::awaitable<void> list_changes(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(container.error()));
     co_return;
   }
-  ToolFrames frames(start_reading(api.containers, *container, {"changes"}));
+  ToolFrames frames(start_reading_changes(api.containers, *container, "changes"));
   ChangeList list;
   // What goes wrong at once still has its status.
   const auto first = co_await frames.next();

@@ -1,5 +1,7 @@
 #include "api/docker/tool_frames.h"
 
+#include "api/engine/machine_spec.h"
+
 namespace docker {
 
 using async::BytePipe;
@@ -27,6 +29,13 @@ std::shared_ptr<BytePipe> start_reading(engine::Containers& containers,
       std::move(container),
       {.command = std::move(command), .changes_files = false, .output = pipe, .input = nullptr});
   return pipe;
+}
+
+std::shared_ptr<BytePipe> start_reading_changes(engine::Containers& containers,
+                                                engine::ContainerPtr container, std::string form) {
+  std::vector<std::string> command = engine::volume_places(container->settings.config);
+  command.insert(command.begin(), std::move(form));
+  return start_reading(containers, std::move(container), std::move(command));
 }
 
 }  // namespace docker

@@ -35,4 +35,10 @@ std::shared_ptr<async::BytePipe> start_reading(engine::Containers& containers,
                                                engine::ContainerPtr container,
                                                std::vector<std::string> command);
 
+/// As start_reading(), of what the container has changed: `form` is "changes" or "layer". What is
+/// in its volumes is not counted.
+std::shared_ptr<async::BytePipe> start_reading_changes(engine::Containers& containers,
+                                                       engine::ContainerPtr container,
+                                                       std::string form);
+
 }  // namespace docker

@@ -78,22 +78,14 @@ std::vector<PrepareContainer::Tmpfs> tmpfs_of(const json& host) {
   return mounts;
 }
 
-/// The places of an image's volumes, those above before those below; where a tmpfs lies is none.
-std::vector<std::string> volumes_of(const json& config,
-                                    const std::vector<PrepareContainer::Tmpfs>& mounts) {
-  std::set<std::string> paths;
-  const auto found = config.find("Volumes");
-  if (found != config.end() && found->is_object())
-    for (const auto& [path, nothing] : found->items())
-      paths.insert(std::filesystem::path("/" + path).lexically_normal().string());
-  std::vector<std::string> places;
-  for (const std::string& path : paths) {
-    const std::string place =
-        path.size() > 1 && path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
-    const bool taken = std::any_of(mounts.begin(), mounts.end(),
-                                   [&](const auto& mount) { return mount.path == place; });
-    if (!taken) places.push_back(place);
-  }
+/// Where a tmpfs lies is no volume.
+std::vector<std::string> volumes_beside(const std::vector<PrepareContainer::Tmpfs>& mounts,
+                                        const json& config) {
+  std::vector<std::string> places = volume_places(config);
+  std::erase_if(places, [&](const std::string& place) {
+    return std::any_of(mounts.begin(), mounts.end(),
+                       [&](const auto& mount) { return mount.path == place; });
+  });
   return places;
 }
 
@@ -110,7 +102,7 @@ PrepareContainer container_of(const Container& container, const StartContext& co
   prepare.privileged = flag(host, "Privileged");
   if (const std::uint64_t size = positive(host, "ShmSize"); size > 0) prepare.shm_bytes = size;
   prepare.tmpfs = tmpfs_of(host);
-  prepare.volumes = volumes_of(container.settings.config, prepare.tmpfs);
+  prepare.volumes = volumes_beside(prepare.tmpfs, container.settings.config);
   for (const auto& [name, value] : host.at("Sysctls").items())
     prepare.sysctls.push_back({.name = name, .value = value.get<std::string>()});
   prepare.masked_paths = strings(host, "MaskedPaths");
@@ -176,6 +168,18 @@ Result<StartProcess> process_of(const Container& container) {
 }
 
 }  // namespace
+
+std::vector<std::string> volume_places(const json& config) {
+  std::set<std::string> places;
+  const auto found = config.find("Volumes");
+  if (found != config.end() && found->is_object())
+    for (const auto& [path, nothing] : found->items()) {
+      std::string place = std::filesystem::path("/" + path).lexically_normal().string();
+      if (place.size() > 1 && place.ends_with('/')) place.pop_back();
+      places.insert(std::move(place));
+    }
+  return {places.begin(), places.end()};
+}
 
 void fill_in_default_paths(json& host_config) {
   const bool privileged = flag(host_config, "Privileged");

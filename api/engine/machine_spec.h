@@ -35,6 +35,9 @@ struct ExecSettings;
 base::Result<protocol::StartProcess> exec_process_for(const Container& container,
                                                       const ExecSettings& exec);
 
+/// The places of a container's volumes, those above before those below: absolute, normal paths.
+std::vector<std::string> volume_places(const nlohmann::json& config);
+
 /// MaskedPaths and ReadonlyPaths: Docker's lists, unless the client gave its own or is privileged.
 void fill_in_default_paths(nlohmann::json& host_config);
 

@@ -5,9 +5,9 @@
 //   stat PATH       Stat | Failed
 //   read PATH       Stat, then Entry and its Data..., then End | Failed at any point
 //   export          Entry and its Data..., then End | Failed at any point
-//   changes         Change..., then End | Failed at any point
-//   layer PATH...   the same changes as an image's layer: Entry and its Data..., then End | Failed;
-//                   without what is in the directories PATH... (absolute), a container's volumes
+//   changes PATH... Change..., then End | Failed at any point; without what is in the directories
+//                   PATH... (absolute), the container's volumes
+//   layer PATH...   the same changes as an image's layer: Entry and its Data..., then End | Failed
 //   build           takes Place, Entry and its Data..., ..., then End; answers as layer does
 //   write PATH ...  takes Entry and its Data..., then End; answers End | Failed
 // A regular file's entry is followed by exactly `size` bytes of Data. Directories come before what

@@ -161,6 +161,23 @@ class CommitTest(HostTest):
         self.assertEqual(output("images", "-q", "--no-trunc", "kept"), made)
         self.assertEqual(output("run", "--rm", "kept:1", "cat", "/kept"), "kept")
 
+    def test_what_is_in_a_volume_is_none_of_the_containers(self):
+        docker("build", "-t", "commit-test:volumes", "-", stdin=b"""FROM busybox
+RUN mkdir /kept && echo of the image > /kept/old
+VOLUME /kept /made/data/
+""")
+        docker("run", "-d", "--name", "volumes", "commit-test:volumes", "sh", "-c",
+               "echo x > /kept/new; rm /kept/old; echo x > /made/data/new; echo x > /made/own; echo ready > /ready; sleep 1000")
+        docker("exec", "volumes", "sh", "-c", "while [ ! -s /ready ]; do sleep 0.1; done")
+        changes = {"A /made", "A /made/data", "A /made/own", "A /ready"}
+
+        self.assertEqual(set(output("diff", "volumes").splitlines()), changes)
+        docker("commit", "volumes", "commit-test:made")
+        self.assertEqual(output("run", "--rm", "commit-test:made", "sh", "-c", "cat /kept/*; ls /made /made/data"),
+                         "of the image\n/made:\ndata\nown\n\n/made/data:")
+        docker("kill", "volumes")
+        self.assertEqual(set(output("diff", "volumes").splitlines()), changes)
+
     def test_the_pause_is_commits_own(self):
         docker("run", "-d", "--name", "paused", "busybox", "sleep", "1000")
         docker("commit", "paused")

@@ -138,12 +138,8 @@ Builder::Step Builder::run_command(const Instruction& instruction) {
                         "' returned a non-zero code: " + std::to_string(code)};
   }
   // What it wrote into the image's volumes is lost with the container.
-  std::vector<std::string> reading{"layer"};
-  if (const json volumes = state_.config.value("Volumes", json()); volumes.is_object())
-    for (const auto& [path, nothing] : volumes.items())
-      reading.push_back(dockerfile::clean_path("/" + path));
   auto frames =
-      std::make_unique<ToolFrames>(start_reading(api_.containers, *container, std::move(reading)));
+      std::make_unique<ToolFrames>(start_reading_changes(api_.containers, *container, "layer"));
   images::CommitOptions options = commit_options(config, (*container)->id);
   const auto made =
       co_await commit_layer(api_, std::move(frames), std::move(options), ContainerPtr());
