@@ -5,6 +5,8 @@
 #include <cctype>
 #include <string_view>
 
+#include "vmm/base/letters.h"
+
 namespace engine {
 
 using base::Code;
@@ -24,11 +26,7 @@ Error invalid(std::string message) { return Error{Code::kInvalidArgument, std::m
 
 /// Docker's spelling of a field; Go's decoder, and so Docker, takes it without regard to case.
 const char* field_named(std::string_view name) {
-  const auto same = [&](std::string_view field) {
-    return std::equal(
-        name.begin(), name.end(), field.begin(), field.end(),
-        [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
-  };
+  const auto same = [&](std::string_view field) { return base::equals_ignoring_case(name, field); };
   for (const char* field : kDurations)
     if (same(field)) return field;
   if (same(kRetries)) return kRetries;

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <optional>
 
+#include "vmm/base/letters.h"
+
 namespace engine {
 
 using base::Code;
@@ -57,8 +59,7 @@ Result<std::int64_t> parse_size(const std::string& text, double unit) {
     return at_start("strconv.ParseFloat: parsing " + in_quotes(number) + ": invalid syntax");
   if (value < 0) return bad_size;
   const Error bad_suffix = at_start("invalid suffix: '" + suffix.substr(0, 128) + "'");
-  std::transform(suffix.begin(), suffix.end(), suffix.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  suffix = base::lower_case(suffix);
   if (!suffix.empty() && suffix != "b") {
     const std::size_t power = std::string_view("kmgtp").find(suffix.front());
     const std::string_view rest = std::string_view(suffix).substr(1);

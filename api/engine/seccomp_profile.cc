@@ -4,6 +4,8 @@
 #include <cctype>
 #include <charconv>
 
+#include "vmm/base/letters.h"
+
 namespace engine {
 
 using base::Code;
@@ -43,7 +45,8 @@ class Reader {
     if (!object_.is_object()) return nullptr;
     const json* found = nullptr;
     for (const auto& [key, value] : object_.items())
-      if (same(key, name) && (found == nullptr || key == name)) found = &value;
+      if (base::equals_ignoring_case(key, name) && (found == nullptr || key == name))
+        found = &value;
     return found == nullptr || found->is_null() ? nullptr : found;
   }
 
@@ -89,12 +92,6 @@ class Reader {
   std::optional<Error>& error() { return error_; }
 
  private:
-  static bool same(std::string_view a, std::string_view b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-      return std::tolower(x) == std::tolower(y);
-    });
-  }
-
   void read_string(const json* value, const std::string& at, std::string& out) {
     if (value == nullptr || value->is_null()) return;
     if (!value->is_string()) return wrong(at, *value, "a string");

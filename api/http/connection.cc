@@ -17,6 +17,7 @@
 
 #include "api/async/notifier.h"
 #include "api/http/websocket.h"
+#include "vmm/base/letters.h"
 
 namespace http {
 
@@ -50,7 +51,7 @@ bool has_token(std::string_view list, std::string_view token) {
     list.remove_prefix(std::min(list.size(), item.size() + 1));
     while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
     while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
-    if (equals_ignoring_case(item, token)) return true;
+    if (base::equals_ignoring_case(item, token)) return true;
   }
   return false;
 }
@@ -183,7 +184,7 @@ Result<void> Connection::accept_head() {
   request_.query = std::move(target->query);
   keep_alive_ = parser_->keep_alive();
   expects_continue_ =
-      equals_ignoring_case(request_.headers.get("Expect").value_or(""), "100-continue");
+      base::equals_ignoring_case(request_.headers.get("Expect").value_or(""), "100-continue");
   return {};
 }
 

@@ -4,6 +4,8 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "vmm/base/letters.h"
+
 namespace http {
 
 using base::Code;
@@ -43,19 +45,13 @@ int nesting_of(std::string_view text) {
 
 }  // namespace
 
-bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
-}
-
 void Headers::add(std::string name, std::string value) {
   fields_.emplace_back(std::move(name), std::move(value));
 }
 
 std::optional<std::string_view> Headers::get(std::string_view name) const {
   for (const auto& [key, value] : fields_)
-    if (equals_ignoring_case(key, name)) return value;
+    if (base::equals_ignoring_case(key, name)) return value;
   return std::nullopt;
 }
 
@@ -67,7 +63,7 @@ std::string Request::path_arg(std::string_view name) const {
 
 Result<nlohmann::json> Request::json() const {
   const std::string_view type = media_type(headers.get("Content-Type").value_or(""));
-  if (!body.empty() && !equals_ignoring_case(type, "application/json"))
+  if (!body.empty() && !base::equals_ignoring_case(type, "application/json"))
     return Error{Code::kInvalidArgument, "unsupported Content-Type header (" + std::string(type) +
                                              "): must be 'application/json'"};
   if (body.empty())

@@ -27,9 +27,6 @@ class Headers {
   std::vector<std::pair<std::string, std::string>> fields_;
 };
 
-/// Whether two header names or tokens are equal without case.
-bool equals_ignoring_case(std::string_view a, std::string_view b);
-
 struct Request {
   std::string method;
   ApiVersion version;

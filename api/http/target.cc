@@ -5,6 +5,8 @@
 #include <cctype>
 #include <charconv>
 
+#include "vmm/base/letters.h"
+
 namespace http {
 
 using base::Code;
@@ -99,15 +101,14 @@ std::string Query::get_or(std::string_view name, std::string_view otherwise) con
 }
 
 bool Query::get_bool(std::string_view name, bool otherwise) const {
-  auto value = get(name);
-  if (!value) return otherwise;
-  std::transform(value->begin(), value->end(), value->begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const std::size_t first = value->find_first_not_of(' ');
+  const auto given = get(name);
+  if (!given) return otherwise;
+  const std::string value = base::lower_case(*given);
+  const std::size_t first = value.find_first_not_of(' ');
   const std::string_view trimmed =
       first == std::string::npos
           ? std::string_view()
-          : std::string_view(*value).substr(first, value->find_last_not_of(' ') - first + 1);
+          : std::string_view(value).substr(first, value.find_last_not_of(' ') - first + 1);
   constexpr std::array<std::string_view, 5> kFalse{"", "0", "no", "false", "none"};
   return std::find(kFalse.begin(), kFalse.end(), trimmed) == kFalse.end();
 }

@@ -6,6 +6,7 @@
 
 #include "images/dockerfile/expansion.h"
 #include "images/dockerfile/text.h"
+#include "vmm/base/letters.h"
 
 namespace dockerfile {
 
@@ -93,7 +94,8 @@ std::optional<std::pair<int, int>> parse_ports(std::string_view text) {
 Result<std::string> apply_expose(const Instruction& instruction, json& config) {
   for (const std::string& word : instruction.arguments) {
     const std::size_t slash = std::min(word.find('/'), word.size());
-    const std::string protocol = slash == word.size() ? "tcp" : lower_case(word.substr(slash + 1));
+    const std::string protocol =
+        slash == word.size() ? "tcp" : base::lower_case(word.substr(slash + 1));
     std::string range = word.substr(0, slash);
     if (const std::size_t colon = range.rfind(':'); colon != std::string::npos) {
       std::string host = range.substr(0, colon);

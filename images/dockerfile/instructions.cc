@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "images/dockerfile/text.h"
+#include "vmm/base/letters.h"
 
 namespace dockerfile {
 
@@ -130,9 +131,9 @@ Result<void> check_volumes(Instruction& instruction) {
 Result<void> check_from(const Instruction& instruction) {
   const std::vector<std::string>& arguments = instruction.arguments;
   if (arguments.size() == 1) return {};
-  if (arguments.size() != 3 || lower_case(arguments[1]) != "as")
+  if (arguments.size() != 3 || base::lower_case(arguments[1]) != "as")
     return wrong("FROM requires either one or three arguments");
-  const std::string name = lower_case(arguments[2]);
+  const std::string name = base::lower_case(arguments[2]);
   const auto is_letter = [](char c) { return c >= 'a' && c <= 'z'; };
   const bool valid =
       !name.empty() && is_letter(name.front()) &&
@@ -193,7 +194,7 @@ Result<void> check_arguments(const Statement& statement, Instruction& instructio
 
 Stage stage_of(const Instruction& from) {
   return {.base = from.arguments.front(),
-          .name = from.arguments.size() == 3 ? lower_case(from.arguments[2]) : "",
+          .name = from.arguments.size() == 3 ? base::lower_case(from.arguments[2]) : "",
           .platform = from.flag("platform"),
           .text = from.text,
           .instructions = {}};
@@ -243,7 +244,7 @@ Result<Dockerfile> stages_of(const ParsedFile& file) {
 }
 
 std::optional<std::size_t> find_stage(const std::vector<Stage>& stages, std::string_view name) {
-  const std::string wanted = lower_case(name);
+  const std::string wanted = base::lower_case(name);
   for (std::size_t i = 0; i < stages.size(); ++i)
     if (!wanted.empty() && stages[i].name == wanted) return i;
   return std::nullopt;

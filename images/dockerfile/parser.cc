@@ -6,6 +6,7 @@
 #include <set>
 
 #include "images/dockerfile/text.h"
+#include "vmm/base/letters.h"
 
 namespace dockerfile {
 
@@ -256,7 +257,7 @@ Result<Statement> parse_at(std::string_view text, char escape, int depth) {
   std::string_view rest = trim(text);
   const auto end = std::find_if(rest.begin(), rest.end(), is_space);
   const auto length = static_cast<std::size_t>(end - rest.begin());
-  statement.keyword = lower_case(rest.substr(0, length));
+  statement.keyword = base::lower_case(rest.substr(0, length));
   rest.remove_prefix(length);
   statement.flags = take_flags(rest, escape);
   statement.rest = trim(rest);
@@ -275,7 +276,7 @@ class Directives {
     line = trim_left(line.substr(1));
     const std::size_t equals = line.find('=');
     if (equals == std::string_view::npos) return {};
-    const std::string name = lower_case(trim(line.substr(0, equals)));
+    const std::string name = base::lower_case(trim(line.substr(0, equals)));
     const std::string_view value = trim(line.substr(equals + 1));
     if ((name != "escape" && name != "syntax") || value.empty()) return {};
     if (!seen_.insert(name).second)

@@ -12,7 +12,6 @@ namespace dockerfile {
 
 bool is_space(char c);  // also \v and \f
 std::string_view trim(std::string_view text);
-std::string lower_case(std::string_view text);
 std::string upper_case(std::string_view text);
 
 /// As strconv.Quote: "a\tb".

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "vmm/base/letters.h"
+
 namespace registry {
 
 namespace {
@@ -12,13 +14,6 @@ constexpr std::size_t kMaxParameters = 32;
 bool is_token_char(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-std::string lower(std::string_view text) {
-  std::string lowered(text);
-  for (char& c : lowered)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lowered;
 }
 
 class Scanner {
@@ -85,7 +80,7 @@ bool take_parameter(Scanner& scanner, Challenge& challenge) {
     return false;
   }
   if (challenge.parameters.size() < kMaxParameters)
-    challenge.parameters.emplace(lower(name), *std::move(value));
+    challenge.parameters.emplace(base::lower_case(name), *std::move(value));
   return true;
 }
 
@@ -102,7 +97,7 @@ std::vector<Challenge> parse_challenges(std::string_view header) {
   while (!scanner.at_end() && challenges.size() < kMaxChallenges) {
     scanner.skip_spaces();
     if (scanner.take(',')) continue;
-    Challenge challenge{.scheme = lower(scanner.token()), .parameters = {}};
+    Challenge challenge{.scheme = base::lower_case(scanner.token()), .parameters = {}};
     if (challenge.scheme.empty()) break;  // no challenge begins so: the rest means nothing
     scanner.skip_spaces();
     while (take_parameter(scanner, challenge)) {

@@ -6,6 +6,7 @@
 #include "images/store/image_config.h"
 #include "images/store/json.h"
 #include "images/store/reference.h"
+#include "vmm/base/letters.h"
 
 namespace registry {
 
@@ -22,18 +23,11 @@ Error invalid(std::string_view why) {
   return {Code::kInvalidArgument, "invalid manifest: " + std::string(why)};
 }
 
-std::string lower(std::string_view text) {
-  std::string lowered(text);
-  for (char& c : lowered)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return lowered;
-}
-
 /// As containerd's platforms package has it: other names for the same machines.
 void normalize(Platform& platform) {
-  platform.os = lower(platform.os);
-  platform.architecture = lower(platform.architecture);
-  platform.variant = lower(platform.variant);
+  platform.os = base::lower_case(platform.os);
+  platform.architecture = base::lower_case(platform.architecture);
+  platform.variant = base::lower_case(platform.variant);
   if (platform.os == "macos") platform.os = "darwin";
   std::string& architecture = platform.architecture;
   if (architecture == "x86_64" || architecture == "x86-64") architecture = "amd64";
@@ -138,7 +132,7 @@ Result<ManifestKind> kind_of(std::string_view media_type, std::string_view json,
   auto parsed = images::parse_json(json, "invalid manifest");
   if (!parsed) return std::move(parsed).error();
   images::JsonObject object(*parsed);
-  std::string type = lower(media_type.substr(0, media_type.find(';')));
+  std::string type = base::lower_case(media_type.substr(0, media_type.find(';')));
   while (type.ends_with(' ')) type.pop_back();
   const std::string own = object.text("mediaType");
   const std::int64_t schema = object.integer("schemaVersion");

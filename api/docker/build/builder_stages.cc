@@ -6,6 +6,7 @@
 #include "api/docker/build/cache.h"
 #include "images/dockerfile/expansion.h"
 #include "images/dockerfile/text.h"
+#include "vmm/base/letters.h"
 
 namespace docker::build {
 
@@ -98,7 +99,7 @@ Builder::Step Builder::run_triggers() {
 
 Result<const Builder::StageResult*> Builder::finished_stage(const std::string& name,
                                                             bool by_number) const {
-  const std::string wanted = dockerfile::lower_case(name);
+  const std::string wanted = base::lower_case(name);
   for (const StageResult& result : results_)
     if (!result.name.empty() && result.name == wanted) return &result;
   std::size_t number = 0;
