@@ -440,6 +440,22 @@ TEST_F(ApiTest, ExecRunsAFurtherProcess) {
   EXPECT_EQ(status("POST", "/exec/" + exec + "/start", {{"Detach", false}}), 409);
 }
 
+TEST_F(ApiTest, AnExecsStreamsAreSentAsItsStartAsks) {
+  const std::string id = run_over_api({"sleep"});
+  const auto run = [&](const json& start) {
+    const auto created = call("POST", "/containers/" + id + "/exec",
+                              {{"cmd", {"echo", "more"}}, {"attachstdout", true}, {"TTY", true}});
+    const std::string exec = json::parse(created.body).at("Id");
+    return call("POST", "/exec/" + exec + "/start", start);
+  };
+
+  EXPECT_EQ(run({{"tty", true}}).body, "more\n");
+  EXPECT_EQ(run({{"Tty", true}}).content_type, "application/vnd.docker.raw-stream");
+  EXPECT_EQ(run(json::object()).body, std::string("\1\0\0\0\0\0\0\5more\n", 13));
+  EXPECT_EQ(run({{"Tty", 1}}).status, http::Status::kBadRequest);
+  EXPECT_EQ(run({{"Detach", "yes"}}).status, http::Status::kBadRequest);
+}
+
 TEST_F(ApiTest, ExecEventsNameTheCommandAsDockerDoes) {
   const std::string id = run_over_api({"sleep"});
 

@@ -1,6 +1,8 @@
 // containers/{id}/exec and exec/{id}/...: further processes in running containers.
+#include <array>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "api/async/shield.h"
@@ -8,6 +10,7 @@
 #include "api/docker/detach_keys.h"
 #include "api/docker/stream_frame.h"
 #include "api/engine/execs.h"
+#include "vmm/base/letters.h"
 
 namespace docker {
 
@@ -23,6 +26,8 @@ using nlohmann::json;
 using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
 
 namespace {
+
+constexpr auto kIgnored = std::to_array<const char*>({"Detach", "ConsoleSize", "Container"});
 
 Error bad_field(const std::string& name, const char* type) {
   return Error{Code::kInvalidArgument,
@@ -41,19 +46,34 @@ Result<std::vector<std::string>> strings_of(const std::string& name, const json&
   return strings;
 }
 
+/// Fields of the request that another one decides.
+bool is_ignored(const std::string& name) {
+  return std::any_of(kIgnored.begin(), kIgnored.end(), [&](const char* ignored) {
+    return base::equals_ignoring_case(name, ignored);
+  });
+}
+
+/// Go's decoder, and so Docker, takes names without regard to case.
+struct BeforeIgnoringCase {
+  bool operator()(const std::string& a, const std::string& b) const {
+    return base::lower_case(a) < base::lower_case(b);
+  }
+};
+template <typename T>
+using Named = std::map<std::string, T*, BeforeIgnoringCase>;
+
 Result<engine::ExecSettings> parse_settings(const json& body) {
   if (!body.is_object()) return bad_field("the request", "an object");
   engine::ExecSettings settings;
-  const std::map<std::string, bool*> flags{{"Tty", &settings.tty},
-                                           {"AttachStdin", &settings.attach_stdin},
-                                           {"AttachStdout", &settings.attach_stdout},
-                                           {"AttachStderr", &settings.attach_stderr},
-                                           {"Privileged", &settings.privileged}};
-  const std::map<std::string, std::string*> texts{{"User", &settings.user},
-                                                  {"WorkingDir", &settings.working_dir},
-                                                  {"DetachKeys", &settings.detach_keys}};
-  const std::map<std::string, std::vector<std::string>*> lists{{"Cmd", &settings.command},
-                                                               {"Env", &settings.env}};
+  const Named<bool> flags{{"Tty", &settings.tty},
+                          {"AttachStdin", &settings.attach_stdin},
+                          {"AttachStdout", &settings.attach_stdout},
+                          {"AttachStderr", &settings.attach_stderr},
+                          {"Privileged", &settings.privileged}};
+  const Named<std::string> texts{{"User", &settings.user},
+                                 {"WorkingDir", &settings.working_dir},
+                                 {"DetachKeys", &settings.detach_keys}};
+  const Named<std::vector<std::string>> lists{{"Cmd", &settings.command}, {"Env", &settings.env}};
   for (const auto& [name, value] : body.items()) {
     if (value.is_null()) continue;
     if (const auto flag = flags.find(name); flag != flags.end()) {
@@ -67,7 +87,7 @@ Result<engine::ExecSettings> parse_settings(const json& body) {
       auto strings = strings_of(name, value);
       if (!strings) return std::move(strings).error();
       *list->second = *std::move(strings);
-    } else if (name != "Detach" && name != "ConsoleSize" && name != "Container") {
+    } else if (!is_ignored(name)) {
       return Error{Code::kNotSupported, "the field " + name.substr(0, 64) + " is not supported"};
     }
   }
@@ -93,25 +113,37 @@ net::awaitable<Response> create_exec(Api& api, Request request) {
 
 struct StartOptions {
   bool detach = false;
+  bool tty = false;  // how the streams are sent; the exec itself says whether it has a terminal
   std::uint16_t rows = 0;
   std::uint16_t columns = 0;
 };
 
+Result<void> take_size(const json& size, StartOptions& options) {
+  const auto is_size = [](const json& n) { return n.is_number_unsigned() && n <= 65535u; };
+  if (!size.is_array() || size.size() != 2 || !is_size(size[0]) || !is_size(size[1]))
+    return bad_field("ConsoleSize", "[rows, columns]");
+  options.rows = size[0].get<std::uint16_t>();
+  options.columns = size[1].get<std::uint16_t>();
+  return {};
+}
+
+/// What Docker does not know there it does not look at.
 Result<StartOptions> parse_start(const std::string& text) {
   StartOptions options;
   if (text.empty()) return options;
   const auto body = http::parse_json(text);
   if (!body) return body.error();
   if (!body->is_object()) return bad_field("the request", "an object");
-  const json detach = body->value("Detach", json(false));
-  options.detach = detach == true;
-  const json size = body->value("ConsoleSize", json());
-  if (size.is_null()) return options;
-  const auto is_size = [](const json& n) { return n.is_number_unsigned() && n <= 65535u; };
-  if (!size.is_array() || size.size() != 2 || !is_size(size[0]) || !is_size(size[1]))
-    return bad_field("ConsoleSize", "[rows, columns]");
-  options.rows = size[0].get<std::uint16_t>();
-  options.columns = size[1].get<std::uint16_t>();
+  const Named<bool> flags{{"Detach", &options.detach}, {"Tty", &options.tty}};
+  for (const auto& [name, value] : body->items()) {
+    if (value.is_null()) continue;
+    if (const auto flag = flags.find(name); flag != flags.end()) {
+      if (!value.is_boolean()) return bad_field(name, "a boolean");
+      *flag->second = value.get<bool>();
+    } else if (base::equals_ignoring_case(name, "ConsoleSize")) {
+      RETURN_IF_ERROR(take_size(value, options));
+    }
+  }
   return options;
 }
 
@@ -153,10 +185,11 @@ net::awaitable<void> forward_input(Exchange& exchange, ExecPtr exec, DetachKeys 
 }
 
 net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, StartOptions options) {
-  const bool raw = exec->settings.tty;
+  const bool raw = options.tty;
   const bool multiplexed = !raw && exchange.request().version >= http::ApiVersion{1, 42};
+  // A raw stream has no place for a second one, so Docker does not send it.
   const auto attachment =
-      exec->output->attach(exec->settings.attach_stdout, exec->settings.attach_stderr);
+      exec->output->attach(exec->settings.attach_stdout, exec->settings.attach_stderr && !raw);
   std::string type(multiplexed ? kMultiplexedStream : kRawStream);
   const auto hijacked = co_await exchange.hijack(std::move(type));
   if (!hijacked) co_return;

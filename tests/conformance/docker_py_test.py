@@ -125,6 +125,18 @@ class DockerPyTest(HostTest):
             if event["Action"] == "destroy":
                 return
 
+    def test_execs_with_a_terminal_are_framed_unless_their_start_says_otherwise(self):
+        container = self.client.containers.run("busybox", ["sleep", "1000"], detach=True)
+        low = self.client.api
+
+        def started(**options):
+            process = low.exec_create(container.id, ["sh", "-c", "echo out; echo err >&2"], tty=True)
+            return low.exec_start(process["Id"], **options)
+
+        self.assertEqual(started(), b"out\r\nerr\r\n")
+        self.assertEqual(started(demux=True), (b"out\r\nerr\r\n", None))
+        self.assertEqual(started(tty=True), b"out\r\nerr\r\n")
+
     def test_tags_and_removes_an_image(self):
         image = self.client.images.get("busybox")
 
