@@ -95,8 +95,9 @@ TEST_F(ContainersTest, GivesTheMachineWhatTheContainerAskedFor) {
   EXPECT_EQ(spec.container.limits.memory_bytes, 64u << 20);
   EXPECT_EQ(spec.process.capabilities >> 12 & 1, 1u);
   EXPECT_TRUE(spec.process.use_init);
-  EXPECT_EQ(spec.process.env, (std::vector<std::string>{"HOSTNAME=" + spec.id.substr(0, 12),
-                                                        "PATH=/bin", "COLOUR=blue"}));
+  EXPECT_EQ(
+      spec.process.env,
+      (std::vector<std::string>{"PATH=/bin", "HOSTNAME=" + spec.id.substr(0, 12), "COLOUR=blue"}));
   EXPECT_NE(spec.container.hosts_file.find("172.17.0.2\t" + spec.id.substr(0, 12)),
             std::string::npos);
 }

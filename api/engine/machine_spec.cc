@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "api/engine/block_io.h"
@@ -110,19 +111,30 @@ PrepareContainer container_of(const Container& container, const StartContext& co
   return prepare;
 }
 
+/// `changes` take the places of variables of the same name; "NAME" without a value takes one away.
+void change_environment(std::vector<std::string>& environment,
+                        const std::vector<std::string>& changes) {
+  std::map<std::string, std::size_t> places;
+  for (std::size_t i = 0; i < environment.size(); ++i)
+    places.emplace(environment[i].substr(0, environment[i].find('=')), i);
+  for (const std::string& change : changes) {
+    const std::size_t equals = change.find('=');
+    const auto place = places.find(change.substr(0, equals));
+    if (place != places.end())
+      environment[place->second] = equals == std::string::npos ? "" : change;
+    else if (equals != std::string::npos)
+      environment.push_back(change);
+  }
+  std::erase(environment, "");
+}
+
 /// Docker's own variables first, then the container's, which win.
 std::vector<std::string> environment_of(const Container& container) {
-  std::vector<std::string> standard{std::string(kDefaultPath),
-                                    "HOSTNAME=" + hostname_of(container)};
-  if (container.settings.tty()) standard.push_back("TERM=xterm");
-  const std::vector<std::string> own = container.settings.strings("Env");
-  std::erase_if(standard, [&](const std::string& variable) {
-    const std::string key = variable.substr(0, variable.find('=') + 1);
-    return std::any_of(own.begin(), own.end(),
-                       [&](const std::string& other) { return other.starts_with(key); });
-  });
-  standard.insert(standard.end(), own.begin(), own.end());
-  return standard;
+  std::vector<std::string> environment{std::string(kDefaultPath),
+                                       "HOSTNAME=" + hostname_of(container)};
+  if (container.settings.tty()) environment.push_back("TERM=xterm");
+  change_environment(environment, container.settings.strings("Env"));
+  return environment;
 }
 
 bool no_new_privileges(const json& host) {
@@ -281,11 +293,7 @@ Result<StartProcess> exec_process_for(const Container& container, const ExecSett
   auto process = process_of(container);
   if (!process) return process;
   process->argv = exec.command;
-  for (const std::string& variable : exec.env) {
-    const std::string key = variable.substr(0, variable.find('=') + 1);
-    std::erase_if(process->env, [&](const std::string& old) { return old.starts_with(key); });
-    process->env.push_back(variable);
-  }
+  change_environment(process->env, exec.env);
   if (!exec.user.empty()) process->user = exec.user;
   if (!exec.working_dir.empty()) process->cwd = exec.working_dir;
   process->tty = exec.tty;

@@ -10,6 +10,7 @@
 #include "api/engine/health_settings.h"
 #include "api/engine/settings_checks.h"
 #include "api/engine/settings_fields.h"
+#include "vmm/base/letters.h"
 
 namespace engine {
 
@@ -20,16 +21,10 @@ using nlohmann::json;
 
 namespace {
 
-bool same_letters(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
-}
-
 const Field* find_field(std::span<const Field> fields, std::string_view name) {
   // Go's decoder, and so Docker, takes names without regard to case.
   const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& field) {
-    return same_letters(field.name, name);
+    return base::equals_ignoring_case(field.name, name);
   });
   return found == fields.end() ? nullptr : &*found;
 }
@@ -172,7 +167,7 @@ Result<void> check_networking(const json& value) {
     return Error{Code::kInvalidArgument, "invalid JSON: NetworkingConfig must be an object"};
   for (const auto& [name, endpoints] : value.items()) {
     if (endpoints.is_null()) continue;
-    if (!same_letters(name, "EndpointsConfig") || !endpoints.is_object())
+    if (!base::equals_ignoring_case(name, "EndpointsConfig") || !endpoints.is_object())
       return Error{Code::kInvalidArgument, "invalid JSON: NetworkingConfig." + name.substr(0, 64)};
     for (const auto& [network, endpoint] : endpoints.items()) {
       if (!says_nothing(endpoint))
@@ -246,9 +241,9 @@ Result<Settings> parse_settings(const json& body) {
   Settings settings{.config = defaults_of(config_fields()),
                     .host_config = defaults_of(host_config_fields())};
   for (const auto& [name, value] : body.items()) {
-    if (same_letters(name, "HostConfig")) {
+    if (base::equals_ignoring_case(name, "HostConfig")) {
       RETURN_IF_ERROR(take_host_config(value, settings.host_config));
-    } else if (same_letters(name, "NetworkingConfig")) {
+    } else if (base::equals_ignoring_case(name, "NetworkingConfig")) {
       RETURN_IF_ERROR(check_networking(value));
     } else if (const Field* field = find_field(config_fields(), name)) {
       RETURN_IF_ERROR(take_field(*field, value, settings.config, ""));
@@ -270,15 +265,15 @@ namespace {
 
 std::string key_of(const std::string& variable) { return variable.substr(0, variable.find('=')); }
 
-/// The image's variables, replaced by the client's of the same name. A client's "NAME" without a
-/// value takes the variable away.
+/// The client's variables, then those of the image's that the client does not name. A client's
+/// "NAME" without a value stays in the list, as with Docker, and takes the variable away when a
+/// process starts (machine_spec).
 void merge_env(json& env, const std::vector<std::string>& image) {
   const auto own = env.get<std::vector<std::string>>();
   std::set<std::string> taken;
   for (const std::string& variable : own) taken.insert(key_of(variable));
   json merged = json::array();
-  for (const std::string& variable : own)
-    if (variable.find('=') != std::string::npos) merged.push_back(variable);
+  for (const std::string& variable : own) merged.push_back(variable);
   for (const std::string& variable : image)
     if (!taken.contains(key_of(variable))) merged.push_back(variable);
   env = std::move(merged);
@@ -365,10 +360,8 @@ Result<Settings> update_settings(const Settings& old, const json& changes) {
 Result<std::uint64_t> Settings::disk_bytes() const {
   const json& options = host_config.at("StorageOpt");
   if (options.is_null() || !options.contains("size")) return std::uint64_t{0};
-  std::string text = options.at("size").get<std::string>();
+  const std::string text = base::lower_case(options.at("size").get_ref<const std::string&>());
   const Error bad{Code::kInvalidArgument, "invalid size: '" + text.substr(0, 32) + "'"};
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   std::uint64_t value = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
   if (parsed.ec != std::errc() || value == 0) return bad;

@@ -130,7 +130,7 @@ TEST(Settings, TakesWhatTheImageGives) {
   ASSERT_TRUE(apply_image_defaults(*settings, image));
 
   EXPECT_EQ(settings->command_line(), (std::vector<std::string>{"/entry", "sh"}));
-  EXPECT_EQ(settings->strings("Env"), (std::vector<std::string>{"B=own", "A=1"}));
+  EXPECT_EQ(settings->strings("Env"), (std::vector<std::string>{"B=own", "C", "A=1"}));
   EXPECT_EQ(settings->config.at("Labels"), (json{{"l", "own"}, {"m", "image"}}));
   EXPECT_EQ(settings->text("WorkingDir"), "/work");
 }

@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from harness.host import HostTest, docker, output  # noqa: E402
+from harness.host import HostTest, api, docker, output  # noqa: E402
 
 
 class RunTest(HostTest):
@@ -78,6 +78,16 @@ class RunTest(HostTest):
                       "sh", "-c", "echo $COLOUR; id -u; id -g; pwd")
 
         self.assertEqual(text.split(), ["blue", "1000", "1001", "/made/here"])
+
+    def test_a_variable_without_a_value_takes_one_away(self):
+        container = api().create("busybox", ["sh", "-c", "env; sleep 1000"], Env=["HOSTNAME", "NOTHING", "A=1"])
+        api().post(f"/containers/{container}/start")
+        told = output("exec", "-e", "A", "-e", "B=2", container, "env").split()
+
+        self.assertEqual(api().get(f"/containers/{container}/json")["Config"]["Env"][:3], ["HOSTNAME", "NOTHING", "A=1"])
+        self.assertNotIn("HOSTNAME", output("logs", container))
+        self.assertIn("A=1", output("logs", container).split())
+        self.assertEqual(sorted(line for line in told if line.startswith(("A", "B", "N"))), ["B=2"])
 
     def test_sets_the_hostname_to_the_short_id_or_the_given_one(self):
         container = output("run", "-d", "busybox", "hostname")
