@@ -36,7 +36,8 @@ struct LayerDownloads::Job {
   LayerProgress progress;
   std::vector<std::shared_ptr<const Observer>> observers;
   std::optional<Result<void>> result;
-  // Keeps the layer until those who waited for it keep it themselves.
+  // Keeps the layer until those who waited for it keep it themselves; the last of them ends it, not
+  // the thread of run(), which may hold the job for longer than the layer's image lives.
   std::unique_ptr<images::Arrival> arrival;
 };
 
@@ -79,9 +80,12 @@ LayerDownloads::Ticket::Ticket(std::shared_ptr<Job> job, Observer observer, bool
 
 LayerDownloads::Ticket::~Ticket() {
   if (!job_) return;
+  std::unique_ptr<images::Arrival> unneeded;  // goes after the lock, which is not the store's
   const std::lock_guard lock(job_->mutex);
   std::erase(job_->observers, observer_);
-  if (job_->observers.empty()) job_->stop.request_stop();
+  if (!job_->observers.empty()) return;
+  job_->stop.request_stop();
+  unneeded = std::move(job_->arrival);
 }
 
 Result<void> LayerDownloads::Ticket::wait(images::Arrival& arrival, const std::stop_token& stop) {
@@ -131,7 +135,7 @@ void LayerDownloads::run(const std::shared_ptr<Job>& job) {
     jobs_.erase(found);
   {
     const std::lock_guard job_lock(job->mutex);
-    if (result) {
+    if (result && !job->observers.empty()) {
       job->arrival = *std::move(arrival);
       for (const auto& observer : job->observers) (*observer)({Stage::kDone, 0, 0});
     }
