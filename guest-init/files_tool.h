@@ -18,9 +18,8 @@ inline constexpr const char* kFilesToolDirectories = "CONTAINERVM_DIRECTORIES";
 /// `argv` is {kFilesToolName, COMMAND, ARGUMENTS...}: stat PATH, read PATH, export, changes
 /// VOLUME..., layer VOLUME..., build, or write PATH KEEP-KIND OWNER. KEEP-KIND "1": a directory is
 /// not replaced by anything else, nor anything else by a directory. OWNER: of all that is written,
-/// as for --user
-/// ("web:33"), looked up in the container; "": the entries' own. Returns the exit code: 0 also
-/// after a Failed frame.
+/// as for --user ("web:33"), looked up in the container; "": the entries' own. Returns the exit
+/// code: 0 also after a Failed frame.
 int run_files_tool(int argc, char** argv);
 
 }  // namespace guest_init

@@ -1,9 +1,9 @@
 // containers/{id}/exec and exec/{id}/...: further processes in running containers.
-#include <array>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "api/async/shield.h"
 #include "api/docker/api.h"
@@ -27,8 +27,6 @@ using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| o
 
 namespace {
 
-constexpr auto kIgnored = std::to_array<const char*>({"Detach", "ConsoleSize", "Container"});
-
 Error bad_field(const std::string& name, const char* type) {
   return Error{Code::kInvalidArgument,
                "invalid JSON: " + name.substr(0, 64) + " must be " + std::string(type)};
@@ -44,13 +42,6 @@ Result<std::vector<std::string>> strings_of(const std::string& name, const json&
     if (strings.back().find('\0') != std::string::npos) return bad_field(name, "free of NUL");
   }
   return strings;
-}
-
-/// Fields of the request that another one decides.
-bool is_ignored(const std::string& name) {
-  return std::any_of(kIgnored.begin(), kIgnored.end(), [&](const char* ignored) {
-    return base::equals_ignoring_case(name, ignored);
-  });
 }
 
 /// Go's decoder, and so Docker, takes names without regard to case.
@@ -74,6 +65,8 @@ Result<engine::ExecSettings> parse_settings(const json& body) {
                                  {"WorkingDir", &settings.working_dir},
                                  {"DetachKeys", &settings.detach_keys}};
   const Named<std::vector<std::string>> lists{{"Cmd", &settings.command}, {"Env", &settings.env}};
+  // The start's request or its path says them.
+  const std::set<std::string, BeforeIgnoringCase> ignored{"Detach", "ConsoleSize", "Container"};
   for (const auto& [name, value] : body.items()) {
     if (value.is_null()) continue;
     if (const auto flag = flags.find(name); flag != flags.end()) {
@@ -87,7 +80,7 @@ Result<engine::ExecSettings> parse_settings(const json& body) {
       auto strings = strings_of(name, value);
       if (!strings) return std::move(strings).error();
       *list->second = *std::move(strings);
-    } else if (!is_ignored(name)) {
+    } else if (!ignored.contains(name)) {
       return Error{Code::kNotSupported, "the field " + name.substr(0, 64) + " is not supported"};
     }
   }

@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+#include "api/engine/execs.h"
+#include "api/engine/machine_spec.h"
 #include "api/fakes/engine_fixture.h"
 
 namespace engine {
@@ -100,6 +102,21 @@ TEST_F(ContainersTest, GivesTheMachineWhatTheContainerAskedFor) {
       (std::vector<std::string>{"PATH=/bin", "HOSTNAME=" + spec.id.substr(0, 12), "COLOUR=blue"}));
   EXPECT_NE(spec.container.hosts_file.find("172.17.0.2\t" + spec.id.substr(0, 12)),
             std::string::npos);
+}
+
+TEST_F(ContainersTest, LaterVariablesTakeThePlacesOfEarlierOnes) {
+  const ContainerPtr container = create({"true"});
+  container->settings.config["Env"] = {"A=1", "B=1", "A=2", "HOSTNAME", "B"};
+  ExecSettings exec;
+  exec.command = {"true"};
+  exec.env = {"A=3", "B", "C=1", "C", "NOTHING", "C=2"};
+
+  const auto process = exec_process_for(*container, exec);
+
+  ASSERT_TRUE(process);
+  EXPECT_EQ(std::vector<std::string>(process->env.begin() + 1, process->env.end()),
+            (std::vector<std::string>{"A=3", "C=2"}));
+  EXPECT_TRUE(process->env.front().starts_with("PATH="));
 }
 
 TEST_F(ContainersTest, StartsOnlyOnce) {

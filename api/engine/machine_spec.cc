@@ -111,21 +111,30 @@ PrepareContainer container_of(const Container& container, const StartContext& co
   return prepare;
 }
 
-/// `changes` take the places of variables of the same name; "NAME" without a value takes one away.
+/// `changes` take the places of variables of the same name, a later one that of an earlier one.
+/// "NAME" without a value takes away what was there before the changes.
 void change_environment(std::vector<std::string>& environment,
                         const std::vector<std::string>& changes) {
+  std::vector<std::string> changed;
   std::map<std::string, std::size_t> places;
-  for (std::size_t i = 0; i < environment.size(); ++i)
-    places.emplace(environment[i].substr(0, environment[i].find('=')), i);
+  const auto put = [&](const std::string& variable) {
+    const auto [place, is_new] =
+        places.emplace(variable.substr(0, variable.find('=')), changed.size());
+    if (is_new) changed.emplace_back();
+    changed[place->second] = variable;
+  };
+  for (const std::string& variable : environment) put(variable);
+  const std::size_t before = changed.size();
   for (const std::string& change : changes) {
-    const std::size_t equals = change.find('=');
-    const auto place = places.find(change.substr(0, equals));
-    if (place != places.end())
-      environment[place->second] = equals == std::string::npos ? "" : change;
-    else if (equals != std::string::npos)
-      environment.push_back(change);
+    if (change.find('=') != std::string::npos) {
+      put(change);
+    } else if (const auto place = places.find(change);
+               place != places.end() && place->second < before) {
+      changed[place->second].clear();
+    }
   }
-  std::erase(environment, "");
+  std::erase(changed, "");
+  environment = std::move(changed);
 }
 
 /// Docker's own variables first, then the container's, which win.

@@ -1,7 +1,6 @@
 #include "api/engine/seccomp_profile.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 
 #include "vmm/base/letters.h"

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <csignal>
 #include <set>
@@ -269,14 +268,10 @@ std::string key_of(const std::string& variable) { return variable.substr(0, vari
 /// "NAME" without a value stays in the list, as with Docker, and takes the variable away when a
 /// process starts (machine_spec).
 void merge_env(json& env, const std::vector<std::string>& image) {
-  const auto own = env.get<std::vector<std::string>>();
   std::set<std::string> taken;
-  for (const std::string& variable : own) taken.insert(key_of(variable));
-  json merged = json::array();
-  for (const std::string& variable : own) merged.push_back(variable);
+  for (const json& variable : env) taken.insert(key_of(variable.get_ref<const std::string&>()));
   for (const std::string& variable : image)
-    if (!taken.contains(key_of(variable))) merged.push_back(variable);
-  env = std::move(merged);
+    if (!taken.contains(key_of(variable))) env.push_back(variable);
 }
 
 void default_text(json& field, const std::string& value) {

@@ -1,7 +1,6 @@
 #include "api/http/message.h"
 
 #include <algorithm>
-#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "vmm/base/letters.h"
