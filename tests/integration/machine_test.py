@@ -73,6 +73,13 @@ class MachineTest(unittest.TestCase):
 
         self.assertEqual(done.returncode, 0, done.stdout)
 
+    def test_goes_on_when_the_emulator_loses_a_timer_interrupt(self):
+        check = ROOT / "build/release/tests/lost_interrupt_check"
+
+        done = self.execute(str(check), "150000")
+
+        self.assertEqual((done.returncode, done.stdout), (0, b"150000 timers fired\n"), done.stderr)
+
     def test_passes_streams_and_the_exit_status_through(self):
         done = self.execute("sh", "-c", "cat; echo bad >&2; exit 5", input=b"good\n")
 

@@ -23,6 +23,7 @@
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/emulated/agent_connection.h"
+#include "vmm/emulated/pulse.h"
 
 namespace emulated {
 namespace {
@@ -128,6 +129,8 @@ base::Result<void> run(const char* token_path, const char* status_device) {
   if (!signals) return signals.error();
   const auto listener = listen_on(kAgentPort);
   if (!listener) return listener.error();
+  const auto pulse = start_pulse();
+  if (!pulse) return annotate(pulse.error(), "the machine's pulse");
   announce_ready(status_device);
   for (;;) {
     std::array<pollfd, 2> entries{pollfd{listener->get(), POLLIN, 0},
