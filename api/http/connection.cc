@@ -357,6 +357,7 @@ net::awaitable<Result<void>> Connection::hijack(std::string content_type) {
   keep_alive_ = false;
   const bool upgrade = has_token(request_.headers.get("Connection").value_or(""), "upgrade") &&
                        request_.headers.get("Upgrade").has_value();
+  if (!upgrade) content_type = "application/vnd.docker.raw-stream";
   Response head{.status = upgrade ? Status::kSwitchingProtocols : Status::kOk,
                 .content_type = std::move(content_type),
                 .body = {},

@@ -42,8 +42,9 @@ class Exchange {
   /// for ever to come: over TCP, and over a relay, a client that has gone looks like a half-close.
   virtual void end_with_input() = 0;
 
-  /// Takes over the connection: 101 with Upgrade headers if the client asked for an upgrade, else
-  /// 200. What is written from here on is raw. The connection closes when the handler ends.
+  /// Takes over the connection: 101 with Upgrade headers and `content_type` if the client asked for
+  /// an upgrade, else 200 and, whatever comes, Docker's raw-stream. What is written from here on is
+  /// raw. The connection closes when the handler ends.
   virtual net::awaitable<base::Result<void>> hijack(std::string content_type) = 0;
 
   /// Takes over the connection as a websocket: from here on read_some() gives the bytes of the

@@ -57,7 +57,7 @@ net::awaitable<void> count_bytes(Exchange& exchange) {
 
 /// Echoes what comes until the client's half-close, then says "end".
 net::awaitable<void> hijacked_echo(Exchange& exchange) {
-  co_await exchange.hijack("application/vnd.docker.raw-stream");
+  co_await exchange.hijack("application/vnd.docker.multiplexed-stream");
   std::vector<std::byte> piece(16);
   for (;;) {
     const auto size = co_await exchange.read_some(piece);
@@ -364,6 +364,8 @@ TEST_F(ServerTest, UpgradesAHijackedConnectionWith101) {
 
   EXPECT_TRUE(head.starts_with("HTTP/1.1 101 UPGRADED\r\n")) << head;
   EXPECT_NE(head.find("Connection: Upgrade\r\nUpgrade: tcp\r\n"), std::string::npos) << head;
+  EXPECT_NE(head.find("Content-Type: application/vnd.docker.multiplexed-stream\r\n"),
+            std::string::npos);
   EXPECT_EQ(rest, " lateend");
 }
 
@@ -371,6 +373,7 @@ TEST_F(ServerTest, HijacksWithoutUpgradeHeadersAsA200) {
   const std::string answer = exchange("POST /hijack HTTP/1.1\r\nHost: x\r\n\r\nabc");
 
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
+  EXPECT_NE(answer.find("Content-Type: application/vnd.docker.raw-stream\r\n"), std::string::npos);
   EXPECT_TRUE(answer.ends_with("\r\n\r\nabcend")) << answer;
 }
 
