@@ -239,17 +239,22 @@ Result<Settings> parse_settings(const json& body) {
     return Error{Code::kInvalidArgument, "invalid JSON: the request must be an object"};
   Settings settings{.config = defaults_of(config_fields()),
                     .host_config = defaults_of(host_config_fields())};
+  const json* host_config = nullptr;
   for (const auto& [name, value] : body.items()) {
     if (base::equals_ignoring_case(name, "HostConfig")) {
-      RETURN_IF_ERROR(take_host_config(value, settings.host_config));
+      host_config = &value;
     } else if (base::equals_ignoring_case(name, "NetworkingConfig")) {
       RETURN_IF_ERROR(check_networking(value));
     } else if (const Field* field = find_field(config_fields(), name)) {
       RETURN_IF_ERROR(take_field(*field, value, settings.config, ""));
+    } else if (const Field* host_field = find_field(host_config_fields(), name)) {
+      // Where they stood before there was a HostConfig; clients still send some there.
+      RETURN_IF_ERROR(take_field(*host_field, value, settings.host_config, ""));
     } else if (!is_client_noise(name)) {
       RETURN_IF_ERROR(refuse_unknown(name, value));
     }
   }
+  if (host_config != nullptr) RETURN_IF_ERROR(take_host_config(*host_config, settings.host_config));
   RETURN_IF_ERROR(normalise_health(settings.config["Healthcheck"]));
   RETURN_IF_ERROR(check_settings(settings));
   if (settings.log_driver().empty()) settings.host_config["LogConfig"]["Type"] = "json-file";

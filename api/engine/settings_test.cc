@@ -105,6 +105,18 @@ TEST(Settings, TakesNamesWithoutRegardToCase) {
   EXPECT_EQ(settings->host_config.at("Memory"), 8 << 20);
 }
 
+TEST(Settings, TakesFieldsOfTheHostConfigBesideIt) {
+  const auto alone = parse_settings({{"Image", "x"}, {"Dns", {"10.0.0.1"}}, {"Memory", 8 << 20}});
+  const auto beside =
+      parse_settings({{"Image", "x"}, {"Memory", 8 << 20}, {"HostConfig", {{"Memory", 16 << 20}}}});
+
+  ASSERT_TRUE(alone && beside);
+  EXPECT_EQ(alone->host_config.at("Dns"), json({"10.0.0.1"}));
+  EXPECT_EQ(alone->host_config.at("Memory"), 8 << 20);
+  EXPECT_EQ(beside->host_config.at("Memory"), 16 << 20);
+  EXPECT_EQ(code_of({{"Image", "x"}, {"Binds", {"/a:/b"}}}), Code::kNotSupported);
+}
+
 TEST(Settings, ChecksLimitsAsDockerDoes) {
   for (const json& bad : {json{{"Memory", 1024}}, json{{"Memory", -1}}, json{{"NanoCpus", -5}},
                           json{{"MemorySwap", 1 << 30}}, json{{"CpuPeriod", 10}},
