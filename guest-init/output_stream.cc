@@ -1,5 +1,6 @@
 #include "guest-init/output_stream.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -8,12 +9,19 @@
 #include "guest-init/protocol/messages.h"
 
 namespace guest_init {
+namespace {
+
+constexpr int kTerminalPause = 2;      // milliseconds without output that end a piece
+constexpr int kMostTerminalWaits = 8;  // for one piece: nothing else is served meanwhile
+
+}  // namespace
 
 OutputStream::OutputStream(PollLoop& loop, base::UniqueFd source, std::function<void()> on_end)
     : loop_(loop),
       source_(std::move(source)),
       on_end_(std::move(on_end)),
-      buffer_(protocol::kReplayBytes) {}
+      buffer_(protocol::kReplayBytes),
+      terminal_(isatty(source_.get()) != 0) {}
 
 base::Result<void> OutputStream::start() {
   auto watch = loop_.watch(source_.get(), kReadable, [this](std::uint32_t) { on_source(); });
@@ -54,12 +62,13 @@ void OutputStream::on_source() {
 }
 
 void OutputStream::read_source() {
+  int waited = 0;
   while (!ended_ && !buffer_.full()) {
     const std::span<std::byte> space = buffer_.free_space();
     const ssize_t size = read(source_.get(), space.data(), space.size());
     if (size > 0) {
       buffer_.commit(static_cast<std::size_t>(size));
-      if (static_cast<std::size_t>(size) < space.size() && !cut_) return;
+      if (static_cast<std::size_t>(size) < space.size() && !cut_ && !more_follows(waited++)) return;
       continue;
     }
     if (size < 0 && errno == EINTR) continue;
@@ -72,6 +81,13 @@ void OutputStream::read_source() {
     source_.reset();
     end();
   }
+}
+
+/// After a short read: whether to read again at once.
+bool OutputStream::more_follows(int waited) const {
+  if (!terminal_ || waited == kMostTerminalWaits) return false;
+  pollfd source{source_.get(), POLLIN, 0};
+  return poll(&source, 1, kTerminalPause) > 0;
 }
 
 /// Somebody still has the pipe open after the end: their output has nowhere to go.

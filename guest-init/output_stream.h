@@ -3,6 +3,10 @@
 //
 // Flow control: when the replay buffer is full, nothing is read from the process until the host
 // acknowledges; the process then blocks in write(2). Runs on the loop's thread.
+//
+// The kernel hands on one write to a terminal in pieces ("text", then "\r\n"), as it puts in the
+// carriage returns. So a terminal's output is awaited for a moment, as long as more comes: many
+// clients take what arrives at once for a line.
 #pragma once
 
 #include <array>
@@ -39,6 +43,7 @@ class OutputStream {
  private:
   void on_source();
   void read_source();
+  bool more_follows(int waited) const;
   void discard_source();
   void end();
   void on_connection(std::uint32_t events);
@@ -52,6 +57,7 @@ class OutputStream {
   base::UniqueFd source_;
   std::function<void()> on_end_;
   ReplayBuffer buffer_;
+  bool terminal_;
   bool ended_ = false;
   bool cut_ = false;
 

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -104,6 +105,31 @@ TEST_F(OutputStreamTest, EndsOnceAndHalfClosesAfterTheLastByte) {
   EXPECT_EQ(read_now(host.b), "last");
   char byte = 0;
   EXPECT_EQ(read(host.b.get(), &byte, 1), 0);
+}
+
+TEST_F(OutputStreamTest, PassesATerminalsOutputOnToItsEnd) {
+  int master = -1;
+  int slave = -1;
+  ASSERT_EQ(openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
+  base::UniqueFd program(slave);
+  fcntl(master, F_SETFL, O_NONBLOCK);
+  OutputStream stream(*loop_, base::UniqueFd(master), [this] { ++ends_; });
+  ASSERT_TRUE(stream.start());
+  Ends host = socket_pair();
+  stream.attach(std::move(host.a), 0);
+
+  write_now(program, "one\ntwo\n");
+  std::string received;
+  while (received.size() < 10) {
+    loop_->run_once(-1);
+    received += read_now(host.b);
+  }
+  program.reset();
+  while (!stream.ended()) loop_->run_once(-1);
+
+  EXPECT_EQ(received, "one\r\ntwo\r\n");
+  EXPECT_EQ(ends_, 1);
+  EXPECT_EQ(stream.length(), 10u);
 }
 
 TEST_F(OutputStreamTest, CutsOffWhatOthersWriteAfterTheEnd) {
