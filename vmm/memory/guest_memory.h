@@ -1,10 +1,12 @@
-// GuestMemory: the guest's physical RAM as this process sees it, bounds-checked.
+// GuestMemory: the guest's physical memory as this process sees it, bounds-checked: its RAM, and
+// what it may only read.
 //
 // It maps guest-physical addresses to host bytes; it does not own the mappings (the machine does,
 // and keeps them until the last user is gone) and knows nothing of how they are backed.
 // Threading: immutable after create(); any thread may use it. The bytes themselves are shared with
 // running vCPUs, which may change them at any moment: copy a value out once, then check the copy.
-// Trust: every address and size given to slice(), copy_in() and copy_out() may be guest-chosen.
+// Trust: every address and size given to find(), slice(), copy_in() and copy_out() may be
+// guest-chosen.
 #pragma once
 
 #include <cstddef>
@@ -27,10 +29,12 @@ struct GuestAddress {
 
 class GuestMemory {
  public:
-  /// RAM from `start` on; `host` are the same bytes in this process.
+  /// Memory from `start` on; `host` are the same bytes in this process. Of read-only regions only
+  /// find_readable() knows: nothing else gives out a pointer that a write through would be a fault.
   struct Region {
     GuestAddress start;
     std::span<std::byte> host;
+    bool read_only = false;
   };
 
   /// Regions in ascending order, not empty, not overlapping, not wrapping (else kInvalidArgument).
@@ -39,16 +43,19 @@ class GuestMemory {
   std::span<const Region> regions() const { return regions_; }
   std::uint64_t size() const;
 
-  /// The `size` bytes at `address`; nullptr data if they are not all inside one region. A size of
-  /// 0 inside (or at the end of) a region gives an empty span with data.
+  /// The `size` bytes of RAM at `address`; nullptr data if they are not all inside one region. A
+  /// size of 0 inside (or at the end of) a region gives an empty span with data.
   std::span<std::byte> find(GuestAddress address, std::uint64_t size) const {
-    for (const Region& region : regions_) {
-      const std::uint64_t offset = address.value - region.start.value;  // huge if it lies before
-      if (offset <= region.host.size() && size <= region.host.size() - offset)
-        return region.host.subspan(static_cast<std::size_t>(offset),
-                                   static_cast<std::size_t>(size));
-    }
-    return {};
+    const Region* const region = region_of(address, size);
+    if (region == nullptr || region->read_only) return {};
+    return part(*region, address, size);
+  }
+
+  /// As find(), in read-only regions too. Never to be written.
+  std::span<const std::byte> find_readable(GuestAddress address, std::uint64_t size) const {
+    const Region* const region = region_of(address, size);
+    if (region == nullptr) return {};
+    return part(*region, address, size);
   }
 
   /// As find(), with kInvalidArgument where it has nothing.
@@ -74,6 +81,18 @@ class GuestMemory {
 
  private:
   explicit GuestMemory(std::vector<Region> regions) : regions_(std::move(regions)) {}
+
+  const Region* region_of(GuestAddress address, std::uint64_t size) const {
+    for (const Region& region : regions_) {
+      const std::uint64_t offset = address.value - region.start.value;  // huge if it lies before
+      if (offset <= region.host.size() && size <= region.host.size() - offset) return &region;
+    }
+    return nullptr;
+  }
+  static std::span<std::byte> part(const Region& region, GuestAddress address, std::uint64_t size) {
+    return region.host.subspan(static_cast<std::size_t>(address.value - region.start.value),
+                               static_cast<std::size_t>(size));
+  }
 
   std::vector<Region> regions_;
 };

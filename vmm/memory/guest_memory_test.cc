@@ -38,6 +38,19 @@ TEST_F(GuestMemoryTest, CopiesValuesInAndOut) {
   EXPECT_EQ(memory_.read<std::uint32_t>({0xffe}).error().code, base::Code::kInvalidArgument);
 }
 
+TEST_F(GuestMemoryTest, GivesReadOnlyRegionsToReadersOnly) {
+  std::vector<std::byte> fixed(0x1000);
+  const auto memory = GuestMemory::create({{{0}, low_}, {{0x10000}, fixed, /*read_only=*/true}});
+
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(memory->find_readable({0x10008}, 8).data(), fixed.data() + 8);
+  EXPECT_EQ(memory->find_readable({0x10}, 4).data(), low_.data() + 0x10);
+  EXPECT_EQ(memory->find_readable({0x10fff}, 2).data(), nullptr);
+  EXPECT_EQ(memory->find({0x10008}, 8).data(), nullptr);
+  EXPECT_FALSE(memory->slice({0x10008}, 8));
+  EXPECT_FALSE(memory->write({0x10008}, std::uint32_t{1}));
+}
+
 TEST_F(GuestMemoryTest, RefusesRegionsThatOverlapOrWrap) {
   EXPECT_FALSE(GuestMemory::create({{{0}, low_}, {{0xfff}, high_}}));
   EXPECT_FALSE(GuestMemory::create({{{0x1000}, low_}, {{0}, high_}}));

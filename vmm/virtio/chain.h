@@ -29,6 +29,10 @@ class Segments {
     parts_.push_back({bytes.data(), bytes.size()});
     size_ += bytes.size();
   }
+  /// For a list that is only read, such as Chain::readable.
+  void append_read_only(std::span<const std::byte> bytes) {
+    append({const_cast<std::byte*>(bytes.data()), bytes.size()});
+  }
 
   /// Bytes that are left.
   std::size_t size() const { return size_; }
@@ -71,7 +75,7 @@ class Segments {
 
 struct Chain {
   std::uint16_t head = 0;  // names the chain in Queue::complete()
-  Segments readable;       // driver -> device
+  Segments readable;       // driver -> device; may lie in memory that a write faults in
   Segments writable;       // device -> driver
 };
 

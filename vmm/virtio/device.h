@@ -19,7 +19,7 @@
 
 namespace virtio {
 
-/// virtio 1.2, section 5.
+/// virtio 1.3, section 5.
 enum class DeviceType : std::uint32_t {
   kNet = 1,
   kBlock = 2,
@@ -27,6 +27,7 @@ enum class DeviceType : std::uint32_t {
   kRng = 4,
   kBalloon = 5,
   kVsock = 19,
+  kPmem = 27,
 };
 
 using QueueIndex = std::uint16_t;

@@ -21,18 +21,22 @@
 
 namespace virtio {
 
-/// 16 MiB of guest memory at 0 and 1 MiB at 4 GiB.
+/// 16 MiB of guest memory at 0, 1 MiB at 4 GiB and 64 KiB at 8 GiB that nobody may write.
 class FakeMemory {
  public:
   static constexpr std::uint64_t kLowSize = 16u << 20;
   static constexpr std::uint64_t kHighStart = std::uint64_t{4} << 30;
   static constexpr std::uint64_t kHighSize = 1u << 20;
+  static constexpr std::uint64_t kFixedStart = std::uint64_t{8} << 30;
+  static constexpr std::uint64_t kFixedSize = 64u << 10;
 
   FakeMemory()
       : low_(map(kLowSize)),
         high_(map(kHighSize)),
-        memory_(
-            *memory::GuestMemory::create({{{0}, low_.bytes()}, {{kHighStart}, high_.bytes()}})) {}
+        fixed_(*base::MappedRegion::map(kFixedSize, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS)),
+        memory_(*memory::GuestMemory::create({{{0}, low_.bytes()},
+                                              {{kHighStart}, high_.bytes()},
+                                              {{kFixedStart}, fixed_.bytes(), true}})) {}
 
   const memory::GuestMemory& get() const { return memory_; }
   operator const memory::GuestMemory&() const { return memory_; }  // NOLINT
@@ -69,6 +73,7 @@ class FakeMemory {
 
   base::MappedRegion low_;
   base::MappedRegion high_;
+  base::MappedRegion fixed_;
   memory::GuestMemory memory_;
   std::uint64_t next_ = 0x1000;
 };

@@ -128,16 +128,18 @@ base::Result<std::span<const std::byte>> Queue::indirect_table(const Descriptor&
 
 base::Result<void> Queue::append(const Descriptor& descriptor, Chain& chain) const {
   if (descriptor.length == 0) return broken("an empty descriptor");
-  const auto bytes = memory_->find({descriptor.address}, descriptor.length);
-  if (bytes.data() == nullptr) return broken("a buffer is outside guest memory");
-  if (chain.readable.size() + chain.writable.size() + bytes.size() > kMaxChainBytes)
+  if (chain.readable.size() + chain.writable.size() + descriptor.length > kMaxChainBytes)
     return broken("a chain of more than 4 GiB");
   if ((descriptor.flags & kDescriptorWrite) != 0) {
+    const auto bytes = memory_->find({descriptor.address}, descriptor.length);
+    if (bytes.data() == nullptr) return broken("a buffer is outside guest memory");
     chain.writable.append(bytes);
     return {};
   }
   if (!chain.writable.empty()) return broken("a readable descriptor after a writable one");
-  chain.readable.append(bytes);
+  const auto bytes = memory_->find_readable({descriptor.address}, descriptor.length);
+  if (bytes.data() == nullptr) return broken("a buffer is outside guest memory");
+  chain.readable.append_read_only(bytes);
   return {};
 }
 

@@ -122,6 +122,22 @@ TEST_F(QueueTest, RefusesIndirectTablesThatWereNotNegotiated) {
   EXPECT_EQ(pop_error(), Code::kInvalidArgument);
 }
 
+TEST_F(QueueTest, GivesReadOnlyMemoryAsAReadableBufferOnly) {
+  driver_.offer({{.at = FakeMemory::kFixedStart + 16, .size = 32}});
+  driver_.offer({{.at = FakeMemory::kFixedStart + 16, .size = 32, .writable = true}});
+
+  ASSERT_TRUE(*queue_.pop(chain_));
+  EXPECT_EQ(chain_.readable.size(), 32u);
+  EXPECT_EQ(pop_error(), Code::kInvalidArgument);
+}
+
+TEST_F(QueueTest, RefusesARingInReadOnlyMemory) {
+  Queue::Layout layout = driver_.layout();
+  layout.used = {FakeMemory::kFixedStart};
+
+  EXPECT_FALSE(Queue::create(memory_, layout, 0, [] {}));
+}
+
 TEST_F(QueueTest, RefusesBuffersOutsideGuestMemory) {
   driver_.offer({{.at = ~std::uint64_t{0}, .size = 16}});
   EXPECT_EQ(pop_error(), Code::kInvalidArgument);
