@@ -1,6 +1,7 @@
-// Any rings and buffers to the console, the entropy device and the balloon.
+// Any rings and buffers to the console, the entropy device, the balloon and persistent memory.
 #include "vmm/devices/balloon.h"
 #include "vmm/devices/console.h"
+#include "vmm/devices/pmem.h"
 #include "vmm/devices/rng.h"
 #include "vmm/virtio/fuzz_driver.h"
 
@@ -9,8 +10,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   devices::ConsoleDevice console;
   devices::RngDevice rng;
   devices::BalloonDevice balloon;
-  virtio::Device* const all[] = {&console, &rng, &balloon};
-  virtio::FakeDriver driver(*all[input.take<std::uint8_t>() % 3]);
+  devices::PmemDevice pmem({.start = {0x1'4000'0000}, .size = 0x4000'0000});
+  virtio::Device* const all[] = {&console, &rng, &balloon, &pmem};
+  virtio::FakeDriver driver(*all[input.take<std::uint8_t>() % std::size(all)]);
   virtio::fuzz_device(input, driver, [&](virtio::FuzzInput& more) {
     balloon.set_target(more.take<std::uint32_t>());
     static_cast<void>(console.tail(more.take<std::uint16_t>()));

@@ -25,7 +25,7 @@
 
 namespace launch {
 
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr std::size_t kMaxPacket = 64u << 10;
 inline constexpr std::size_t kMaxDescriptors = 160;
 
@@ -48,6 +48,12 @@ enum class MessageType : std::uint16_t {
   kSaved = 67,
   kStopped = 68,
 };
+
+/// Every machine has a window of this size into host files: what layers hold is mapped there, so
+/// all machines read the same pages of the host's page cache. The guest's kernel keeps a 64th of it
+/// in descriptions of its pages; the monitor gives it that much RAM beside Shape::memory_bytes.
+inline constexpr std::uint64_t kLayersWindowBytes = std::uint64_t{1} << 30;
+inline constexpr std::uint64_t kWindowPage = 4096;
 
 /// What a machine is made of. Part of a template's identity: a clone has the shape of its template.
 struct Shape {
@@ -76,14 +82,19 @@ struct RestoreMachine {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.shape); }
 };
 
-/// Descriptors: one per layer, read-only files. Each layer appears on the layers disk at its offset
-/// (2 MiB aligned, ascending, not overlapping); reads between them return zeros.
+/// Descriptors: one per layer, files opened for reading that nobody changes any more: one that is
+/// made shorter ends the machines that read what it lost. Each layer appears in the layers window
+/// or on the layers disk at its offset there (2 MiB aligned, ascending, not overlapping); reads
+/// between them return zeros.
 struct AttachLayers {
   static constexpr MessageType kType = MessageType::kAttachLayers;
   struct Extent {
     std::uint64_t offset = 0;
-    std::uint64_t length = 0;  // multiple of 512
-    static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
+    std::uint64_t length = 0;  // multiple of 512; in the window of kWindowPage, and all in the file
+    bool in_window = false;
+    static void fields(auto& self, auto&& visit) {
+      visit(self.offset, self.length, self.in_window);
+    }
   };
   std::uint32_t request = 0;
   std::vector<Extent> extents;

@@ -154,10 +154,18 @@ base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
   if (fds.size() != message.extents.size()) return wrong_descriptors();
   const auto target = machine();
   if (!target) return target.error();
-  std::vector<devices::LayersStore::Extent> extents;
-  for (std::size_t i = 0; i < fds.size(); ++i)
-    extents.push_back({message.extents[i].offset, message.extents[i].length, std::move(fds[i])});
-  auto store = devices::LayersStore::create(std::move(extents));
+  std::vector<LayersWindow::Extent> shown;
+  std::vector<devices::LayersStore::Extent> on_disk;
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    const auto& extent = message.extents[i];
+    if (extent.in_window)
+      shown.push_back({extent.offset, extent.length, fds[i].get()});
+    else
+      on_disk.push_back({extent.offset, extent.length, std::move(fds[i])});
+  }
+  RETURN_IF_ERROR((*target)->show_layers(shown));
+  if (on_disk.empty()) return {};
+  auto store = devices::LayersStore::create(std::move(on_disk));
   if (!store) return store.error();
   return (*target)->devices().layers().attach(
       std::make_unique<devices::LayersStore>(*std::move(store)));

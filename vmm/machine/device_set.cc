@@ -4,6 +4,7 @@
 #include <string>
 
 #include "vmm/base/units.h"
+#include "vmm/launch/messages.h"
 
 namespace machine {
 namespace {
@@ -14,7 +15,7 @@ using base::operator""_GiB;
 constexpr std::uint64_t kLayersCapacity = 16 * 1024_GiB;
 constexpr std::uint64_t kDiskCapacity = 4 * 1024_GiB;
 constexpr std::uint64_t kGuestCid = 3;
-constexpr std::size_t kSlots = 7;
+constexpr std::size_t kSlots = 8;
 // A placeholder: guest-init sets the container's own address.
 constexpr devices::NetDevice::Mac kPlaceholderMac = {0x02, 0x42, 0, 0, 0, 0};
 
@@ -88,14 +89,16 @@ class DeviceSet::Slot final : public bus::Responder, public virtio::InterruptLin
 };
 
 DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker,
-                     std::span<std::byte> windows, base::EventFd acknowledged)
+                     std::span<std::byte> windows, devices::PmemDevice::Range layers_window,
+                     base::EventFd acknowledged)
     : windows_(windows),
       acknowledged_(std::move(acknowledged)),
       worker_(std::move(worker)),
       layers_({.capacity_bytes = kLayersCapacity, .read_only = true, .id = "layers"}, *worker_),
       disk_({.capacity_bytes = kDiskCapacity, .read_only = false, .id = "disk"}, *worker_),
       net_(loop, kPlaceholderMac),
-      vsock_(loop, kGuestCid) {}
+      vsock_(loop, kGuestCid),
+      layers_window_(layers_window) {}
 
 DeviceSet::~DeviceSet() = default;
 
@@ -112,7 +115,9 @@ base::Result<std::unique_ptr<DeviceSet>> DeviceSet::create(arch::Platform& platf
   auto acknowledged = base::EventFd::create();
   if (!acknowledged) return acknowledged.error();
   std::unique_ptr<DeviceSet> set(
-      new DeviceSet(loop, *std::move(worker), windows, *std::move(acknowledged)));
+      new DeviceSet(loop, *std::move(worker), windows,
+                    {.start = platform.window_address(), .size = launch::kLayersWindowBytes},
+                    *std::move(acknowledged)));
   RETURN_IF_ERROR(set->connect(platform, loop, calls));
   return set;
 }
@@ -120,8 +125,8 @@ base::Result<std::unique_ptr<DeviceSet>> DeviceSet::create(arch::Platform& platf
 base::Result<void> DeviceSet::connect(arch::Platform& platform, base::EventLoop& loop,
                                       LoopCalls& calls) {
   // The order is the guest's view: vda, vdb, eth0, ...
-  const std::array<virtio::Device*, kSlots> devices = {&layers_,  &disk_, &net_,    &vsock_,
-                                                       &console_, &rng_,  &balloon_};
+  const std::array<virtio::Device*, kSlots> devices = {
+      &layers_, &disk_, &net_, &vsock_, &console_, &rng_, &balloon_, &layers_window_};
   for (std::uint32_t number = 0; number < devices.size(); ++number) {
     auto kicked = base::EventFd::create();
     if (!kicked) return kicked.error();

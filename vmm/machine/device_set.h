@@ -17,6 +17,7 @@
 #include "vmm/devices/block.h"
 #include "vmm/devices/console.h"
 #include "vmm/devices/net.h"
+#include "vmm/devices/pmem.h"
 #include "vmm/devices/rng.h"
 #include "vmm/devices/vsock.h"
 #include "vmm/machine/loop_calls.h"
@@ -62,7 +63,8 @@ class DeviceSet {
   class Slot;
 
   DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker,
-            std::span<std::byte> windows, base::EventFd acknowledged);
+            std::span<std::byte> windows, devices::PmemDevice::Range layers_window,
+            base::EventFd acknowledged);
   base::Result<void> connect(arch::Platform& platform, base::EventLoop& loop, LoopCalls& calls);
 
   std::span<std::byte> windows_;  // what the guest reads in the slots, without leaving
@@ -75,6 +77,7 @@ class DeviceSet {
   devices::ConsoleDevice console_;
   devices::RngDevice rng_;
   devices::BalloonDevice balloon_;
+  devices::PmemDevice layers_window_;
   std::vector<std::unique_ptr<Slot>> slots_;
 };
 

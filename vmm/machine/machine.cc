@@ -12,6 +12,12 @@ using base::operator""_KiB;
 constexpr std::size_t kConsoleTail = 4_KiB;
 // Fewer, larger mappings make a clone's start cheaper; the zeros between cost page cache once.
 constexpr std::uint64_t kExtentGap = 256_KiB;
+// Linux describes a page of 4 KiB, of the layers window too, in 64 bytes.
+constexpr std::uint64_t kWindowDescriptions = launch::kLayersWindowBytes / 64;
+
+std::uint64_t ram_bytes(const launch::Shape& shape) {
+  return shape.memory_bytes + kWindowDescriptions;
+}
 
 launch::Stopped describe(End end, std::string console_tail) {
   launch::Stopped stopped;
@@ -63,9 +69,14 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(Settings settings,
   auto windows = DeviceSet::map_windows();
   if (!windows) return windows.error();
   self->register_windows_ = *std::move(windows);
-  auto platform =
-      arch::Platform::create(self->settings_.system, self->vm_, self->ram_.bytes(),
-                             self->register_windows_.bytes(), shape.vcpus, std::move(callbacks));
+  auto layers_window = LayersWindow::create(launch::kLayersWindowBytes);
+  if (!layers_window) return layers_window.error();
+  self->layers_window_ = *std::move(layers_window);
+  auto platform = arch::Platform::create(self->settings_.system, self->vm_,
+                                         {.ram = self->ram_.bytes(),
+                                          .registers = self->register_windows_.bytes(),
+                                          .window = self->layers_window_.bytes()},
+                                         shape.vcpus, std::move(callbacks));
   if (!platform) return platform.error();
   self->platform_ = *std::move(platform);
   auto devices = DeviceSet::create(*self->platform_, self->settings_.loop, self->calls_,
@@ -80,7 +91,7 @@ base::Result<std::unique_ptr<Machine>> Machine::boot(Settings settings, const la
                                                      int kernel, int initramfs,
                                                      const std::string& command_line) {
   RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
-  auto ram = map_fresh_ram(shape.memory_bytes);
+  auto ram = map_fresh_ram(ram_bytes(shape));
   if (!ram) return ram.error();
   auto machine = assemble(std::move(settings), shape, *std::move(ram));
   if (!machine) return machine;
@@ -101,7 +112,7 @@ base::Result<std::unique_ptr<Machine>> Machine::restore(Settings settings,
   if (!state) return state.error();
   if (state->shape.vcpus != shape.vcpus || state->shape.memory_bytes != shape.memory_bytes)
     return base::Error{base::Code::kInvalidArgument, "the template has another shape"};
-  auto ram = map_cloned_ram(memory_file, shape.memory_bytes, state->extents);
+  auto ram = map_cloned_ram(memory_file, ram_bytes(shape), state->extents);
   if (!ram) return ram.error();
   auto made = assemble(std::move(settings), shape, *std::move(ram));
   if (!made) return made;
@@ -114,6 +125,13 @@ base::Result<std::unique_ptr<Machine>> Machine::restore(Settings settings,
   RETURN_IF_ERROR(machine.platform_->renew_generation());
   RETURN_IF_ERROR(machine.devices_->restore(state->devices));
   return made;
+}
+
+base::Result<void> Machine::show_layers(std::span<const LayersWindow::Extent> extents) {
+  if (started_) return base::Error{base::Code::kConflict, "the machine has been started already"};
+  if (extents.empty()) return {};
+  RETURN_IF_ERROR(layers_window_.show(extents));
+  return platform_->show_window(extents.back().offset + extents.back().length);
 }
 
 base::Result<void> Machine::run() {

@@ -20,6 +20,7 @@
 #include "vmm/kvm/system.h"
 #include "vmm/launch/messages.h"
 #include "vmm/machine/device_set.h"
+#include "vmm/machine/layers_window.h"
 #include "vmm/machine/loop_calls.h"
 #include "vmm/machine/run_control.h"
 #include "vmm/machine/settling.h"
@@ -59,6 +60,8 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
 
   DeviceSet& devices() { return *devices_; }
+  /// Before run(), once: the layers in the window.
+  base::Result<void> show_layers(std::span<const LayersWindow::Extent> extents);
 
   /// kConflict if it has run.
   base::Result<void> run();
@@ -96,6 +99,7 @@ class Machine {
   launch::Shape shape_;
   base::MappedRegion ram_;
   base::MappedRegion register_windows_;
+  LayersWindow layers_window_;
   kvm::Vm vm_;
   LoopCalls calls_;
   std::unique_ptr<arch::Platform> platform_;

@@ -132,7 +132,6 @@ constexpr unsigned long kBuilding[] = {
     KVM_SET_IDENTITY_MAP_ADDR,
     KVM_ENABLE_CAP,
     KVM_CREATE_VCPU,
-    KVM_SET_USER_MEMORY_REGION,
     kvm::kGetSupportedCpuid,
     kvm::kSetCpuid2,
     KVM_SET_MP_STATE,
@@ -149,11 +148,15 @@ constexpr unsigned long kBuilding[] = {
 
 /// KVM requests of a machine that runs, starts to run or is saved.
 constexpr unsigned long kServing[] = {
-    KVM_CHECK_EXTENSION, kvm::kGetMsrIndexList, kvm::kGetMsrs,     kvm::kSetMsrs,
-    kvm::kGetCpuid2,     KVM_GET_MP_STATE,      KVM_GET_REGS,      KVM_GET_SREGS,
-    kvm::kGetXsave2,     KVM_GET_XCRS,          KVM_GET_DEBUGREGS, KVM_GET_LAPIC,
-    KVM_GET_VCPU_EVENTS, KVM_GET_TSC_KHZ,       KVM_GET_CLOCK,     KVM_SET_CLOCK,
-    KVM_KVMCLOCK_CTRL,
+    KVM_CHECK_EXTENSION, kvm::kGetMsrIndexList,
+    kvm::kGetMsrs,       kvm::kSetMsrs,
+    kvm::kGetCpuid2,     KVM_GET_MP_STATE,
+    KVM_GET_REGS,        KVM_GET_SREGS,
+    kvm::kGetXsave2,     KVM_GET_XCRS,
+    KVM_GET_DEBUGREGS,   KVM_GET_LAPIC,
+    KVM_GET_VCPU_EVENTS, KVM_GET_TSC_KHZ,
+    KVM_GET_CLOCK,       KVM_SET_CLOCK,
+    KVM_KVMCLOCK_CTRL,   KVM_SET_USER_MEMORY_REGION,  // a clone gets layers after it was restored
 };
 
 /// KVM requests of a vCPU thread: run, and what its IOAPIC accesses cause.

@@ -10,7 +10,7 @@
 //   0xd000_0000   virtio-mmio slots, 4 KiB each
 //   0xfec0_0000   IOAPIC            0xfee0_0000   local APICs
 //   0xfffb_c000   KVM's identity map and task state (Intel)
-//   0x1_0000_0000 the rest of the RAM
+//   0x1_0000_0000 the rest of the RAM; from the next GiB on the layers window
 #pragma once
 
 #include <cstddef>
@@ -35,6 +35,12 @@ inline constexpr std::uint64_t kHighStart = 1_MiB;
 
 inline constexpr std::uint64_t kLowRamLimit = 3_GiB;
 inline constexpr std::uint64_t kHighRamStart = 4_GiB;
+// The guest then maps the window with its largest pages.
+inline constexpr std::uint64_t kWindowAlignment = 1_GiB;
+// How much of the window every machine has from the first on. KVM keeps bytes for each page of a
+// memory slot (where other drivers may track writes, 2), so the rest is a slot for those that use
+// it.
+inline constexpr std::uint64_t kWindowAtFirst = 128_MiB;
 
 inline constexpr std::uint64_t kVirtioStart = 0xd0000000;
 inline constexpr std::uint64_t kVirtioStride = 0x1000;

@@ -131,6 +131,10 @@ RamLayout ram_layout(std::uint64_t bytes) {
   return {low, bytes - low};
 }
 
+GuestAddress window_address(const RamLayout& ram) {
+  return {round_up(kHighRamStart + ram.high_bytes, kWindowAlignment)};
+}
+
 GuestAddress generation_page(const RamLayout& ram) { return {ram.low_bytes - kPageSize}; }
 
 std::vector<E820Range> e820_map(const RamLayout& ram) {

@@ -20,6 +20,9 @@ struct RamLayout {
 };
 RamLayout ram_layout(std::uint64_t bytes);
 
+/// Where the layers window is: above all RAM, and no RAM to the kernel.
+memory::GuestAddress window_address(const RamLayout& ram);
+
 /// The 4 KiB of low RAM that hold the generation ID: its last page, kept from the kernel.
 memory::GuestAddress generation_page(const RamLayout& ram);
 

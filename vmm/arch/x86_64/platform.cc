@@ -30,10 +30,12 @@ base::Result<void> fill_random(std::span<std::byte> bytes) {
   return {};
 }
 
-std::vector<memory::GuestMemory::Region> ram_regions(std::span<std::byte> ram,
-                                                     const RamLayout& layout) {
-  std::vector<memory::GuestMemory::Region> regions{{{0}, ram.first(layout.low_bytes)}};
-  if (layout.high_bytes > 0) regions.push_back({{kHighRamStart}, ram.subspan(layout.low_bytes)});
+std::vector<memory::GuestMemory::Region> memory_regions(const Platform::Mappings& mappings,
+                                                        const RamLayout& layout) {
+  std::vector<memory::GuestMemory::Region> regions{{{0}, mappings.ram.first(layout.low_bytes)}};
+  if (layout.high_bytes > 0)
+    regions.push_back({{kHighRamStart}, mappings.ram.subspan(layout.low_bytes)});
+  regions.push_back({window_address(layout), mappings.window, /*read_only=*/true});
   return regions;
 }
 
@@ -60,24 +62,18 @@ base::Result<void> Platform::check_shape(std::uint32_t vcpus, std::uint64_t memo
 
 base::Result<std::unique_ptr<Platform>> Platform::create(const kvm::System& system,
                                                          const kvm::Vm& vm,
-                                                         std::span<std::byte> ram,
-                                                         std::span<std::byte> registers,
+                                                         const Mappings& mappings,
                                                          std::uint32_t vcpus, Callbacks callbacks) {
-  RETURN_IF_ERROR(check_shape(vcpus, ram.size()));
-  const RamLayout layout = ram_layout(ram.size());
-  auto memory = memory::GuestMemory::create(ram_regions(ram, layout));
+  const RamLayout layout = ram_layout(mappings.ram.size());
+  auto memory = memory::GuestMemory::create(memory_regions(mappings, layout));
   if (!memory) return memory.error();
 
   RETURN_IF_ERROR(vm.set_tss_address(kTssAddress));
   RETURN_IF_ERROR(vm.set_identity_map_address(kIdentityMapAddress));
   RETURN_IF_ERROR(vm.enable_split_irqchip(kIoapicPins));
-  std::uint32_t slot = 0;
-  for (const auto& region : memory->regions())
-    RETURN_IF_ERROR(vm.set_memory(slot++, region.start.value, region.host));
-  RETURN_IF_ERROR(vm.set_read_only_memory(slot, kVirtioStart, registers));
-
   std::unique_ptr<Platform> platform(
       new Platform(vm, *std::move(memory), layout, std::move(callbacks)));
+  RETURN_IF_ERROR(platform->set_memory_slots(mappings));
   RETURN_IF_ERROR(platform->add_processors(system, vcpus));
   RETURN_IF_ERROR(platform->mmio_.add(kIoapicAddress, kIoapicSize, platform->ioapic_));
   RETURN_IF_ERROR(platform->ports_.add(kSerialPort, kSerialPorts, platform->serial_));
@@ -94,6 +90,27 @@ base::Result<void> Platform::add_processors(const kvm::System& system, std::uint
   }
   return {};
 }
+
+base::Result<void> Platform::set_memory_slots(const Mappings& mappings) {
+  for (const auto& region : memory_.regions())
+    if (!region.read_only)
+      RETURN_IF_ERROR(vm_.set_memory(free_slot_++, region.start.value, region.host));
+  RETURN_IF_ERROR(vm_.set_read_only_memory(free_slot_++, kVirtioStart, mappings.registers));
+  window_ = mappings.window;
+  return vm_.set_read_only_memory(free_slot_++, window_address().value,
+                                  window_.first(std::min(window_.size(), kWindowAtFirst)));
+}
+
+base::Result<void> Platform::show_window(std::uint64_t bytes) const {
+  if (bytes > window_.size())
+    return base::Error{base::Code::kInvalidArgument, "the window is not that large"};
+  if (bytes <= kWindowAtFirst) return {};
+  return vm_.set_read_only_memory(
+      free_slot_, window_address().value + kWindowAtFirst,
+      window_.subspan(kWindowAtFirst, round_up(bytes, kPageSize) - kWindowAtFirst));
+}
+
+memory::GuestAddress Platform::window_address() const { return x86_64::window_address(ram_); }
 
 std::uint64_t Platform::virtio_address(std::uint32_t slot) {
   return kVirtioStart + slot * kVirtioStride;

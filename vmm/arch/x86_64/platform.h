@@ -32,18 +32,31 @@ class Platform final : private InterruptSink {
     std::function<void()> reset;
   };
 
-  /// Puts interrupt controllers, `ram` and `vcpus` processors into `vm`. The guest reads
-  /// `registers` in the virtio-mmio slots, from the first on; writes go to mmio().
+  /// What of this process's memory the guest sees.
+  struct Mappings {
+    std::span<std::byte> ram;
+    /// Read in the virtio-mmio slots, from the first on; writes go to mmio().
+    std::span<std::byte> registers;
+    /// Read from window_address() on, as far as show_window() says; writes go to mmio(), where
+    /// nobody takes them.
+    std::span<std::byte> window;
+  };
+
+  /// Puts interrupt controllers, `mappings` and `vcpus` processors into `vm`. check_shape() was
+  /// asked.
   static base::Result<std::unique_ptr<Platform>> create(const kvm::System& system,
-                                                        const kvm::Vm& vm, std::span<std::byte> ram,
-                                                        std::span<std::byte> registers,
+                                                        const kvm::Vm& vm, const Mappings& mappings,
                                                         std::uint32_t vcpus, Callbacks callbacks);
 
   /// kInvalidArgument with the reason if there is no such machine.
   static base::Result<void> check_shape(std::uint32_t vcpus, std::uint64_t memory_bytes);
 
-  /// Guest-physical places of the RAM given to create().
+  /// Guest-physical places of the RAM, and the window, given to create().
   const memory::GuestMemory& memory() const { return memory_; }
+  memory::GuestAddress window_address() const;
+  /// Before the vCPUs run, once: the guest will read `bytes` of the window. kInvalidArgument if it
+  /// is smaller.
+  base::Result<void> show_window(std::uint64_t bytes) const;
 
   std::span<kvm::Vcpu> vcpus() { return vcpus_; }
 
@@ -82,6 +95,8 @@ class Platform final : private InterruptSink {
  private:
   Platform(const kvm::Vm& vm, memory::GuestMemory memory, RamLayout ram, Callbacks callbacks);
 
+  base::Result<void> set_memory_slots(const Mappings& mappings);
+
   void deliver(const kvm::Msi& msi) override;
   void set_level_routes(std::span<const kvm::MsiRoute> routes) override;
   base::Result<void> add_processors(const kvm::System& system, std::uint32_t count);
@@ -98,6 +113,8 @@ class Platform final : private InterruptSink {
   const kvm::Vm& vm_;
   memory::GuestMemory memory_;
   RamLayout ram_;
+  std::span<std::byte> window_;
+  std::uint32_t free_slot_ = 0;
   std::vector<kvm::Vcpu> vcpus_;
   Ioapic ioapic_;
   SerialPort serial_;
