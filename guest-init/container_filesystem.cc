@@ -110,11 +110,13 @@ base::Result<void> ContainerFilesystem::build(const protocol::PrepareContainer& 
   return enter_root();
 }
 
-base::Result<void> ContainerFilesystem::mount_layers(const std::vector<std::string>& devices) {
-  for (std::size_t i = 0; i < devices.size(); ++i) {
+base::Result<void> ContainerFilesystem::mount_layers(
+    const std::vector<ContainerDisks::Layer>& layers) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
     const std::string directory = stage_ + "/layers/" + std::to_string(i);
     RETURN_IF_ERROR(make_directories(directory));
-    RETURN_IF_ERROR(mount_at(devices[i], directory, "erofs", MS_RDONLY));
+    RETURN_IF_ERROR(mount_at(layers[i].device, directory, "erofs", MS_RDONLY,
+                             layers[i].in_memory ? "dax=always" : ""));
     auto layer = open_path(directory);
     if (!layer) return std::move(layer).error();
     layers_.push_back(*std::move(layer));

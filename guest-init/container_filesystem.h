@@ -19,7 +19,11 @@
 namespace guest_init {
 
 struct ContainerDisks {
-  std::vector<std::string> layers;   // block devices, lowest layer first
+  struct Layer {
+    std::string device;      // block device with an EROFS
+    bool in_memory = false;  // its files need no page cache (DAX)
+  };
+  std::vector<Layer> layers;         // lowest layer first
   std::string writable;              // block device with an ext4
   std::vector<std::string> numbers;  // of the whole disks: "254:16"
 };
@@ -52,7 +56,7 @@ class ContainerFilesystem {
                                  const std::vector<std::string>& read_only) const;
   base::Result<void> mount_root(const protocol::PrepareContainer& spec,
                                 const ContainerDisks& disks);
-  base::Result<void> mount_layers(const std::vector<std::string>& devices);
+  base::Result<void> mount_layers(const std::vector<ContainerDisks::Layer>& layers);
   base::Result<void> attach_kernel_filesystems(const protocol::PrepareContainer& spec,
                                                const RootDirectory& root);
   base::Result<void> mount_volumes(const protocol::PrepareContainer& spec,

@@ -1,6 +1,7 @@
-// The read-only disk that carries all image layers: each becomes a block device of its own, a
-// partition made with BLKPG at the place the host named. Layers that two containers share become
-// one device, so their pages are cached once.
+// A read-only disk that carries image layers (the virtio disk, or the window into host memory,
+// which is a disk too): each becomes a block device of its own, a partition made with BLKPG at the
+// place the host named. Layers that two containers share become one device, so their pages are
+// cached once.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace guest_init {
 
 class LayersDisk {
  public:
-  /// Drops what the kernel has read from the disk while it had no contents yet. A machine without
-  /// this disk is fine until a layer is asked for.
+  /// Makes it read-only, and drops what the kernel has read from it while it had no contents yet. A
+  /// machine without this disk is fine until a layer is asked for.
   static LayersDisk open(std::string device);
 
   /// The block device of the layer at these bytes.

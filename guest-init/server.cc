@@ -47,6 +47,7 @@ base::Result<void> Server::open() {
 
   RETURN_IF_ERROR(ContainerFilesystem::prepare_stage(machine_.stage));
   layers_disk_ = LayersDisk::open(machine_.layers_device);
+  layers_window_ = LayersDisk::open(machine_.window_device);
   auto staged = stage_container();
   if (!staged) return std::move(staged).error();
   staged_ = *std::move(staged);
@@ -241,9 +242,10 @@ base::Result<ContainerDisks> Server::disks_of(const protocol::PrepareContainer& 
                               std::to_string(minor(status.st_rdev)));
   }
   for (const auto& layer : request.layers) {
-    auto device = layers_disk_->device_of(layer.offset, layer.length);
+    LayersDisk& disk = layer.in_window ? *layers_window_ : *layers_disk_;
+    auto device = disk.device_of(layer.offset, layer.length);
     if (!device) return std::move(device).error();
-    disks.layers.push_back(*std::move(device));
+    disks.layers.push_back({*std::move(device), layer.in_window});
   }
   return disks;
 }

@@ -26,6 +26,7 @@ namespace guest_init {
 /// What the machine offers to guest-init; main.cc fills it in for a real machine.
 struct Machine {
   std::string layers_device = "/dev/vda";
+  std::string window_device = "/dev/pmem0";
   std::string writable_device = "/dev/vdb";
   std::string stage = "/stage";
   std::string files = "/files";
@@ -108,6 +109,7 @@ class Server {
   base::UniqueFd child_signals_;
   base::UniqueFd own_pid_namespace_;
   std::optional<LayersDisk> layers_disk_;
+  std::optional<LayersDisk> layers_window_;
 
   std::unique_ptr<ControlStream> control_;
   std::map<std::uint64_t, IncomingStream> incoming_;

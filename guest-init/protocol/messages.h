@@ -36,7 +36,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 4;
+inline constexpr std::uint32_t kVersion = 5;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -117,11 +117,15 @@ struct ConfigureNetwork {
 /// Host -> guest: build the root filesystem and namespaces of one container. Answered by Done.
 struct PrepareContainer {
   static constexpr MessageType kType = MessageType::kPrepareContainer;
-  /// One read-only EROFS layer: bytes [offset, offset + length) of the layers disk.
+  /// One read-only EROFS layer: bytes [offset, offset + length) of the layers window, where its
+  /// files are read and mapped as they lie in the host's memory (DAX), or of the layers disk.
   struct Layer {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
-    static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
+    bool in_window = false;  // then all of it is a multiple of 4096
+    static void fields(auto& self, auto&& visit) {
+      visit(self.offset, self.length, self.in_window);
+    }
   };
   struct Tmpfs {
     std::string path;

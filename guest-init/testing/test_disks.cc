@@ -31,13 +31,13 @@ base::Result<void> make_base_tree(const std::string& root) {
   return {};
 }
 
-/// Turns the tree at `root` into a layer of whole sectors at `offset`, and removes the tree.
+/// Turns the tree at `root` into a layer of whole pages at `offset`, and removes the tree.
 base::Result<TestDisks::Layer> make_layer(const std::string& root, const std::string& file,
                                           std::uint64_t offset) {
-  constexpr std::uint64_t kSector = 512;
+  constexpr std::uint64_t kPage = 4096;
   RETURN_IF_ERROR(run_command("mkfs.erofs " + file + " " + root));
   std::filesystem::remove_all(root);
-  const std::uint64_t length = (std::filesystem::file_size(file) + kSector - 1) / kSector * kSector;
+  const std::uint64_t length = (std::filesystem::file_size(file) + kPage - 1) / kPage * kPage;
   std::filesystem::resize_file(file, length);
   return TestDisks::Layer{file, {offset, length}};
 }

@@ -13,7 +13,7 @@ namespace guest_init::testing {
 
 struct TestDisks {
   struct Layer {
-    std::string file;  // whole sectors
+    std::string file;  // whole pages
     protocol::PrepareContainer::Layer place;
   };
   std::vector<Layer> layers;

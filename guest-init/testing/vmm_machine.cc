@@ -230,6 +230,8 @@ base::Result<void> VmmMachine::run(const Programs& programs, const Template& ori
   auto disks = make_test_disks(directory_);
   if (!disks) return std::move(disks).error();
   disks_ = *std::move(disks);
+  // One layer in the window, the other on the disk: a container's root is made of both.
+  disks_.layers.front().place.in_window = true;
   auto monitor = Monitor::spawn(programs.vmm, directory_);
   if (!monitor) return std::move(monitor).error();
   monitor_ = *std::move(monitor);
@@ -247,7 +249,7 @@ base::Result<void> VmmMachine::attach_disks() {
   std::vector<base::UniqueFd> files;
   std::vector<int> numbers;
   for (const TestDisks::Layer& layer : disks_.layers) {
-    layers.extents.push_back({layer.place.offset, layer.place.length});
+    layers.extents.push_back({layer.place.offset, layer.place.length, layer.place.in_window});
     files.push_back(open_file(layer.file, O_RDONLY));
     numbers.push_back(files.back().get());
   }
