@@ -12,8 +12,8 @@
 #include <boost/asio/post.hpp>
 #include <csignal>
 
+#include "api/engine/machines/layer_places.h"
 #include "vmm/base/seqpacket.h"
-#include "vmm/base/units.h"
 
 namespace engine {
 
@@ -22,12 +22,9 @@ namespace {
 using base::Code;
 using base::Error;
 using base::Result;
-using base::operator""_MiB;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t kLayerAlignment = 2_MiB;
-constexpr std::uint64_t kSectorBytes = 512;
 constexpr std::string_view kProcessPhase = "process";
 /// How long a monitor that closed a connection may take to be gone by itself.
 constexpr milliseconds kEndPatience{2000};
@@ -228,6 +225,9 @@ net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base:
   const auto self = shared_from_this();
   Result<void> done = process_->rename(spec.id);
   if (done && spec.weights != GroupWeights{}) done = set_weights(spec.weights);
+  const auto& limits = spec.container.limits;
+  spec.container.layers =
+      place_layers(spec.layers, limits.read_bytes != 0 || limits.read_operations != 0);
   if (done) done = attach(spec, std::move(tap));
   if (!done) {
     end(EndReason::kMonitorError, done.error().message);
@@ -274,28 +274,20 @@ Result<void> CloneMachine::attach(const MachineSpec& spec, base::UniqueFd tap) {
 Result<void> CloneMachine::attach_layers(const MachineSpec& spec) {
   launch::AttachLayers attach_layers;
   std::vector<base::UniqueFd> files;
-  std::uint64_t offset = 0;
   for (const LayerFile& layer : spec.layers) {
     auto file = open_file(layer.path, O_RDONLY);
     if (!file) return std::move(file).error();
     files.push_back(std::move(*file));
-    attach_layers.extents.push_back(
-        {.offset = offset, .length = base::round_up(layer.bytes, kSectorBytes)});
-    offset += base::round_up(layer.bytes, kLayerAlignment);
   }
+  for (const auto& place : spec.container.layers)
+    attach_layers.extents.push_back(
+        {.offset = place.offset, .length = place.length, .in_window = place.in_window});
   setup_.push_back(monitor_->send(attach_layers, std::move(files)));
   return {};
 }
 
 /// Everything the guest needs for its first process, in one write, nothing waited for.
 CloneMachine::StartReplies CloneMachine::request_start(MachineSpec& spec) {
-  std::uint64_t offset = 0;
-  spec.container.layers.clear();
-  for (const LayerFile& layer : spec.layers) {
-    spec.container.layers.push_back(
-        {.offset = offset, .length = base::round_up(layer.bytes, kSectorBytes)});
-    offset += base::round_up(layer.bytes, kLayerAlignment);
-  }
   auto io = std::make_shared<ProcessIo>(context_.executor, spec.process.process, spec.sink);
   processes_.emplace(spec.process.process, io);
   StartReplies replies;
