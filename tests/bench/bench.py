@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The benchmark: this host and its peers in the same machine, side by side, interleaved.
 
-    bench.py [start|memory|clone|stream|pull]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
+    bench.py [start|memory|clone|stream|pull|layers]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
 
 The parts and the JSON schema are described in README.md beside this file. `containervm bench` calls
 this with the right sockets inside the machine that holds the host.
@@ -19,15 +19,15 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench import memory, pull, stream  # noqa: E402
+from bench import layers, memory, pull, stream  # noqa: E402
 from bench.contenders import (IMAGE, Contender, api_run, api_true, cli_true)  # noqa: E402
 from bench.statistics_table import bar_chart, summary, table  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("start", "memory", "clone", "stream", "pull")
+PARTS = ("start", "memory", "clone", "stream", "pull", "layers")
 DEFAULT_PARTS = PARTS[:3]
-NEED_IMAGE = {"start", "memory", "stream"}
+NEED_IMAGE = {"start", "memory", "stream", "layers"}
 
 
 def image_archive(probe):
@@ -105,6 +105,15 @@ def measure_pull(contenders, rounds, registry, source):
     return {key: {name: summary(some) for name, some in rows.items()} for key, rows in values.items()}
 
 
+def measure_layers(contenders, rounds, readers, archive):
+    def progress(current):
+        print(f"\r  layers: round {current} of {rounds}", end="", file=sys.stderr, flush=True)
+
+    values = layers.measure(contenders, rounds, readers, layers.archive_of(archive), progress)
+    print(file=sys.stderr)
+    return {key: {name: summary(some) for name, some in rows.items()} for key, rows in values.items()}
+
+
 def measure_microvm(command, rounds):
     """`command` boots our kernel once in QEMU's microvm and prints the milliseconds that took."""
     values = []
@@ -136,7 +145,10 @@ TITLES = {
     "pull_total": "docker pull of 5 layers, 200 MB, and its first docker run",
     "pull": "of that: docker pull",
     "pull_first_run": "of that: docker run --rm IMAGE true",
+    "layers_growth": "host memory when all containers have read one layer of 100 MB",
+    "layers_reader": "one container's reading of it",
 }
+UNITS = {"layers_growth": "times the layer"}
 
 
 def report(results, svg_directory):
@@ -145,10 +157,11 @@ def report(results, svg_directory):
     for key, title in TITLES.items():
         if key not in results:
             continue
-        print(table(title, "ms", results[key]))
+        unit = UNITS.get(key, "ms")
+        print(table(title, unit, results[key]))
         if svg_directory:
             with open(os.path.join(svg_directory, key + ".svg"), "w", encoding="utf-8") as out:
-                out.write(bar_chart(title, "ms", results[key]))
+                out.write(bar_chart(title, unit, results[key]))
     if "idle_memory" in results:
         print(memory.describe(results["idle_memory"]))
         if svg_directory:
@@ -177,6 +190,7 @@ def parse_arguments():
     parser.add_argument("--image", default=IMAGE, help="image whose `true` is run")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--sleepers", type=int, default=50)
+    parser.add_argument("--readers", type=int, default=10, help="containers that read a layer")
     parser.add_argument("--mebibytes", type=int, default=256, help="of one stream")
     parser.add_argument("--json", help="write the numbers to this file")
     parser.add_argument("--svg", help="write plots into this directory")
@@ -187,8 +201,8 @@ def parse_arguments():
     arguments.parts = arguments.parts or list(DEFAULT_PARTS)
     if "pull" in arguments.parts and not (arguments.registry and arguments.pull_image):
         parser.error("pull needs --registry and --pull-image")
-    if min(arguments.rounds, arguments.sleepers, arguments.mebibytes) < 1:
-        parser.error("--rounds, --sleepers and --mebibytes must be at least 1")
+    if min(arguments.rounds, arguments.sleepers, arguments.readers, arguments.mebibytes) < 1:
+        parser.error("--rounds, --sleepers, --readers and --mebibytes must be at least 1")
     return arguments
 
 
@@ -216,6 +230,8 @@ def main():
             results["stream"] = measure_stream(contenders, arguments.rounds, arguments.mebibytes)
         if "pull" in arguments.parts:
             results |= measure_pull(contenders, arguments.rounds, arguments.registry, arguments.pull_image)
+        if "layers" in arguments.parts:
+            results |= measure_layers(contenders, arguments.rounds, arguments.readers, archive)
         if "clone" in arguments.parts and arguments.clone_bench:
             results["clone"] = measure_clone(arguments.clone_bench, max(100, arguments.rounds))
     finally:
