@@ -9,8 +9,6 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/post.hpp>
-#include <csignal>
 
 #include "api/engine/machines/layer_places.h"
 #include "vmm/base/seqpacket.h"
@@ -26,8 +24,6 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::string_view kProcessPhase = "process";
-/// How long a monitor that closed a connection may take to be gone by itself.
-constexpr milliseconds kEndPatience{2000};
 
 Result<base::UniqueFd> open_file(const std::filesystem::path& path, int flags) {
   base::UniqueFd file(::open(path.c_str(), flags | O_CLOEXEC));
@@ -71,45 +67,12 @@ protocol::ConfigureNetwork network_of(const std::optional<Endpoint>& endpoint) {
   return network;
 }
 
-EndReason reason_of(launch::StopReason reason) {
-  switch (reason) {
-    case launch::StopReason::kHostRequest:
-      return EndReason::kRequested;
-    case launch::StopReason::kGuestShutdown:
-      return EndReason::kGuestShutdown;
-    case launch::StopReason::kGuestPanic:
-      return EndReason::kGuestPanic;
-    case launch::StopReason::kTripleFault:
-      return EndReason::kTripleFault;
-    case launch::StopReason::kMonitorError:
-      return EndReason::kMonitorError;
-  }
-  return EndReason::kProtocolViolation;
-}
-
 /// Tags must differ from those of connections that an earlier daemon opened and that may not be
 /// closed yet, and from a template's.
 std::uint32_t first_own_tag() {
   std::uint32_t random = 0;
   [[maybe_unused]] const auto filled = ::getrandom(&random, sizeof random, 0);
   return 0x10000u + (random & 0x7fffu) * 0x10000u;
-}
-
-Error error_of(const protocol::Failure& refusal) {
-  switch (refusal.kind) {
-    case protocol::FailureKind::kNoSuchProcess:
-      return {Code::kNotFound, refusal.message};
-    case protocol::FailureKind::kLimit:
-      return {Code::kInvalidArgument, refusal.message};
-    default:
-      return {Code::kInternal, refusal.message};
-  }
-}
-
-/// nullopt: it was carried out.
-std::optional<protocol::Failure> refusal_in(const GuestSession::Success& answer) {
-  if (const auto* failure = std::get_if<protocol::Failure>(&answer)) return *failure;
-  return std::nullopt;
 }
 
 }  // namespace
@@ -244,15 +207,6 @@ net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base:
   co_return started;
 }
 
-/// A stream that broke tells little: how the machine ended says more.
-net::awaitable<Error> CloneMachine::failed_start(Error error) {
-  if (error.code == Code::kUnavailable) co_await ended_.wait_for(kEndPatience);
-  end(EndReason::kMonitorError, error.message);
-  co_await ended_.wait();
-  error.message = ended_error().message;
-  co_return error;
-}
-
 Result<void> CloneMachine::attach(const MachineSpec& spec, base::UniqueFd tap) {
   if (!spec.layers.empty()) RETURN_IF_ERROR(attach_layers(spec));
 
@@ -312,7 +266,7 @@ net::awaitable<Result<ProcessStart>> CloneMachine::await_start(StartReplies repl
     if (!answer)
       co_return Error{Code::kDeadlineExceeded, "the machine did not start its process in time"};
     if (!*answer) co_return answer->error();
-    result.refusal = refusal_in(**answer);
+    result.refusal = GuestSession::refusal_in(**answer);
     if (result.refusal) co_return result;
     const auto* started = std::get_if<protocol::ProcessStarted>(&**answer);
     if ((started != nullptr) != (what == kProcessPhase))
@@ -356,315 +310,6 @@ void CloneMachine::start_session(StreamSocket socket) {
                                         if (auto self = weak.lock())
                                           self->guest_lost(std::move(error));
                                       }});
-}
-
-// ---- adoption -------------------------------------------------------------------------------
-
-net::awaitable<Result<std::shared_ptr<CloneMachine>>> CloneMachine::adopt(
-    Context context, std::unique_ptr<MonitorProcess> process, AdoptSpec spec) {
-  std::shared_ptr<CloneMachine> machine(new CloneMachine(context, std::move(process)));
-  net::co_spawn(context.executor, watch(machine), net::detached);
-  Result<void> done = machine->connect();
-  if (done) done = co_await machine->greet(std::move(spec));
-  if (!done) {
-    machine->end(EndReason::kMonitorError, done.error().message);
-    co_await machine->wait_stopped();
-    co_return base::annotate(std::move(done).error(), "go on with machine " + machine->id_);
-  }
-  co_return machine;
-}
-
-net::awaitable<Result<void>> CloneMachine::greet(AdoptSpec spec) {
-  auto control = open_stream(protocol::kControlPort);
-  if (!control) co_return std::move(control).error();
-  early_exits_.emplace();
-  start_session(std::move(*control));
-  const auto pending = session_->hello();
-  session_->flush();
-  const auto reply = co_await pending.wait_for(context_.start_timeout);
-  if (!reply) co_return Error{Code::kDeadlineExceeded, "the guest does not answer"};
-  if (!*reply) co_return reply->error();
-  co_return resume(spec, **reply);
-}
-
-/// Takes up the streams where they were. Exits come again by themselves.
-Result<void> CloneMachine::resume(const AdoptSpec& spec, const protocol::HelloReply& reply) {
-  std::vector<ProcessId> unwanted;
-  for (const protocol::HelloReply::Process& known : reply.processes) {
-    const auto found = spec.processes.find(known.process);
-    auto io =
-        std::make_shared<ProcessIo>(context_.executor, known.process,
-                                    found == spec.processes.end() ? nullptr : found->second.sink);
-    if (!processes_.emplace(known.process, io).second) continue;
-    AdoptSpec::Process wanted;
-    if (found != spec.processes.end()) wanted = found->second;
-    const auto open = [&](protocol::Stream stream, std::uint64_t offset) {
-      if (auto socket = next_stream()) io->open(stream, std::move(*socket), offset);
-    };
-    open(protocol::Stream::kStdout, wanted.stdout_bytes.value_or(known.stdout_bytes));
-    if (!wanted.tty)
-      open(protocol::Stream::kStderr, wanted.stderr_bytes.value_or(known.stderr_bytes));
-    if (wanted.open_stdin) open(protocol::Stream::kStdin, 0);
-    if (found != spec.processes.end()) continue;
-    open(protocol::Stream::kStdin, 0);  // whoever wrote to it is gone
-    io->close_stdin();
-    net::co_spawn(context_.executor, forget_at_end(shared_from_this(), io, known.process),
-                  net::detached);
-    if (!known.exit && known.process >= spec.kill_unknown_from) unwanted.push_back(known.process);
-  }
-  std::vector<protocol::ProcessExited> early = std::move(*early_exits_);
-  early_exits_.reset();
-  for (protocol::ProcessExited& exit : early) process_exited(std::move(exit));
-  for (const ProcessId process : unwanted) {
-    protocol::SignalProcess kill;
-    kill.process = process;
-    kill.signal = SIGKILL;
-    session_->request(kill);
-  }
-  session_->flush();
-  if (forced_end_) return ended_error();
-  return {};
-}
-
-/// Nobody asks how a process ended that the last daemon started for a client of its own.
-net::awaitable<void> CloneMachine::forget_at_end(std::shared_ptr<CloneMachine> self,
-                                                 std::shared_ptr<ProcessIo> io, ProcessId process) {
-  const auto outcome = co_await io->outcome().wait();
-  if (outcome) self->forget_process(process);
-}
-
-// ---- processes ------------------------------------------------------------------------------
-
-std::shared_ptr<ProcessIo> CloneMachine::find(ProcessId process) const {
-  const auto found = processes_.find(process);
-  return found == processes_.end() ? nullptr : found->second;
-}
-
-net::awaitable<Result<ProcessStart>> CloneMachine::start_process(protocol::StartProcess process,
-                                                                 std::shared_ptr<OutputSink> sink) {
-  const auto self = shared_from_this();
-  if (ended_.has_value() || !session_) co_return ended_error();
-  auto io = std::make_shared<ProcessIo>(context_.executor, process.process, std::move(sink));
-  if (!processes_.emplace(process.process, io).second)
-    co_return Error{Code::kInvalidArgument, "the process number is taken"};
-  const GuestReply pending = session_->request(process);
-  session_->flush();
-  const auto opened = open_streams(*io, process);
-  const auto answer = co_await pending.wait();
-  if (opened && answer) {
-    if (const auto* started = std::get_if<protocol::ProcessStarted>(&*answer))
-      co_return ProcessStart{started->pid, std::nullopt};
-  }
-  processes_.erase(process.process);
-  io->machine_ended(ended_error());
-  if (!opened) co_return opened.error();
-  if (!answer) co_return ended_error();
-  if (auto refusal = refusal_in(*answer)) co_return ProcessStart{0, std::move(refusal)};
-  end(EndReason::kProtocolViolation, "the guest gave the wrong answer to StartProcess");
-  co_return ended_error();
-}
-
-net::awaitable<Result<protocol::ExitStatus>> CloneMachine::wait_exit(ProcessId process) {
-  const auto io = find(process);
-  if (!io) co_return Error{Code::kNotFound, "no such process"};
-  co_return co_await io->outcome().wait();
-}
-
-void CloneMachine::process_exited(protocol::ProcessExited message) {
-  constexpr std::size_t kMostEarlyExits = 1 << 16;
-  if (const auto io = find(message.process)) {
-    io->exited(std::move(message));
-  } else if (early_exits_ && early_exits_->size() < kMostEarlyExits) {
-    early_exits_->push_back(std::move(message));
-  } else {
-    end(EndReason::kProtocolViolation, "the guest reported the exit of a process it has not");
-  }
-}
-
-void CloneMachine::forget_process(ProcessId process) {
-  if (processes_.erase(process) == 0 || !session_) return;
-  protocol::ForgetProcess forget;
-  forget.process = process;
-  session_->request(forget);
-  session_->flush();
-}
-
-net::awaitable<Result<void>> CloneMachine::write_stdin(ProcessId process,
-                                                       std::vector<std::byte> bytes) {
-  const auto io = find(process);
-  if (!io) co_return Error{Code::kUnavailable, "no such process"};
-  co_return co_await io->write_stdin(std::move(bytes));
-}
-
-void CloneMachine::close_stdin(ProcessId process) {
-  if (const auto io = find(process)) io->close_stdin();
-}
-
-template <typename Answer, typename M>
-net::awaitable<Result<Answer>> CloneMachine::ask(M message) {
-  const auto self = shared_from_this();
-  if (ended_.has_value() || !session_) co_return ended_error();
-  const GuestReply pending = session_->request(std::move(message));
-  session_->flush();
-  auto answer = co_await pending.wait();
-  if (!answer) co_return answer.error();
-  if (auto* wanted = std::get_if<Answer>(&*answer)) co_return std::move(*wanted);
-  if (const auto refusal = refusal_in(*answer)) co_return error_of(*refusal);
-  end(EndReason::kProtocolViolation, "the guest gave an answer of the wrong kind");
-  co_return ended_error();
-}
-
-template <typename M>
-net::awaitable<Result<void>> CloneMachine::simple_request(M message) {
-  const Result<protocol::Done> done = co_await ask<protocol::Done>(std::move(message));
-  if (!done) co_return done.error();
-  co_return Result<void>();
-}
-
-net::awaitable<Result<void>> CloneMachine::signal(ProcessId process, int signal_number) {
-  protocol::SignalProcess message;
-  message.process = process;
-  message.signal = signal_number;
-  return simple_request(message);
-}
-
-net::awaitable<Result<void>> CloneMachine::resize(ProcessId process, std::uint16_t rows,
-                                                  std::uint16_t columns) {
-  protocol::ResizeTerminal message;
-  message.process = process;
-  message.rows = rows;
-  message.columns = columns;
-  return simple_request(message);
-}
-
-net::awaitable<Result<void>> CloneMachine::set_frozen(bool frozen) {
-  protocol::FreezeContainer message;
-  message.container = kMainContainer;
-  message.frozen = frozen;
-  return simple_request(message);
-}
-
-net::awaitable<Result<void>> CloneMachine::update_limits(
-    protocol::PrepareContainer::Limits limits) {
-  protocol::UpdateLimits message;
-  message.container = kMainContainer;
-  message.limits = std::move(limits);
-  return simple_request(std::move(message));
-}
-
-Result<void> CloneMachine::set_weights(const GroupWeights& weights) {
-  return context_.launcher.privileged().set_weights(process_->group(), weights);
-}
-
-net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics() {
-  protocol::ReadStatistics message;
-  message.container = kMainContainer;
-  return ask<protocol::Statistics>(message);
-}
-
-net::awaitable<Result<protocol::ProcessList>> CloneMachine::processes() {
-  protocol::ListProcesses message;
-  message.container = kMainContainer;
-  return ask<protocol::ProcessList>(message);
-}
-
-// ---- the end --------------------------------------------------------------------------------
-
-net::awaitable<void> CloneMachine::shutdown(milliseconds timeout) {
-  const auto self = shared_from_this();
-  if (!ended_.has_value() && session_) {
-    const GuestReply pending = session_->request(protocol::Shutdown{});
-    session_->flush();
-    const auto answer = co_await pending.wait_for(timeout);
-    // Done: the disk is clean. No need to wait for the guest to power off by itself.
-    if (answer && *answer && std::holds_alternative<protocol::Done>(**answer))
-      end(EndReason::kGuestShutdown, "the machine was shut down");
-  }
-  kill();
-  co_await ended_.wait();
-}
-
-void CloneMachine::kill() { end(EndReason::kRequested, "the machine was killed"); }
-
-net::awaitable<MachineEnd> CloneMachine::wait_stopped() { return ended_.wait(); }
-
-void CloneMachine::end(EndReason reason, std::string message) {
-  if (forced_end_ || ended_.has_value()) return;
-  forced_end_ = MachineEnd{reason, std::move(message), {}};
-  process_->kill();
-}
-
-void CloneMachine::on_ended(std::function<void()> handler) {
-  if (conclusion_ && handler) {
-    net::post(context_.executor, std::move(handler));  // it came too late to be called by watch()
-  } else {
-    on_ended_ = std::move(handler);
-  }
-}
-
-void CloneMachine::guest_lost(Error error) {
-  if (error.code != Code::kUnavailable) return end(EndReason::kProtocolViolation, error.message);
-  net::co_spawn(context_.executor, end_unless_gone(shared_from_this(), std::move(error.message)),
-                net::detached);
-}
-
-void CloneMachine::monitor_lost(Error error) {
-  monitor_gone_.set();
-  guest_lost(std::move(error));
-}
-
-/// A closed connection usually means that the monitor is ending: give it the time to say why.
-net::awaitable<void> CloneMachine::end_unless_gone(std::shared_ptr<CloneMachine> self,
-                                                   std::string message) {
-  const auto gone = co_await self->ended_.wait_for(kEndPatience);
-  if (!gone) self->end(EndReason::kProtocolViolation, std::move(message));
-}
-
-net::awaitable<void> CloneMachine::watch(std::shared_ptr<CloneMachine> self) {
-  const std::string how = co_await self->process_->wait();
-  // Its last words may still be unread.
-  if (self->monitor_) co_await self->monitor_gone_.wait_for(kEndPatience);
-  const MachineEnd end = self->conclude(how);
-  spdlog::debug("machine {} ended: {}", self->id_, end.message);
-  if (self->monitor_) self->monitor_->close();
-  if (self->session_) self->session_->close();
-  self->control_stream_.reset();
-  self->spare_streams_.clear();
-
-  const std::string name = self->process_->name();
-  const std::string group = self->process_->group();
-  MonitorLauncher& launcher = self->context_.launcher;
-  std::function<bool()> removal = [&launcher, name, group] {
-    MonitorProcess::remove(launcher, name, group);
-    return true;
-  };
-  co_await self->context_.pool.run(std::move(removal));
-  self->conclusion_ = end;
-  self->ended_.set(end);
-  for (const auto& [id, io] : self->processes_) io->machine_ended(self->ended_error());
-  if (const auto handler = std::move(self->on_ended_)) handler();
-}
-
-MachineEnd CloneMachine::conclude(std::string how_process_ended) const {
-  std::optional<launch::Stopped> stopped = stopped_;
-  if (!stopped) stopped = process_->result();
-  if (forced_end_) {
-    MachineEnd end = *forced_end_;
-    if (stopped) end.console_tail = stopped->console_tail;
-    return end;
-  }
-  if (stopped) return {reason_of(stopped->reason), stopped->message, stopped->console_tail};
-  return {EndReason::kMonitorDied,
-          "the machine's monitor " +
-              (how_process_ended.empty() ? std::string("died") : how_process_ended),
-          {}};
-}
-
-Error CloneMachine::ended_error() const {
-  std::string message = "the machine has ended";
-  if (forced_end_) message = forced_end_->message;
-  if (conclusion_) message = conclusion_->message;
-  return {Code::kUnavailable, std::move(message)};
 }
 
 }  // namespace engine

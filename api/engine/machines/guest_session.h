@@ -31,6 +31,12 @@ class GuestSession : public std::enable_shared_from_this<GuestSession> {
   /// What the guest answered; Error: it never did.
   using Answer = base::Result<Success>;
 
+  /// nullopt: it was carried out.
+  static std::optional<protocol::Failure> refusal_in(const Success& answer) {
+    const auto* failure = std::get_if<protocol::Failure>(&answer);
+    return failure != nullptr ? std::optional(*failure) : std::nullopt;
+  }
+
   struct Handlers {
     std::function<void(protocol::ProcessExited)> exited;
     std::function<void(base::Error)> lost;
