@@ -20,6 +20,7 @@
 #include "guest-init/poll_loop.h"
 #include "guest-init/process.h"
 #include "guest-init/protocol/messages.h"
+#include "guest-init/stream_listener.h"
 
 namespace guest_init {
 
@@ -48,11 +49,6 @@ class Server {
   void run();
 
  private:
-  struct IncomingStream {
-    base::UniqueFd connection;
-    std::vector<std::byte> received;
-    PollLoop::Watch watch;
-  };
   struct WaitingStream {
     protocol::StreamOpen open;
     base::UniqueFd connection;
@@ -64,11 +60,10 @@ class Server {
 
   // Connections.
   void accept_control();
-  void accept_streams();
-  void on_stream_header(std::uint64_t key);
   void place_stream(const protocol::StreamOpen& open, base::UniqueFd connection);
 
-  // Requests. Each answers with Done, its own reply, or Failure.
+  // Requests (server_requests.cc, but for the first two). Each answers with Done, its own reply, or
+  // Failure.
   void on_frame(const wire::RawFrame& frame);
   template <typename M>
   void decode_and(void (Server::*handle)(const M&), const wire::RawFrame& frame);
@@ -112,9 +107,8 @@ class Server {
   std::optional<LayersDisk> layers_window_;
 
   std::unique_ptr<ControlStream> control_;
-  std::map<std::uint64_t, IncomingStream> incoming_;
-  std::uint64_t next_incoming_ = 0;
-  std::vector<WaitingStream> waiting_;
+  std::unique_ptr<StreamListener> streams_;
+  std::vector<WaitingStream> waiting_;  // for their process
 
   std::string machine_id_;  // empty: no identity yet
   int containers_staged_ = 0;
@@ -124,7 +118,6 @@ class Server {
   bool shut_down_ = false;
 
   PollLoop::Watch control_listener_watch_;
-  PollLoop::Watch stream_listener_watch_;
   PollLoop::Watch child_watch_;
 };
 
