@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   const std::string layer_tool = argc > 2 ? argv[2] : "";
   if (argc > 3) config.registries.settings.certificates = argv[3];
   if (argc > 4 && *argv[4] != '\0') config.registries.settings.mirrors = {argv[4]};
+  config.registries.settings.proxies = registry::proxies_from_environment();
   // What hangs in a test should not hang for a minute.
   config.registries.timeouts.stall = std::chrono::seconds(5);
   config.registries.retry.first_delay = std::chrono::milliseconds(50);

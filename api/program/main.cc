@@ -21,11 +21,13 @@ int main(int argc, char** argv) {
       return 1;
     }
   }
+  program::take_proxies_from_environment(options);
   program::DaemonConfig config{
       .state = options.state, .socket = options.socket, .live_restore = options.live_restore};
   config.registries.settings.insecure = options.insecure_registries;
   config.registries.settings.mirrors = options.registry_mirrors;
   config.registries.settings.certificates = options.registry_certificates;
+  config.registries.settings.proxies = options.proxies;
   config.signature_policy = options.signature_policy;
   config.signature_lookaside = options.signature_lookaside;
   config.open_images = [&](std::shared_ptr<images::Admission> admission) {

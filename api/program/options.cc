@@ -19,6 +19,14 @@ fs::path find_layer_tool() {
 
 }  // namespace
 
+void take_proxies_from_environment(Options& options) {
+  registry::ProxyOptions found = registry::proxies_from_environment();
+  for (std::string registry::ProxyOptions::*field :
+       {&registry::ProxyOptions::http, &registry::ProxyOptions::https,
+        &registry::ProxyOptions::none})
+    if ((options.proxies.*field).empty()) options.proxies.*field = std::move(found.*field);
+}
+
 ParsedOptions parse_options(int argc, const char* const* argv) {
   Options options;
   CLI::App app{"containervmd: the Docker API, every container in a virtual machine of its own"};
@@ -47,8 +55,15 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--registry-certs", options.registry_certificates,
                  "directory with HOST:PORT/{*.crt,*.cert,*.key}")
       ->capture_default_str();
+  app.add_option("--http-proxy", options.proxies.http,
+                 "http://[USER:PASSWORD@]HOST:PORT for http:// (default: $HTTP_PROXY)");
+  app.add_option("--https-proxy", options.proxies.https,
+                 "the same for https:// (default: $HTTPS_PROXY)");
+  app.add_option("--no-proxy", options.proxies.none,
+                 "what is reached without one: hosts, domains, addresses, CIDRs, with commas "
+                 "(default: $NO_PROXY)");
   app.add_option("--config-file", options.config_file,
-                 "daemon.json; insecure-registries and registry-mirrors are read from it");
+                 "daemon.json; insecure-registries, registry-mirrors and proxies are read from it");
   app.add_flag("--live-restore", options.live_restore,
                "containers go on running when the daemon is stopped; the next one takes them over");
   app.add_flag("!--no-network", options.networking, "make no bridge: only --network none works");

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "images/registry/proxy.h"
 #include "vmm/base/result.h"
 
 namespace program {
@@ -26,6 +27,7 @@ struct Options {
   std::vector<std::string> insecure_registries;
   std::vector<std::string> registry_mirrors;
   std::filesystem::path registry_certificates = "/etc/docker/certs.d";
+  registry::ProxyOptions proxies;
   bool live_restore = false;  // the daemon's orderly end leaves containers running
 };
 
@@ -35,5 +37,8 @@ struct ParsedOptions {
   int exit_code = 0;
 };
 ParsedOptions parse_options(int argc, const char* const* argv);
+
+/// The proxies that neither a flag nor the configuration file names come from the environment.
+void take_proxies_from_environment(Options& options);
 
 }  // namespace program

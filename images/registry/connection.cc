@@ -11,14 +11,15 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
 #include <cstring>
-#include <utility>
 
 #include "images/registry/local_address.h"
-#include "vmm/base/scope_exit.h"
 
 namespace registry {
 
+namespace http = boost::beast::http;
 using base::Code;
 using base::Error;
 using base::Result;
@@ -114,56 +115,127 @@ bool is_address(const std::string& host) {
          ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
+struct FreeAddresses {
+  void operator()(addrinfo* addresses) const { ::freeaddrinfo(addresses); }
+};
+using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
+
+/// The resolver cannot be interrupted; how long it takes is bounded by resolv.conf.
+Result<Addresses> resolve(const Url& url) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int error =
+      ::getaddrinfo(url.host.c_str(), std::to_string(url.port).c_str(), &hints, &found);
+  if (error == 0) return Addresses(found);
+  const bool unknown = error == EAI_NONAME || error == EAI_NODATA;
+  return Error{
+      unknown ? Code::kInternal : Code::kUnavailable,
+      "dial tcp: lookup " + url.host + ": " + (unknown ? "no such host" : ::gai_strerror(error))};
+}
+
+Error out_of_reach(const addrinfo& address) {
+  return {Code::kPermissionDenied,
+          "dial tcp " + address_text(address) +
+              ": the address is this host's own, which is not reached for clients"};
+}
+
+/// Behind a proxy this host may know no names: then there is nothing to check.
+Result<void> check_reach(const Url& url) {
+  const auto found = resolve(url);
+  for (const addrinfo* address = found ? found->get() : nullptr; address;
+       address = address->ai_next)
+    if (is_local_address(*address->ai_addr)) return out_of_reach(*address);
+  return {};
+}
+
+/// The first of the host's addresses that answers.
+Result<base::UniqueFd> connect_to_host(const Url& url, const Timeouts& timeouts, Reach reach,
+                                       const StopSignal& stop) {
+  const auto found = resolve(url);
+  if (!found) return found.error();
+  Error failure{Code::kUnavailable, "dial tcp: lookup " + url.host + ": no such host"};
+  for (const addrinfo* address = found->get(); address; address = address->ai_next) {
+    if (reach == Reach::kOtherHosts && is_local_address(*address->ai_addr)) {
+      failure = out_of_reach(*address);
+      continue;
+    }
+    auto socket = connect_to(*address, timeouts.connect, stop);
+    if (socket) return socket;
+    if (stop.requested()) return stopped_error();
+    failure = {socket.error().code,
+               "dial tcp " + address_text(*address) + ": " + socket.error().message};
+  }
+  return failure;
+}
+
 }  // namespace
 
 void Connection::FreeTls::operator()(ssl_st* tls) const { SSL_free(tls); }
 
 Connection::~Connection() = default;
 
-Result<std::unique_ptr<Connection>> Connection::open(const Url& url,
+Result<std::unique_ptr<Connection>> Connection::open(const Url& url, const Proxy* proxy,
                                                      std::shared_ptr<const TlsContext> tls,
                                                      const Timeouts& timeouts, Reach reach,
                                                      const StopSignal& stop) {
-  // The resolver cannot be interrupted; how long it takes is bounded by resolv.conf.
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (const int error =
-          ::getaddrinfo(url.host.c_str(), std::to_string(url.port).c_str(), &hints, &found);
-      error != 0) {
-    const bool unknown = error == EAI_NONAME || error == EAI_NODATA;
-    return Error{
-        unknown ? Code::kInternal : Code::kUnavailable,
-        "dial tcp: lookup " + url.host + ": " + (unknown ? "no such host" : ::gai_strerror(error))};
+  if (proxy != nullptr && reach == Reach::kOtherHosts) RETURN_IF_ERROR(check_reach(url));
+  auto socket = proxy != nullptr ? connect_to_host(proxy->url, timeouts, Reach::kAnywhere, stop)
+                                 : connect_to_host(url, timeouts, reach, stop);
+  if (!socket) {
+    if (proxy == nullptr || stop.requested()) return std::move(socket).error();
+    return base::annotate(std::move(socket).error(), "proxyconnect tcp");
   }
-  const base::ScopeExit release([&] { ::freeaddrinfo(found); });
-  Error failure{Code::kUnavailable, "dial tcp: lookup " + url.host + ": no such host"};
-  for (const addrinfo* address = found; address; address = address->ai_next) {
-    if (reach == Reach::kOtherHosts && is_local_address(*address->ai_addr)) {
-      failure = {Code::kPermissionDenied, "dial tcp " + address_text(*address) +
-                                              ": the address is this host's own, which is not "
-                                              "reached for clients"};
-      continue;
-    }
-    auto socket = connect_to(*address, timeouts.connect, stop);
-    if (stop.requested()) return stopped_error();
-    if (!socket) {
-      failure = {socket.error().code,
-                 "dial tcp " + address_text(*address) + ": " + socket.error().message};
-      continue;
-    }
-    std::unique_ptr<Connection> connection(new Connection(*std::move(socket), timeouts));
-    if (url.is_tls()) RETURN_IF_ERROR(connection->start_tls(url, std::move(tls), stop));
-    return connection;
+  std::unique_ptr<Connection> connection(new Connection(*std::move(socket), timeouts));
+  if (!url.is_tls()) return connection;
+  // Who speaks no TLS, or is no proxy, may just wait for a request: that is soon known.
+  connection->timeouts_.stall = timeouts.connect;
+  if (proxy != nullptr) RETURN_IF_ERROR(connection->open_tunnel(url, *proxy, stop));
+  RETURN_IF_ERROR(connection->start_tls(url, std::move(tls), stop));
+  connection->timeouts_.stall = timeouts.stall;
+  return connection;
+}
+
+/// RFC 9110, 9.3.6.
+Result<void> Connection::open_tunnel(const Url& url, const Proxy& proxy, const StopSignal& stop) {
+  constexpr std::size_t kMaxAnswerBytes = 16u << 10;
+  const bool v6 = url.host.find(':') != std::string::npos;
+  const std::string authority =
+      (v6 ? "[" + url.host + "]" : url.host) + ":" + std::to_string(url.port);
+  std::string request = "CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n";
+  if (!proxy.authorization.empty())
+    request += "Proxy-Authorization: " + proxy.authorization + "\r\n";
+  request += "\r\n";
+  RETURN_IF_ERROR(write_all(std::as_bytes(std::span(request)), stop));
+
+  http::response_parser<http::empty_body> parser;
+  parser.skip(true);
+  parser.header_limit(kMaxAnswerBytes);
+  // Byte by byte: what follows the head is no longer the proxy's.
+  std::string head;
+  while (!head.ends_with("\r\n\r\n")) {
+    std::byte next{};
+    const auto got = read_some(std::span(&next, 1), stop);
+    if (!got) return base::annotate(got.error(), "proxyconnect tcp");
+    if (*got == 0) return Error{Code::kUnavailable, "proxyconnect tcp: EOF"};
+    head += static_cast<char>(next);
+    if (head.size() > kMaxAnswerBytes)
+      return Error{Code::kInternal, "proxyconnect tcp: the proxy's answer is too long"};
   }
-  return failure;
+  boost::system::error_code error;
+  parser.put(boost::asio::buffer(head), error);
+  if (error || !parser.is_header_done())
+    return Error{Code::kInternal, "proxyconnect tcp: the proxy's answer is no HTTP"};
+  const unsigned status = parser.get().result_int();
+  if (status / 100 == 2) return {};
+  const auto reason = parser.get().reason();
+  return Error{status >= 500 ? Code::kUnavailable : Code::kInternal,
+               "the proxy " + proxy.url.authority() + " opens no tunnel: " +
+                   std::to_string(status) + " " + std::string(reason.data(), reason.size())};
 }
 
 Result<void> Connection::start_tls(const Url& url, std::shared_ptr<const TlsContext> context,
                                    const StopSignal& stop) {
-  // Who speaks no TLS may just wait for a request: that is soon known.
-  const milliseconds stall = std::exchange(timeouts_.stall, timeouts_.connect);
-  const base::ScopeExit restore([&] { timeouts_.stall = stall; });
   context_ = std::move(context);
   tls_.reset(SSL_new(context_->get()));
   if (!tls_ || SSL_set_fd(tls_.get(), socket_.get()) != 1)

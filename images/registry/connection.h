@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 
+#include "images/registry/proxy.h"
 #include "images/registry/stop_signal.h"
 #include "images/registry/tls.h"
 #include "images/registry/url.h"
@@ -36,8 +37,10 @@ enum class Reach {
 
 class Connection {
  public:
-  /// `tls` is used if the URL is https.
-  static base::Result<std::unique_ptr<Connection>> open(const Url& url,
+  /// `tls` is used if the URL is https. With a `proxy` (nullptr: none), https goes through a
+  /// tunnel; http leads to the proxy itself, which wants to be told the whole URL. The proxy may be
+  /// anywhere; `reach` is asked of the addresses of the URL's host, as far as this host knows them.
+  static base::Result<std::unique_ptr<Connection>> open(const Url& url, const Proxy* proxy,
                                                         std::shared_ptr<const TlsContext> tls,
                                                         const Timeouts& timeouts, Reach reach,
                                                         const StopSignal& stop);
@@ -58,6 +61,7 @@ class Connection {
   Connection(base::UniqueFd socket, Timeouts timeouts)
       : socket_(std::move(socket)), timeouts_(timeouts) {}
 
+  base::Result<void> open_tunnel(const Url& url, const Proxy& proxy, const StopSignal& stop);
   base::Result<void> start_tls(const Url& url, std::shared_ptr<const TlsContext> context,
                                const StopSignal& stop);
   base::Result<void> wait(short events, std::chrono::milliseconds time,

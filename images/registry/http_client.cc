@@ -50,10 +50,14 @@ class ChunkedSink : public images::ByteSink {
 
 bool may_have_body(const std::string& method) { return method != "GET" && method != "HEAD"; }
 
-std::string head_of(const HttpRequest& request, const std::string& user_agent) {
-  std::string head = request.method + " " + request.url.target +
+/// `proxy`: the one that passes http on, nullptr if there is none.
+std::string head_of(const HttpRequest& request, const std::string& user_agent, const Proxy* proxy) {
+  const bool passed_on = proxy != nullptr && !request.url.is_tls();
+  std::string head = request.method + " " + (passed_on ? request.url.text() : request.url.target) +
                      " HTTP/1.1\r\nHost: " + request.url.authority() +
                      "\r\nUser-Agent: " + user_agent + "\r\n";
+  if (passed_on && !proxy->authorization.empty())
+    head += "Proxy-Authorization: " + proxy->authorization + "\r\n";
   for (const auto& [name, value] : request.headers) head += name + ": " + value + "\r\n";
   if (request.body) {
     head += "Transfer-Encoding: chunked\r\n";
@@ -233,7 +237,8 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request,
     auto response = send_on(std::move(kept), request, key, answered, stop);
     if (response || answered || stop.requested()) return response;
   }
-  auto connection = Connection::open(request.url, tls, timeouts_, reach_, stop);
+  auto connection =
+      Connection::open(request.url, proxies_.proxy_for(request.url), tls, timeouts_, reach_, stop);
   if (!connection) return std::move(connection).error();
   bool answered = false;
   return send_on(*std::move(connection), request, key, answered, stop);
@@ -242,7 +247,8 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request,
 Result<HttpResponse> HttpClient::send_on(std::unique_ptr<Connection> connection,
                                          const HttpRequest& request, Key key, bool& answered,
                                          const StopSignal& stop) {
-  const std::string head = head_of(request, user_agent_) + (request.body ? "" : request.text);
+  const std::string head = head_of(request, user_agent_, proxies_.proxy_for(request.url)) +
+                           (request.body ? "" : request.text);
   auto sent = connection->write_all(std::as_bytes(std::span(head)), stop);
   if (sent && request.body) {
     ChunkedSink sink(*connection, stop);

@@ -63,8 +63,12 @@ class HttpClient {
  public:
   static constexpr std::size_t kMaxHeaderBytes = 64u << 10;
 
-  HttpClient(std::string user_agent, Timeouts timeouts, Reach reach = Reach::kAnywhere)
-      : user_agent_(std::move(user_agent)), timeouts_(timeouts), reach_(reach) {}
+  HttpClient(std::string user_agent, Timeouts timeouts, Reach reach = Reach::kAnywhere,
+             Proxies proxies = {})
+      : user_agent_(std::move(user_agent)),
+        timeouts_(timeouts),
+        reach_(reach),
+        proxies_(std::move(proxies)) {}
 
   /// The answer's head; its body is still to be read. The client outlives the response.
   base::Result<HttpResponse> send(const HttpRequest& request,
@@ -98,6 +102,7 @@ class HttpClient {
   const std::string user_agent_;
   const Timeouts timeouts_;
   const Reach reach_;
+  const Proxies proxies_;
   std::mutex mutex_;
   std::vector<Idle> idle_;
 };

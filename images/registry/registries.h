@@ -108,8 +108,8 @@ class Registries {
       : options_(std::move(options)),
         settings_(std::move(settings)),
         store_(store),
-        client_(options_.user_agent, options_.timeouts),
-        web_(options_.user_agent, options_.timeouts, Reach::kOtherHosts),
+        client_(options_.user_agent, options_.timeouts, Reach::kAnywhere, settings_.proxies()),
+        web_(options_.user_agent, options_.timeouts, Reach::kOtherHosts, settings_.proxies()),
         downloads_(store, kDownloads),
         uploads_(kUploads) {}
 

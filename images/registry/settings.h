@@ -1,12 +1,10 @@
 // Settings: where registries are and how far they are trusted, as Docker's daemon has it.
 //
 // `--insecure-registry` (host, host:port or CIDR; loopback always is), `--registry-mirror`, and
-// certs.d/HOST[:PORT]/ (tls.h).
+// certs.d/HOST[:PORT]/ (tls.h), and the proxies to them (proxy.h).
 // Threads: immutable; endpoints() may ask the resolver.
 #pragma once
 
-#include <array>
-#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -14,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "images/registry/cidr.h"
+#include "images/registry/proxy.h"
 #include "images/registry/tls.h"
 #include "images/registry/url.h"
 #include "vmm/base/result.h"
@@ -28,6 +28,7 @@ struct SettingsOptions {
   std::vector<std::string> insecure;
   std::vector<std::string> mirrors;
   std::filesystem::path certificates = "/etc/docker/certs.d";
+  ProxyOptions proxies = {};
   std::string hub_url = "https://registry-1.docker.io";  // the registry of docker.io
 };
 
@@ -36,18 +37,6 @@ struct Endpoint {
   Url base;  // target "/"
   std::shared_ptr<const TlsContext> tls;
   bool is_mirror = false;
-};
-
-class Cidr {
- public:
-  static std::optional<Cidr> parse(std::string_view text);
-  bool contains(const std::string& address) const;
-  std::string text() const;
-
- private:
-  bool v6_ = false;
-  std::array<std::uint8_t, 16> bytes_{};
-  unsigned prefix_ = 0;
 };
 
 class Settings {
@@ -59,6 +48,7 @@ class Settings {
   /// one is tried with TLS, then without.
   base::Result<std::vector<Endpoint>> endpoints(const std::string& domain, bool for_pull) const;
   bool is_insecure(const std::string& domain) const;
+  const Proxies& proxies() const { return proxies_; }
 
   // For `docker info`.
   const std::vector<std::string>& insecure_hosts() const { return insecure_hosts_; }
@@ -70,6 +60,7 @@ class Settings {
   std::vector<Cidr> insecure_cidrs_;
   std::vector<std::string> mirrors_;  // with a slash at the end
   std::filesystem::path certificates_;
+  Proxies proxies_;
   std::string hub_url_;
 };
 

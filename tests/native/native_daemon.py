@@ -17,14 +17,16 @@ def auth_header(**fields):
 class Daemon:
     """Real images and registries below `directory`, machines that are none. The environment names the programs."""
 
-    def __init__(self, directory, *more):
+    def __init__(self, directory, *more, environment=None):
+        own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+        self.environment = {**own, **(environment or {})}
         self.state = os.path.join(directory, "state")
         self.command = [os.environ["FAKE_CONTAINERVMD"], self.state, os.environ["CONTAINERVM_LAYER"], *more]
         self.log = open(os.path.join(directory, "daemon.log"), "ab")
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(self.command, env=self.environment, stdout=self.log, stderr=self.log)
         self.api = Api(os.path.join(self.state, "docker.sock"), timeout=60, version="v1.50")
         for _ in range(600):
             try:

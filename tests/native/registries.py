@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import http.client
 import http.server
 import json
 import os
@@ -96,6 +97,92 @@ class RealRegistry:
         self._process.terminate()
         self._process.wait()
         self._log.close()
+
+
+class Proxy:
+    """An HTTP proxy: it tunnels (CONNECT) and passes requests on, to whom `targets` says ("HOST:PORT" -> port here).
+
+    `asked` are the lines "METHOD TARGET" so far. With `credentials` ("USER:PASSWORD") it wants them.
+    """
+
+    def __init__(self, targets, credentials=None):
+        self.asked = []
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments):
+                pass
+
+            def target_of(self, authority):
+                """The port behind this authority; None if it was refused."""
+                proxy.asked.append(f"{self.command} {self.path}")
+                wanted = credentials and "Basic " + base64.b64encode(credentials.encode()).decode()
+                status = 407 if wanted and self.headers["Proxy-Authorization"] != wanted else \
+                    502 if authority not in targets else 200
+                if status == 200:
+                    return targets[authority]
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return None
+
+            def do_CONNECT(self):
+                self.close_connection = True
+                port = self.target_of(self.path)
+                if port is None:
+                    return
+                with socket.create_connection(("127.0.0.1", port)) as other:
+                    self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    there = threading.Thread(target=_carry, args=(self.connection, other))
+                    there.start()
+                    _carry(other, self.connection)
+                    there.join()
+
+            def do_GET(self):
+                url = urllib.parse.urlsplit(self.path)
+                port = self.target_of(url.netloc if url.port else f"{url.netloc}:80")
+                if port is None:
+                    return
+                connection = http.client.HTTPConnection("127.0.0.1", port)
+                headers = {name: value for name, value in self.headers.items() if not name.startswith("Proxy-")}
+                connection.request(self.command, url.path, headers=headers)
+                answer = connection.getresponse()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.read())
+                connection.close()
+
+            do_HEAD = do_GET
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                pass
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def _carry(source, sink):
+    """Bytes from one socket to the other until the first ends."""
+    try:
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
 
 
 class FaultyRegistry:

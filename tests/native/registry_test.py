@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness.archives import digest_of, tar_of  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 from native.native_daemon import Daemon, auth_header, error_of, statuses  # noqa: E402
-from native.registries import (DOCKER_LIST, DOCKER_MANIFEST, FaultyRegistry, Image, RealRegistry,  # noqa: E402
+from native.registries import (DOCKER_LIST, DOCKER_MANIFEST, FaultyRegistry, Image, Proxy, RealRegistry,  # noqa: E402
                                  TokenServer, descriptor, make_certificate)
 
 BASE = tar_of({"base": b"base" * 1000})
@@ -652,6 +652,76 @@ class TlsTest(RegistryTest):
         self.assertEqual("", error_of(self.daemon.pull(name)))
         shutil.copy(certificate, os.path.join(trusted, "client.cert"))
         self.assertIn("missing key client.key for client certificate client.cert", error_of(self.daemon.push(name)))
+
+
+class ProxyTest(unittest.TestCase):
+    """Registries that only a proxy reaches: 192.0.2.1 is nobody's address, mirror.invalid nobody's name."""
+
+    def setUp(self):
+        if "FAKE_CONTAINERVMD" not in os.environ:
+            self.skipTest("FAKE_CONTAINERVMD names no program")
+        self.directory = tempfile.mkdtemp(prefix="cvm-registry.")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.certificates = os.path.join(self.directory, "certs.d")
+
+    def daemon(self, mirror="", **environment):
+        daemon = Daemon(self.directory, self.certificates, mirror, environment=environment)
+        self.addCleanup(daemon.close)
+        return daemon
+
+    def proxy(self, targets, credentials=None):
+        proxy = Proxy(targets, credentials)
+        self.addCleanup(proxy.close)
+        return proxy
+
+    def source(self):
+        source = FaultyRegistry()
+        self.addCleanup(source.close)
+        source.add("library/image", "latest", Image(TOP))
+        return source
+
+    def test_a_mirror_by_http_is_asked_through_it(self):
+        source = self.source()
+        proxy = self.proxy({"mirror.invalid:80": source.port})
+        daemon = self.daemon("http://mirror.invalid", HTTP_PROXY=proxy.url)
+
+        self.assertEqual("", error_of(daemon.pull("image")))
+
+        self.assertEqual(["image:latest"], daemon.inspect("image")["RepoTags"])
+        self.assertIn("GET http://mirror.invalid/v2/library/image/manifests/latest", proxy.asked)
+        self.assertIn("GET /v2/library/image/manifests/latest", source.requests)
+        self.assertEqual(proxy.url, daemon.api.get("/info")["HttpProxy"])
+
+    def test_https_goes_through_a_tunnel(self):
+        authority = make_certificate(self.directory, "authority", "authority")
+        key, certificate = make_certificate(self.directory, "server", "server", "192.0.2.1", authority)
+        registry = RealRegistry(os.path.join(self.directory, "tls"), tls=(certificate, key))
+        self.addCleanup(registry.close)
+        name = f"192.0.2.1:{registry.port}"
+        proxy = self.proxy({name: registry.port}, "me:p@ss")
+        trusted = os.path.join(self.certificates, name)
+        os.makedirs(trusted)
+        shutil.copy(authority[1], os.path.join(trusted, "ca.crt"))
+        source = self.source()
+        daemon = self.daemon(HTTPS_PROXY=proxy.url.replace("//", "//me:p%40ss@"))
+        daemon.pull(f"{source.host}/library/image")  # the loopback's needs no proxy
+        daemon.api.call("POST", f"/images/{source.host}/library/image:latest/tag?repo={name}/image&tag=latest")
+
+        self.assertEqual([], proxy.asked)
+        self.assertEqual("", error_of(daemon.push(f"{name}/image")))
+        self.assertEqual("", error_of(daemon.pull(f"{name}/image")))
+        self.assertEqual({f"CONNECT {name}"}, set(proxy.asked))
+        self.assertEqual(proxy.url.replace("//", "//xxxxx:xxxxx@"), daemon.api.get("/info")["HttpsProxy"])
+
+    def test_what_goes_wrong_is_said(self):
+        proxy = self.proxy({}, "me:pass")
+        wrong = self.daemon(HTTPS_PROXY=proxy.url)
+        with self.assertRaisesRegex(ApiError, "the proxy 127.0.0.1:[0-9]+ opens no tunnel: 407 "):
+            wrong.pull("192.0.2.1:5000/image")
+        wrong.end()
+        proxy.close()
+        with self.assertRaisesRegex(ApiError, "proxyconnect tcp: dial tcp 127.0.0.1:[0-9]+: connect: connection refused"):
+            self.daemon(HTTPS_PROXY=proxy.url).pull("192.0.2.1:5000/image")
 
 
 # bcrypt of "secret"
