@@ -183,10 +183,12 @@ Result<Instruction> expanded(Instruction instruction, char escape,
     if (!word) return std::move(word).error();
     argument = *std::move(word);
   }
-  if (const auto owner = instruction.flags.find("chown"); owner != instruction.flags.end()) {
-    auto word = expansion.word(owner->second);
+  for (const char* name : {"chown", "chmod"}) {
+    const auto flag = instruction.flags.find(name);
+    if (flag == instruction.flags.end()) continue;
+    auto word = expansion.word(flag->second);
     if (!word) return std::move(word).error();
-    owner->second = *std::move(word);
+    flag->second = *std::move(word);
   }
   return instruction;
 }

@@ -56,6 +56,18 @@ class BuildTest(HostTest):
         self.assertEqual(output("run", "--rm", image, "/bin/busybox", "stat", "-c", "%n %u %g %a", "/bin/x", "/y", "/z"),
                          "/bin/x 3 4 640\n/y 3 4 640\n/z 5 6 644")
 
+    def test_copies_with_permissions_of_their_own(self):
+        files = {"f": "f", "d/": None, "d/inside": "x"}
+        text = "FROM busybox\nARG M=0700\nCOPY --chmod=$M f d /to/\nCOPY --chown=5:6 --chmod=4755 f /f\n"
+
+        image = made(build(text, files))
+        again = stream(build(text, files))
+        other = stream(build(text.replace("4755", "755"), files))
+
+        self.assertEqual(output("run", "--rm", image, "stat", "-c", "%n %u %a", "/to/f", "/to/inside", "/f"),
+                         "/to/f 0 700\n/to/inside 0 700\n/f 5 4755")
+        self.assertEqual((again.count("Using cache"), other.count("Using cache")), (3, 2))
+
     def test_a_command_that_fails(self):
         objects = build("FROM busybox\nRUN exit 3\n", forcerm=1)
         self.assertEqual(objects[-1]["errorDetail"],
@@ -95,7 +107,8 @@ class BuildTest(HostTest):
         for dockerfile, message in (
                 ("FROM busybox\nCOPY ../x /", "forbidden path outside the build context"),
                 ("FROM busybox\nCOPY none /", "file not found in build context"),
-                ("FROM busybox\nCOPY --chmod=1 Dockerfile /", "the --chmod option requires BuildKit"),
+                ("FROM busybox\nCOPY --chmod=u+x Dockerfile /", "invalid chmod parameter: 'u+x'"),
+                ("FROM busybox\nCOPY --chmod=10000 Dockerfile /", "invalid chmod parameter: '10000'"),
                 ("FROM busybox\nRUN --mount=type=tmpfs,target=/x true", "the --mount option requires BuildKit"),
                 ("FROM 127.0.0.1:1/none-such", "127.0.0.1:1")):
             self.assertIn(message, build(dockerfile)[-1]["error"])

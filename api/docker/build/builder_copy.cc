@@ -1,6 +1,7 @@
 // Builder: COPY and ADD.
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/read.hpp>
+#include <charconv>
 
 #include "api/docker/build/builder.h"
 #include "api/docker/byte_bridge.h"
@@ -46,6 +47,18 @@ std::string absolute(const std::string& working_directory, const std::string& de
 std::string owner_of(const std::string& flag) {
   if (flag.empty()) return "0:0";
   return flag.find(':') == std::string::npos ? flag + ":" + flag : flag;
+}
+
+/// Of --chmod: octal, as BuildKit has it. dockerd's classic builder refuses the option.
+Result<std::optional<std::uint32_t>> mode_of(const std::string& flag) {
+  if (flag.empty()) return std::optional<std::uint32_t>();
+  std::uint32_t mode = 0;
+  const auto [end, error] = std::from_chars(flag.data(), flag.data() + flag.size(), mode, 8);
+  if (error != std::errc() || end != flag.data() + flag.size() || mode > 07777)
+    return Error{Code::kInvalidArgument,
+                 "invalid chmod parameter: '" + flag.substr(0, 64) +
+                     "'. it should be octal string and between 0 and 07777"};
+  return std::optional(mode);
 }
 
 net::awaitable<void> send(Api& api, async::BlockingPool& pool, std::shared_ptr<const CopyPlan> plan,
@@ -263,11 +276,9 @@ Builder::Step Builder::commit_copy(ContainerPtr container, CopyPlan plan,
 }
 
 Builder::Step Builder::copy(const Instruction& instruction) {
-  if (!instruction.flag("chmod").empty())
-    co_return Error{Code::kInvalidArgument,
-                    "the --chmod option requires BuildKit. Refer to "
-                    "https://docs.docker.com/go/buildkit/ to learn how to build images with "
-                    "BuildKit enabled"};
+  const std::string permissions = instruction.flag("chmod");
+  const auto mode = mode_of(permissions);
+  if (!mode) co_return mode.error();
   const auto found = co_await sources_of(instruction);
   if (!found) co_return found.error();
   const std::string& destination = instruction.arguments.back();
@@ -278,6 +289,7 @@ Builder::Step Builder::copy(const Instruction& instruction) {
                         "end with a /"};
   const std::string owner = instruction.flag("chown");
   const std::string said = "#(nop) " + keyword(instruction) + " " +
+                           (permissions.empty() ? "" : "--chmod=" + permissions + " ") +
                            (owner.empty() ? "" : "--chown=" + owner) + hash_of_sources(*found) +
                            " in " + destination + " ";
   const json config = with_comment({said});
@@ -292,6 +304,7 @@ Builder::Step Builder::copy(const Instruction& instruction) {
   CopyPlan plan{.sources = *found,
                 .destination = absolute(state_.config.value("WorkingDir", ""), destination),
                 .owner = keeps_owners ? "" : owner_of(owner),
+                .mode = *mode,
                 .extracts = instruction.kind == Kind::kAdd,
                 .spool_directory = api_.state_directory};
   auto done = co_await commit_copy(*container, std::move(plan), commit_options(config, ""));

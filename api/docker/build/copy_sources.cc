@@ -111,6 +111,7 @@ class Sender {
     files::Entry entry = node.entry;
     entry.path = name;
     entry.attributes.clear();  // as the classic builder copies a single file
+    set_mode(entry);
     RETURN_IF_ERROR(send(entry));
     return send_contents(tree, node);
   }
@@ -127,10 +128,12 @@ class Sender {
       const TreeNode& node = *tree.find(path);
       files::Entry entry = node.entry;
       entry.path = path.substr(prefix);
-      if (!of_archive)  // as the classic builder copies a directory
+      if (!of_archive) {  // as the classic builder copies a directory
         std::erase_if(entry.attributes, [](const files::ExtendedAttribute& attribute) {
           return attribute.name != "security.capability";
         });
+        set_mode(entry);
+      }
       const std::string& first = node.same_as.empty() ? path : node.same_as;
       const auto [known, is_new] = sent.emplace(first, entry.path);
       if (!is_new) {
@@ -144,6 +147,10 @@ class Sender {
       RETURN_IF_ERROR(send_contents(tree, node));
     }
     return {};
+  }
+
+  void set_mode(files::Entry& entry) const {
+    if (plan_.mode && entry.kind != files::EntryKind::kSymbolicLink) entry.mode = *plan_.mode;
   }
 
   Result<void> send_contents(const FileTree& tree, const TreeNode& node) {

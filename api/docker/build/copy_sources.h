@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,10 +36,11 @@ std::string hash_of_sources(const std::vector<CopySource>& sources);
 
 struct CopyPlan {
   std::vector<CopySource> sources;
-  std::string destination;           // absolute; it may end with a slash
-  std::string owner;                 // "user:group"; "": the files' own
-  bool extracts = false;             // ADD: an archive's contents instead of it
-  std::string spool_directory = {};  // where an archive is unpacked to, without a name
+  std::string destination;                 // absolute; it may end with a slash
+  std::string owner;                       // "user:group"; "": the files' own
+  std::optional<std::uint32_t> mode = {};  // of all but symbolic links and what is extracted
+  bool extracts = false;                   // ADD: an archive's contents instead of it
+  std::string spool_directory = {};        // where an archive is unpacked to, without a name
 };
 
 /// Writes the frames of `plan` to the socket `out`. Blocks.
