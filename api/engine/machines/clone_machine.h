@@ -34,6 +34,11 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
     MonitorLauncher& launcher;
     /// How long a clone may take from Run to its first process, and a restarted daemon's greeting.
     std::chrono::milliseconds start_timeout{30'000};
+    /// How long its guest may take to answer what it is asked later: who asks may hold what others
+    /// wait for, and a guest need not be able, or willing, to answer.
+    std::chrono::milliseconds answer_timeout{60'000};
+    /// A signal is soon sent; where SIGKILL is not, the machine is ended instead.
+    std::chrono::milliseconds signal_timeout{10'000};
   };
 
   /// A clone of `from` in a monitor called `name`; it does not run yet. Errors in setting it up may
@@ -116,9 +121,9 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   base::Error ended_error() const;
 
   template <typename Answer, typename M>
-  net::awaitable<base::Result<Answer>> ask(M message);
+  net::awaitable<base::Result<Answer>> ask(M message, std::chrono::milliseconds timeout);
   template <typename M>
-  net::awaitable<base::Result<void>> simple_request(M message);
+  net::awaitable<base::Result<void>> simple_request(M message, std::chrono::milliseconds timeout);
 
   Context context_;
   std::string id_;

@@ -8,6 +8,7 @@ namespace {
 using base::Code;
 using base::Error;
 using base::Result;
+using std::chrono::milliseconds;
 
 Error error_of(const protocol::Failure& refusal) {
   switch (refusal.kind) {
@@ -89,12 +90,14 @@ void CloneMachine::close_stdin(ProcessId process) {
 }
 
 template <typename Answer, typename M>
-net::awaitable<Result<Answer>> CloneMachine::ask(M message) {
+net::awaitable<Result<Answer>> CloneMachine::ask(M message, milliseconds timeout) {
   const auto self = shared_from_this();
   if (ended_.has_value() || !session_) co_return ended_error();
   const GuestReply pending = session_->request(std::move(message));
   session_->flush();
-  auto answer = co_await pending.wait();
+  auto reply = co_await pending.wait_for(timeout);
+  if (!reply) co_return Error{Code::kDeadlineExceeded, "the container's machine does not answer"};
+  auto& answer = *reply;
   if (!answer) co_return answer.error();
   if (auto* wanted = std::get_if<Answer>(&*answer)) co_return std::move(*wanted);
   if (const auto refusal = GuestSession::refusal_in(*answer)) co_return error_of(*refusal);
@@ -103,8 +106,8 @@ net::awaitable<Result<Answer>> CloneMachine::ask(M message) {
 }
 
 template <typename M>
-net::awaitable<Result<void>> CloneMachine::simple_request(M message) {
-  const Result<protocol::Done> done = co_await ask<protocol::Done>(std::move(message));
+net::awaitable<Result<void>> CloneMachine::simple_request(M message, milliseconds timeout) {
+  const Result<protocol::Done> done = co_await ask<protocol::Done>(std::move(message), timeout);
   if (!done) co_return done.error();
   co_return Result<void>();
 }
@@ -113,7 +116,7 @@ net::awaitable<Result<void>> CloneMachine::signal(ProcessId process, int signal_
   protocol::SignalProcess message;
   message.process = process;
   message.signal = signal_number;
-  return simple_request(message);
+  return simple_request(message, context_.signal_timeout);
 }
 
 net::awaitable<Result<void>> CloneMachine::resize(ProcessId process, std::uint16_t rows,
@@ -122,14 +125,14 @@ net::awaitable<Result<void>> CloneMachine::resize(ProcessId process, std::uint16
   message.process = process;
   message.rows = rows;
   message.columns = columns;
-  return simple_request(message);
+  return simple_request(message, context_.answer_timeout);
 }
 
 net::awaitable<Result<void>> CloneMachine::set_frozen(bool frozen) {
   protocol::FreezeContainer message;
   message.container = kMainContainer;
   message.frozen = frozen;
-  return simple_request(message);
+  return simple_request(message, context_.answer_timeout);
 }
 
 net::awaitable<Result<void>> CloneMachine::update_limits(
@@ -137,7 +140,7 @@ net::awaitable<Result<void>> CloneMachine::update_limits(
   protocol::UpdateLimits message;
   message.container = kMainContainer;
   message.limits = std::move(limits);
-  return simple_request(std::move(message));
+  return simple_request(std::move(message), context_.answer_timeout);
 }
 
 Result<void> CloneMachine::set_weights(const GroupWeights& weights) {
@@ -147,13 +150,13 @@ Result<void> CloneMachine::set_weights(const GroupWeights& weights) {
 net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics() {
   protocol::ReadStatistics message;
   message.container = kMainContainer;
-  return ask<protocol::Statistics>(message);
+  return ask<protocol::Statistics>(message, context_.answer_timeout);
 }
 
 net::awaitable<Result<protocol::ProcessList>> CloneMachine::processes() {
   protocol::ListProcesses message;
   message.container = kMainContainer;
-  return ask<protocol::ProcessList>(message);
+  return ask<protocol::ProcessList>(message, context_.answer_timeout);
 }
 
 }  // namespace engine

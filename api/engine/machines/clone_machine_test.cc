@@ -29,6 +29,7 @@ class CloneMachineTest : public MachineFixture {
   CloneMachine::Context context() {
     CloneMachine::Context context{executor(), *pool_, *launcher_};
     context.start_timeout = start_timeout_;
+    context.signal_timeout = signal_timeout_;
     return context;
   }
 
@@ -67,6 +68,7 @@ class CloneMachineTest : public MachineFixture {
   }
 
   std::chrono::milliseconds start_timeout_{60'000};
+  std::chrono::milliseconds signal_timeout_{60'000};
   std::unique_ptr<async::BlockingPool> pool_ = std::make_unique<async::BlockingPool>(1);
   std::unique_ptr<MonitorLauncher> launcher_ =
       std::make_unique<MonitorLauncher>(privileged_, executor(), *pool_, launcher_config());
@@ -154,6 +156,18 @@ TEST_F(CloneMachineTest, GivesUpOnAGuestThatDoesNotAnswer) {
   EXPECT_TRUE(fs::is_empty(run_directory()) || clone_);
   run(clone_->wait_stopped());
   EXPECT_TRUE(fs::is_empty(run_directory()));
+}
+
+TEST_F(CloneMachineTest, ASignalThatIsNotAnsweredIsAnError) {
+  signal_timeout_ = std::chrono::milliseconds(50);
+  ASSERT_TRUE(start({"deaf"}));
+
+  const auto sent = run(clone_->signal(1, SIGKILL));
+
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().code, Code::kDeadlineExceeded);
+  clone_->kill();
+  EXPECT_EQ(exit_of(1).error().code, Code::kUnavailable);
 }
 
 TEST_F(CloneMachineTest, ASlowSinkHoldsTheProcessBack) {

@@ -127,7 +127,8 @@ class Machine {
   /// End of file for the process, after all that was written.
   virtual void close_stdin(ProcessId process) = 0;
 
-  /// kNotFound if the process has exited.
+  /// kNotFound if the process has exited; kDeadlineExceeded, as all that follows, if the guest does
+  /// not answer in time.
   virtual net::awaitable<base::Result<void>> signal(ProcessId process, int signal_number) = 0;
   virtual net::awaitable<base::Result<void>> resize(ProcessId process, std::uint16_t rows,
                                                     std::uint16_t columns) = 0;

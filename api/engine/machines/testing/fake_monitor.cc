@@ -8,6 +8,7 @@
 //                   acknowledgements, then exits
 //   cat             copies stdin to stdout until its end, exits
 //   sleep           runs until a signal ends it
+//   deaf            runs, and signals to it are not answered
 //   missing         is refused: no such executable
 //   die             the whole monitor exits without a word      panic   the guest panics
 //   garbage         bytes that are no frame                     unasked an answer to nothing
@@ -270,7 +271,7 @@ class FakeMonitor {
     if (what == "flood") process.produced.assign(std::stoul(argument), 'x');
     if (what == "exit") process.status.code = std::stoi(argument);
     process.copies_stdin = what == "cat";
-    process.runs = what == "cat" || what == "sleep";
+    process.runs = what == "cat" || what == "sleep" || what == "deaf";
     send_frame(control_stream_.get(),
                protocol::ProcessStarted{message.request, message.process, 42});
     processes_.emplace(message.process, std::move(process));
@@ -282,6 +283,7 @@ class FakeMonitor {
       return send_frame(control_stream_.get(),
                         protocol::Failure{message.request, protocol::FailureKind::kNoSuchProcess, 0,
                                           "signal", "no such process"});
+    if (found->second.start.argv.at(0) == "deaf") return;
     found->second.runs = false;
     found->second.status.signaled = true;
     found->second.status.code = message.signal;
