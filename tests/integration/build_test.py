@@ -58,14 +58,14 @@ class BuildTest(HostTest):
 
     def test_copies_with_permissions_of_their_own(self):
         files = {"f": "f", "d/": None, "d/inside": "x"}
-        text = "FROM busybox\nARG M=0700\nCOPY --chmod=$M f d /to/\nCOPY --chown=5:6 --chmod=4755 f /f\n"
+        text = "FROM busybox\nARG M=0700\nCOPY --chmod=$M f d /to/\nCOPY --chown=5:6 --chmod=0755 f /f\n"
 
         image = made(build(text, files))
         again = stream(build(text, files))
-        other = stream(build(text.replace("4755", "755"), files))
+        other = stream(build(text.replace("0755", "0750"), files))
 
         self.assertEqual(output("run", "--rm", image, "stat", "-c", "%n %u %a", "/to/f", "/to/inside", "/f"),
-                         "/to/f 0 700\n/to/inside 0 700\n/f 5 4755")
+                         "/to/f 0 700\n/to/inside 0 700\n/f 5 755")
         self.assertEqual((again.count("Using cache"), other.count("Using cache")), (3, 2))
 
     def test_a_command_that_fails(self):
@@ -109,6 +109,7 @@ class BuildTest(HostTest):
                 ("FROM busybox\nCOPY none /", "file not found in build context"),
                 ("FROM busybox\nCOPY --chmod=u+x Dockerfile /", "invalid chmod parameter: 'u+x'"),
                 ("FROM busybox\nCOPY --chmod=10000 Dockerfile /", "invalid chmod parameter: '10000'"),
+                ("FROM busybox\nCOPY --chmod=4755 Dockerfile /", "chmod parameter '4755': the set-user-ID"),
                 ("FROM busybox\nRUN --mount=type=tmpfs,target=/x true", "the --mount option requires BuildKit"),
                 ("FROM 127.0.0.1:1/none-such", "127.0.0.1:1")):
             self.assertIn(message, build(dockerfile)[-1]["error"])

@@ -58,6 +58,11 @@ Result<std::optional<std::uint32_t>> mode_of(const std::string& flag) {
     return Error{Code::kInvalidArgument,
                  "invalid chmod parameter: '" + flag.substr(0, 64) +
                      "'. it should be octal string and between 0 and 07777"};
+  // They would be lost when the owner is set, which comes last.
+  if (mode > 0777)
+    return Error{Code::kNotSupported,
+                 "chmod parameter '" + flag +
+                     "': the set-user-ID, set-group-ID and sticky bits are not supported"};
   return std::optional(mode);
 }
 
