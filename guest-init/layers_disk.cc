@@ -12,12 +12,15 @@ namespace guest_init {
 LayersDisk LayersDisk::open(std::string device) {
   LayersDisk disk;
   disk.fd_.reset(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
-  if (disk.fd_) {
-    const int on = 1;
-    ioctl(disk.fd_.get(), BLKROSET, &on);  // the kernel takes a window for writable
-    ioctl(disk.fd_.get(), BLKFLSBUF, 0);
-  }
+  if (disk.fd_) ioctl(disk.fd_.get(), BLKFLSBUF, 0);
   disk.device_ = std::move(device);
+  return disk;
+}
+
+LayersDisk LayersDisk::open_window(std::string device) {
+  LayersDisk disk = open(std::move(device));
+  const int on = 1;
+  if (disk.fd_) ioctl(disk.fd_.get(), BLKROSET, &on);
   return disk;
 }
 

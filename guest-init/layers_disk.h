@@ -15,9 +15,11 @@ namespace guest_init {
 
 class LayersDisk {
  public:
-  /// Makes it read-only, and drops what the kernel has read from it while it had no contents yet. A
-  /// machine without this disk is fine until a layer is asked for.
+  /// Drops what the kernel has read from it while it had no contents yet. A machine without this
+  /// disk is fine until a layer is asked for.
   static LayersDisk open(std::string device);
+  /// The window, which the kernel takes for writable until it is told otherwise, as it is here.
+  static LayersDisk open_window(std::string device);
 
   /// The block device of the layer at these bytes.
   base::Result<std::string> device_of(std::uint64_t offset, std::uint64_t length);

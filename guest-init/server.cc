@@ -41,7 +41,7 @@ base::Result<void> Server::open() {
 
   RETURN_IF_ERROR(ContainerFilesystem::prepare_stage(machine_.stage));
   layers_disk_ = LayersDisk::open(machine_.layers_device);
-  layers_window_ = LayersDisk::open(machine_.window_device);
+  layers_window_ = LayersDisk::open_window(machine_.window_device);
   auto staged = stage_container();
   if (!staged) return std::move(staged).error();
   staged_ = *std::move(staged);

@@ -16,7 +16,10 @@ net::awaitable<Result<void>> Containers::remove(ContainerPtr container, bool for
   if (container->state.running() && force) {
     container->state.manually_stopped = true;
     // Not behind the lock: a stop that waits out its timeout need not be waited for.
-    if (container->machine) co_await container->machine->signal(kMainProcess, SIGKILL);
+    if (const std::shared_ptr<Machine> machine = container->machine) {
+      const auto sent = co_await machine->signal(kMainProcess, SIGKILL);
+      if (!sent && sent.error().code == Code::kDeadlineExceeded) machine->kill();
+    }
   }
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);

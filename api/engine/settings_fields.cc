@@ -156,8 +156,7 @@ std::string fields_as_markdown() {
       "*some values*: the note says which; others are refused. *refused*: anything but the "
       "default\n"
       "is an error that says so. A field that is not listed is refused too. A field of HostConfig "
-      "may "
-      "also\nstand beside it, as in requests of old clients; HostConfig's own comes first.\n";
+      "may also\nstand beside it, as in requests of old clients; HostConfig's own comes first.\n";
   append_rows(out, "Config", kConfigFields);
   append_rows(out, "HostConfig", kHostConfigFields);
   return out;

@@ -112,6 +112,10 @@ base::Result<void> NativeMachine::attach_loop(const std::string& file, std::stri
     config.fd = static_cast<std::uint32_t>(backing.get());
     config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_PARTSCAN;
     if (!loop || ioctl(loop.get(), LOOP_CONFIGURE, &config) != 0) continue;
+    // What somebody made of a device that was free stays with it.
+    const int off = 0;
+    if (ioctl(loop.get(), BLKROSET, &off) != 0)
+      return base::errno_error("make a loop device writable");
     loops_.push_back(std::move(loop));
     return {};
   }
@@ -171,6 +175,7 @@ void NativeMachine::serve() const {
   require(mount_at("cgroup2", directory_ + "/cgroup", "cgroup2", 0));
   Machine machine;
   machine.layers_device = layers_device_;
+  machine.window_device = directory_ + "/no-window";  // this host's /dev/pmem0 is not ours
   machine.writable_device = writable_device_;
   machine.stage = directory_ + "/stage";
   machine.files = directory_ + "/files";

@@ -9,6 +9,9 @@
 
 namespace registry {
 
+/// Whether `host` is an IP address, without brackets, and no name.
+bool is_ip_address(const std::string& host);
+
 class Cidr {
  public:
   static std::optional<Cidr> parse(std::string_view text);

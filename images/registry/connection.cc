@@ -1,6 +1,5 @@
 #include "images/registry/connection.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -107,12 +106,6 @@ Error certificate_error(ssl_st* tls, const std::string& host) {
       break;
   }
   return {Code::kPermissionDenied, "tls: failed to verify certificate: x509: " + why};
-}
-
-bool is_address(const std::string& host) {
-  std::array<unsigned char, sizeof(in6_addr)> bytes{};
-  return ::inet_pton(AF_INET, host.c_str(), bytes.data()) == 1 ||
-         ::inet_pton(AF_INET6, host.c_str(), bytes.data()) == 1;
 }
 
 struct FreeAddresses {
@@ -228,10 +221,11 @@ Result<void> Connection::open_tunnel(const Url& url, const Proxy& proxy, const S
     return Error{Code::kInternal, "proxyconnect tcp: the proxy's answer is no HTTP"};
   const unsigned status = parser.get().result_int();
   if (status / 100 == 2) return {};
-  const auto reason = parser.get().reason();
+  // The code's usual words: the proxy's own could be anything.
+  const auto words = http::obsolete_reason(parser.get().result());
   return Error{status >= 500 ? Code::kUnavailable : Code::kInternal,
                "the proxy " + proxy.url.authority() + " opens no tunnel: " +
-                   std::to_string(status) + " " + std::string(reason.data(), reason.size())};
+                   std::to_string(status) + " " + std::string(words.data(), words.size())};
 }
 
 Result<void> Connection::start_tls(const Url& url, std::shared_ptr<const TlsContext> context,
@@ -240,7 +234,7 @@ Result<void> Connection::start_tls(const Url& url, std::shared_ptr<const TlsCont
   tls_.reset(SSL_new(context_->get()));
   if (!tls_ || SSL_set_fd(tls_.get(), socket_.get()) != 1)
     return Error{Code::kResourceExhausted, "tls: out of memory"};
-  if (is_address(url.host)) {
+  if (is_ip_address(url.host)) {
     X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls_.get()), url.host.c_str());
   } else {
     SSL_set_tlsext_host_name(tls_.get(), url.host.c_str());

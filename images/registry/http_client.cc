@@ -231,24 +231,24 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request,
                                       const std::shared_ptr<const TlsContext>& tls,
                                       const StopSignal& stop) {
   const Key key = key_of(request.url, tls);
+  const Proxy* const proxy = proxies_.proxy_for(request.url);
   // A body may be costly to make, and a kept connection may just be ending: bodies get new ones.
   if (auto kept = request.body ? nullptr : take_idle(key)) {
     bool answered = false;
-    auto response = send_on(std::move(kept), request, key, answered, stop);
+    auto response = send_on(std::move(kept), request, proxy, key, answered, stop);
     if (response || answered || stop.requested()) return response;
   }
-  auto connection =
-      Connection::open(request.url, proxies_.proxy_for(request.url), tls, timeouts_, reach_, stop);
+  auto connection = Connection::open(request.url, proxy, tls, timeouts_, reach_, stop);
   if (!connection) return std::move(connection).error();
   bool answered = false;
-  return send_on(*std::move(connection), request, key, answered, stop);
+  return send_on(*std::move(connection), request, proxy, key, answered, stop);
 }
 
 Result<HttpResponse> HttpClient::send_on(std::unique_ptr<Connection> connection,
-                                         const HttpRequest& request, Key key, bool& answered,
-                                         const StopSignal& stop) {
-  const std::string head = head_of(request, user_agent_, proxies_.proxy_for(request.url)) +
-                           (request.body ? "" : request.text);
+                                         const HttpRequest& request, const Proxy* proxy, Key key,
+                                         bool& answered, const StopSignal& stop) {
+  const std::string head =
+      head_of(request, user_agent_, proxy) + (request.body ? "" : request.text);
   auto sent = connection->write_all(std::as_bytes(std::span(head)), stop);
   if (sent && request.body) {
     ChunkedSink sink(*connection, stop);

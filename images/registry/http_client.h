@@ -94,8 +94,8 @@ class HttpClient {
 
   static Key key_of(const Url& url, const std::shared_ptr<const TlsContext>& tls);
   base::Result<HttpResponse> send_on(std::unique_ptr<Connection> connection,
-                                     const HttpRequest& request, Key key, bool& answered,
-                                     const StopSignal& stop);
+                                     const HttpRequest& request, const Proxy* proxy, Key key,
+                                     bool& answered, const StopSignal& stop);
   std::unique_ptr<Connection> take_idle(const Key& key);
   void put_idle(Key key, std::unique_ptr<Connection> connection);
 

@@ -1,7 +1,6 @@
 #include "images/registry/proxy.h"
 
-#include <arpa/inet.h>
-
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 
@@ -33,9 +32,11 @@ std::string percent_decode(std::string_view text) {
   return bytes;
 }
 
-Error invalid(std::string_view shown) {
-  return {Code::kInvalidArgument,
-          "invalid proxy address \"" + std::string(shown) + "\": it must be http://HOST:PORT"};
+/// A password is in nobody's log: of what may hold one, only the end is shown.
+Error invalid(std::string_view text) {
+  return {Code::kInvalidArgument, "invalid proxy address \"" +
+                                      std::string(text.substr(text.rfind('@') + 1)) +
+                                      "\": it must be http://HOST:PORT"};
 }
 
 Result<std::optional<Proxy>> parse_proxy(std::string_view text) {
@@ -48,11 +49,10 @@ Result<std::optional<Proxy>> parse_proxy(std::string_view text) {
     proxy.authorization = "Basic " + images::to_base64(percent_decode(rest.substr(0, at)));
     rest.remove_prefix(at + 1);
   }
-  // A password is in nobody's log.
   if (scheme != std::string_view::npos && base::lower_case(text.substr(0, scheme)) != "http")
-    return invalid(std::string(text.substr(0, scheme + 3)) + std::string(rest));
+    return invalid(text);
   auto url = Url::parse("http://" + std::string(rest));
-  if (!url) return invalid(rest);
+  if (!url) return invalid(text);
   proxy.url = with_target(*url, "/");
   proxy.text = std::string("http://") + (at == std::string_view::npos ? "" : "xxxxx:xxxxx@") +
                proxy.url.authority();
@@ -63,12 +63,6 @@ std::string_view trimmed(std::string_view text) {
   while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
   while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
   return text;
-}
-
-bool is_address(const std::string& host) {
-  in6_addr bytes{};
-  return ::inet_pton(AF_INET, host.c_str(), &bytes) == 1 ||
-         ::inet_pton(AF_INET6, host.c_str(), &bytes) == 1;
 }
 
 bool is_loopback(const std::string& host) {
@@ -124,7 +118,7 @@ Result<Proxies> Proxies::make(const ProxyOptions& options) {
       exception.host.erase(0, 1);
       exception.itself = false;
     }
-    if (is_address(exception.host)) exception.below = false;
+    if (is_ip_address(exception.host)) exception.below = false;
     if (!exception.host.empty()) proxies.exceptions_.push_back(std::move(exception));
   }
   return proxies;

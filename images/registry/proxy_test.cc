@@ -63,8 +63,11 @@ TEST(Proxies, RefuseWhatIsNone) {
     ASSERT_FALSE(made) << bad;
     EXPECT_EQ(made.error().code, base::Code::kInvalidArgument);
   }
-  const auto made = Proxies::make({.http = "ftp://me:secret@p", .https = "", .none = ""});
-  EXPECT_EQ(made.error().message.find("secret"), std::string::npos);
+  for (const char* bad : {"ftp://me:secret@p", "http://me:secret/2@p", "me:secret@p:x"}) {
+    const auto made = Proxies::make({.http = bad, .https = "", .none = ""});
+    ASSERT_FALSE(made) << bad;
+    EXPECT_EQ(made.error().message.find("secret"), std::string::npos) << bad;
+  }
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
 """What it costs the host that many machines read all of one large layer.
 
 A round: N containers of one image sleep; each runs a command that reads nothing of the layer, for what every
-first command costs; the page cache is dropped; each reads every file of the layer (~100 MB). The figure is the growth of MemTotal - MemFree by the reading, divided by the layer's size:
-everything counts, the host's page cache, the guests' and what maps them. 1.0 is the layer once.
+first command costs; the page cache is dropped; each reads every file of the layer (~100 MB). The figure is the
+growth of MemTotal - MemFree by the reading, divided by the layer's size: everything counts, the host's page cache,
+the guests' and what maps them. 1.0 is the layer once.
 
 containervm is measured a second time with a (never reached) rate on reads, with which it leaves its
 window into host memory unused: the layers come over the virtual disk, into a page cache of each guest.

@@ -61,7 +61,7 @@ Result<std::optional<std::uint32_t>> mode_of(const std::string& flag) {
   // They would be lost when the owner is set, which comes last.
   if (mode > 0777)
     return Error{Code::kNotSupported,
-                 "chmod parameter '" + flag +
+                 "chmod parameter '" + flag.substr(0, 64) +
                      "': the set-user-ID, set-group-ID and sticky bits are not supported"};
   return std::optional(mode);
 }
