@@ -4,14 +4,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <memory>
 #include <string_view>
 #include <vector>
+
+#include "guest-init/file_metadata.h"
 
 namespace guest_init {
 namespace {
@@ -20,8 +19,6 @@ namespace files = protocol::files;
 
 /// Each level holds a descriptor and a stack frame.
 constexpr int kDeepest = 2'000;
-constexpr const char* kCapability = "security.capability";
-constexpr std::size_t kLargestAttribute = 64u << 10;  // XATTR_SIZE_MAX, and XATTR_LIST_MAX
 
 std::optional<files::EntryKind> kind_of(mode_t mode) {
   switch (mode & S_IFMT) {
@@ -40,26 +37,6 @@ std::optional<files::EntryKind> kind_of(mode_t mode) {
     default:
       return std::nullopt;  // a socket has no place in an archive
   }
-}
-
-std::string link_at(int directory, const std::string& file) {
-  std::array<char, 4096> target{};
-  const ssize_t size = readlinkat(directory, file.c_str(), target.data(), target.size());
-  return size < 0 ? std::string() : std::string(target.data(), static_cast<std::size_t>(size));
-}
-
-/// What belongs to the file wherever it goes, not to this file system or kernel.
-bool is_kept(std::string_view name) {
-  return name == kCapability || name.starts_with("user.") || name == "system.posix_acl_access" ||
-         name == "system.posix_acl_default";
-}
-
-/// Empty: none, or gone in this moment.
-std::vector<std::byte> attribute_of(int fd, const char* name) {
-  std::vector<std::byte> value(kLargestAttribute);
-  const ssize_t size = fgetxattr(fd, name, value.data(), value.size());
-  value.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
-  return value;
 }
 
 files::Entry describe(const struct stat& status, std::string name) {
@@ -86,21 +63,10 @@ base::Result<void> FileTreeReader::send_contents_of(const std::string& path) {
 }
 
 std::vector<files::ExtendedAttribute> FileTreeReader::attributes_of(int fd) const {
-  std::vector<files::ExtendedAttribute> attributes;
-  const auto add = [&](const char* name) {
-    std::vector<std::byte> value = attribute_of(fd, name);
-    if (!value.empty()) attributes.push_back({.name = name, .value = std::move(value)});
-  };
-  if (attributes_ == Attributes::kCapability) {
-    add(kCapability);
-    return attributes;
-  }
-  std::string names(kLargestAttribute, '\0');
-  const ssize_t size = flistxattr(fd, names.data(), names.size());
-  names.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
-  for (std::size_t at = 0; at < names.size(); at += std::strlen(names.c_str() + at) + 1)
-    if (is_kept(names.c_str() + at)) add(names.c_str() + at);
-  return attributes;
+  if (attributes_ == Attributes::kAll) return kept_attributes(fd);
+  std::vector<std::byte> value = extended_attribute(fd, kCapabilityAttribute);
+  if (value.empty()) return {};
+  return {{.name = kCapabilityAttribute, .value = std::move(value)}};
 }
 
 base::Result<void> FileTreeReader::send_at(int directory, const std::string& file,
@@ -158,7 +124,7 @@ base::Result<void> FileTreeReader::send_entry(int directory, const std::string& 
       }
       break;
     case files::EntryKind::kSymbolicLink:
-      entry.link = link_at(directory, file);
+      entry.link = link_target(directory, file);
       break;
     case files::EntryKind::kCharacterDevice:
     case files::EntryKind::kBlockDevice:

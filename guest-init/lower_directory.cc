@@ -1,14 +1,13 @@
 #include "guest-init/lower_directory.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <set>
-#include <string_view>
+
+#include "guest-init/directory_listing.h"
 
 namespace guest_init {
 namespace {
@@ -34,19 +33,15 @@ base::Result<bool> stat_in(int directory, const std::string& name, struct stat& 
 }  // namespace
 
 base::Result<std::vector<std::string>> names_in(int directory) {
-  base::UniqueFd fd(openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return base::errno_error("open a directory");
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(fdopendir(fd.get()), closedir);
-  if (!stream) return base::errno_error("read a directory");
-  fd.release();
+  auto listing = DirectoryListing::open(directory);
+  if (!listing) return std::move(listing).error();
   std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = readdir(stream.get())) {
-    const std::string_view name = entry->d_name;
-    if (name != "." && name != "..") names.emplace_back(name);
+  for (;;) {
+    auto name = listing->next();
+    if (!name) return std::move(name).error();
+    if (!*name) return names;
+    names.push_back(**std::move(name));
   }
-  if (errno != 0) return base::errno_error("read a directory");
-  return names;
 }
 
 base::Result<std::optional<LowerDirectory::Found>> LowerDirectory::find(
