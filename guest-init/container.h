@@ -52,7 +52,7 @@ class Container {
 
   const Cgroup& cgroup() const { return cgroup_; }
   /// Once all processes are gone.
-  base::Result<void> make_disk_clean() const { return filesystem_.make_disk_clean(); }
+  base::Result<void> make_disks_clean() const { return filesystem_.make_disks_clean(); }
 
  private:
   Container(Cgroup cgroup, DevicePolicy devices, ContainerFilesystem filesystem)

@@ -53,7 +53,8 @@ base::Result<void> protect(int target) {
 }  // namespace
 
 base::Result<void> ContainerFilesystem::prepare_stage(const std::string& stage) {
-  for (const char* name : {"", "/proc", "/sys", "/dev", "/root", "/disk", "/empty", "/layers"})
+  for (const char* name :
+       {"", "/proc", "/sys", "/dev", "/root", "/disk", "/empty", "/layers", "/volumes"})
     RETURN_IF_ERROR(make_directories(stage + name));
   return {};
 }
@@ -101,7 +102,7 @@ base::Result<void> ContainerFilesystem::build(const protocol::PrepareContainer& 
   if (!fd) return std::move(fd).error();
   const RootDirectory root(*std::move(fd));
   RETURN_IF_ERROR(attach_kernel_filesystems(spec, root));
-  RETURN_IF_ERROR(mount_volumes(spec, root));
+  RETURN_IF_ERROR(volumes_.mount(disks.volumes, stage_ + "/volumes", spec.volumes, root));
   RETURN_IF_ERROR(mount_tmpfs(spec, root));
   RETURN_IF_ERROR(mount_files(spec, root, machine_id));
   RETURN_IF_ERROR(cover_paths(root, missing(spec.masked_paths, masked_),
@@ -127,8 +128,7 @@ base::Result<void> ContainerFilesystem::mount_layers(
 base::Result<void> ContainerFilesystem::mount_root(const protocol::PrepareContainer& spec,
                                                    const ContainerDisks& disks) {
   RETURN_IF_ERROR(mount_layers(disks.layers));
-  // noinit_itable: a new disk's inode tables read as zeros already.
-  RETURN_IF_ERROR(mount_at(disks.writable, stage_ + "/disk", "ext4", MS_RELATIME, "noinit_itable"));
+  RETURN_IF_ERROR(mount_disk(disks.writable, stage_ + "/disk"));
   auto disk = open_path(stage_ + "/disk");
   if (!disk) return std::move(disk).error();
   disk_ = *std::move(disk);
@@ -180,21 +180,6 @@ base::Result<void> ContainerFilesystem::attach_kernel_filesystems(
     if (!target) return std::move(target).error();
     if (auto moved = move_mount_to(mount->get(), target->get()); !moved)
       return annotate(std::move(moved), name);
-  }
-  return {};
-}
-
-base::Result<void> ContainerFilesystem::mount_volumes(const protocol::PrepareContainer& spec,
-                                                      const RootDirectory& root) const {
-  for (const std::string& path : spec.volumes) {
-    if (path == "/")
-      return base::Error{base::Code::kInvalidArgument, "a volume cannot be the root directory"};
-    auto target = root.directory(path);
-    if (!target) return annotate(std::move(target), "volume at " + path);
-    auto itself = clone_mount(target->get(), "");
-    if (!itself) return annotate(std::move(itself), "volume at " + path);
-    if (auto moved = move_mount_to(itself->get(), target->get()); !moved)
-      return annotate(std::move(moved), "volume at " + path);
   }
   return {};
 }
@@ -269,14 +254,11 @@ base::Result<std::vector<base::UniqueFd>> ContainerFilesystem::directories() con
   return result;
 }
 
-base::Result<void> ContainerFilesystem::make_disk_clean() const {
-  if (!disk_) return {};
-  const base::UniqueFd context(fspick(disk_.get(), "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
-  if (!context) return base::errno_error("fspick");
-  if (fsconfig(context.get(), FSCONFIG_SET_FLAG, "ro", nullptr, 0) != 0 ||
-      fsconfig(context.get(), FSCONFIG_CMD_RECONFIGURE, nullptr, nullptr, 0) != 0)
-    return base::errno_error("make the disk read-only");
-  return {};
+base::Result<void> ContainerFilesystem::make_disks_clean() const {
+  base::Result<void> clean;
+  if (disk_) clean = make_disk_read_only(disk_.get());
+  auto volumes = volumes_.make_clean();
+  return clean ? volumes : clean;
 }
 
 }  // namespace guest_init

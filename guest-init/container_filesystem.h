@@ -1,5 +1,5 @@
 // The root filesystem of one container: EROFS layers, a writable directory on the ext4 disk, an
-// overlay of both, and what Docker mounts into every container.
+// overlay of both, what Docker mounts into every container, volumes and tmpfs.
 //
 // All of it runs in the container's own task (shared_task.h), in its mount namespace:
 //   stage()  what depends on no container, made before the machine is cloned: /proc, /sys, /dev.
@@ -13,6 +13,7 @@
 
 #include "guest-init/mounts.h"
 #include "guest-init/protocol/messages.h"
+#include "guest-init/volumes.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
 
@@ -25,6 +26,7 @@ struct ContainerDisks {
   };
   std::vector<Layer> layers;         // lowest layer first
   std::string writable;              // block device with an ext4
+  std::vector<std::string> volumes;  // the same
   std::vector<std::string> numbers;  // of the whole disks: "254:16"
 };
 
@@ -46,9 +48,9 @@ class ContainerFilesystem {
   /// container.
   base::Result<std::vector<base::UniqueFd>> directories() const;
 
-  /// After the container's processes are gone: writes the disk back and leaves it clean
-  /// (read-only).
-  base::Result<void> make_disk_clean() const;
+  /// After the container's processes are gone: writes its disk and its volumes back and leaves them
+  /// clean (read-only), also if one of them fails.
+  base::Result<void> make_disks_clean() const;
 
  private:
   base::Result<void> mount_kernel_filesystems(bool privileged);
@@ -59,8 +61,6 @@ class ContainerFilesystem {
   base::Result<void> mount_layers(const std::vector<ContainerDisks::Layer>& layers);
   base::Result<void> attach_kernel_filesystems(const protocol::PrepareContainer& spec,
                                                const RootDirectory& root);
-  base::Result<void> mount_volumes(const protocol::PrepareContainer& spec,
-                                   const RootDirectory& root) const;
   base::Result<void> mount_tmpfs(const protocol::PrepareContainer& spec,
                                  const RootDirectory& root) const;
   base::Result<void> mount_files(const protocol::PrepareContainer& spec, const RootDirectory& root,
@@ -78,6 +78,7 @@ class ContainerFilesystem {
   base::UniqueFd disk_;  // O_PATH, as the following; they outlive the mount namespace
   base::UniqueFd upper_;
   std::vector<base::UniqueFd> layers_;  // lowest first
+  Volumes volumes_;
 };
 
 }  // namespace guest_init

@@ -23,6 +23,13 @@ base::Result<void> mount_at(const std::string& source, const std::string& target
 base::Result<base::UniqueFd> new_mount(const char* type, const MountParameters& parameters,
                                        std::uint64_t attributes);
 
+/// Mounts the ext4 of a container or a volume, as the host has made it.
+base::Result<void> mount_disk(const std::string& device, const std::string& directory);
+
+/// Writes a disk back and leaves it clean: read-only, wherever it is mounted. `root`: of its file
+/// system, may be O_PATH.
+base::Result<void> make_disk_read_only(int root);
+
 /// A copy of the mount (sub)tree at `path`, attached nowhere yet.
 base::Result<base::UniqueFd> clone_mount(int directory, const std::string& path);
 

@@ -40,8 +40,8 @@ base::Result<void> Server::open() {
   if (!own_pid_namespace_) return base::errno_error("open /proc/self/ns/pid");
 
   RETURN_IF_ERROR(ContainerFilesystem::prepare_stage(machine_.stage));
-  layers_disk_ = LayersDisk::open(machine_.layers_device);
-  layers_window_ = LayersDisk::open_window(machine_.window_device);
+  layers_disk_ = PartitionedDisk::open(machine_.layers_device);
+  layers_window_ = PartitionedDisk::open_window(machine_.window_device);
   auto staged = stage_container();
   if (!staged) return std::move(staged).error();
   staged_ = *std::move(staged);

@@ -16,7 +16,7 @@
 
 #include "guest-init/container.h"
 #include "guest-init/control_stream.h"
-#include "guest-init/layers_disk.h"
+#include "guest-init/partitioned_disk.h"
 #include "guest-init/poll_loop.h"
 #include "guest-init/process.h"
 #include "guest-init/protocol/messages.h"
@@ -86,6 +86,7 @@ class Server {
   const Container* container_for(std::uint32_t request, std::uint32_t container);
 
   std::optional<protocol::Failure> try_prepare(const protocol::PrepareContainer& request);
+  base::Result<void> add_volumes(const protocol::PrepareContainer& request, ContainerDisks& disks);
   base::Result<ContainerDisks> disks_of(const protocol::PrepareContainer& request);
   void done(std::uint32_t request);
   void refuse(std::uint32_t request, protocol::FailureKind kind, std::string stage,
@@ -103,8 +104,9 @@ class Server {
   std::unique_ptr<PollLoop> loop_;
   base::UniqueFd child_signals_;
   base::UniqueFd own_pid_namespace_;
-  std::optional<LayersDisk> layers_disk_;
-  std::optional<LayersDisk> layers_window_;
+  std::optional<PartitionedDisk> layers_disk_;
+  std::optional<PartitionedDisk> layers_window_;
+  std::optional<PartitionedDisk> writable_disk_;  // once a container has volumes
 
   std::unique_ptr<ControlStream> control_;
   std::unique_ptr<StreamListener> streams_;

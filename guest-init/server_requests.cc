@@ -53,6 +53,23 @@ void Server::prepare_container(const protocol::PrepareContainer& request) {
   done(request.request);
 }
 
+/// With volumes on the disk the container's own ext4 becomes a partition, too: the kernel mounts
+/// either a whole disk or parts of it.
+base::Result<void> Server::add_volumes(const protocol::PrepareContainer& request,
+                                       ContainerDisks& disks) {
+  if (request.volume_disks.empty()) return {};
+  if (!writable_disk_) writable_disk_ = PartitionedDisk::open(machine_.writable_device);
+  auto own = writable_disk_->device_of(0, request.volume_disks.front().offset);
+  if (!own) return std::move(own).error();
+  disks.writable = *std::move(own);
+  for (const auto& volume : request.volume_disks) {
+    auto device = writable_disk_->device_of(volume.offset, volume.length);
+    if (!device) return std::move(device).error();
+    disks.volumes.push_back(*std::move(device));
+  }
+  return {};
+}
+
 base::Result<ContainerDisks> Server::disks_of(const protocol::PrepareContainer& request) {
   ContainerDisks disks;
   disks.writable = machine_.writable_device;
@@ -63,11 +80,12 @@ base::Result<ContainerDisks> Server::disks_of(const protocol::PrepareContainer& 
                               std::to_string(minor(status.st_rdev)));
   }
   for (const auto& layer : request.layers) {
-    LayersDisk& disk = layer.in_window ? *layers_window_ : *layers_disk_;
+    PartitionedDisk& disk = layer.in_window ? *layers_window_ : *layers_disk_;
     auto device = disk.device_of(layer.offset, layer.length);
     if (!device) return std::move(device).error();
     disks.layers.push_back({*std::move(device), layer.in_window});
   }
+  RETURN_IF_ERROR(add_volumes(request, disks));
   return disks;
 }
 
@@ -239,7 +257,7 @@ void Server::shut_down(const protocol::Shutdown& request) {
   sync();
   base::Result<void> clean;
   for (const auto& [id, container] : containers_)
-    if (auto made = container->make_disk_clean(); !made) clean = std::move(made);
+    if (auto made = container->make_disks_clean(); !made) clean = std::move(made);
   if (!all_gone || !clean) {
     const std::string reason = all_gone ? clean.error().message : "processes do not end";
     log_error("shut down: " + reason);

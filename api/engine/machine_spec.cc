@@ -79,17 +79,6 @@ std::vector<PrepareContainer::Tmpfs> tmpfs_of(const json& host) {
   return mounts;
 }
 
-/// Where a tmpfs lies is no volume.
-std::vector<std::string> volumes_beside(const std::vector<PrepareContainer::Tmpfs>& mounts,
-                                        const json& config) {
-  std::vector<std::string> places = volume_places(config);
-  std::erase_if(places, [&](const std::string& place) {
-    return std::any_of(mounts.begin(), mounts.end(),
-                       [&](const auto& mount) { return mount.path == place; });
-  });
-  return places;
-}
-
 PrepareContainer container_of(const Container& container, const StartContext& context) {
   const json& host = container.settings.host_config;
   PrepareContainer prepare;
@@ -103,7 +92,6 @@ PrepareContainer container_of(const Container& container, const StartContext& co
   prepare.privileged = flag(host, "Privileged");
   if (const std::uint64_t size = positive(host, "ShmSize"); size > 0) prepare.shm_bytes = size;
   prepare.tmpfs = tmpfs_of(host);
-  prepare.volumes = volumes_beside(prepare.tmpfs, container.settings.config);
   for (const auto& [name, value] : host.at("Sysctls").items())
     prepare.sysctls.push_back({.name = name, .value = value.get<std::string>()});
   prepare.masked_paths = strings(host, "MaskedPaths");

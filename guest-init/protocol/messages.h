@@ -36,7 +36,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 5;
+inline constexpr std::uint32_t kVersion = 6;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -127,6 +127,25 @@ struct PrepareContainer {
       visit(self.offset, self.length, self.in_window);
     }
   };
+  /// The ext4 of a volume: bytes [offset, offset + length) of the writable disk.
+  struct VolumeDisk {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
+  };
+  /// A volume, or a directory of it, in the container. The directory is made where it is missing.
+  struct Volume {
+    std::uint32_t disk = 0;  // its place in `volume_disks`; one disk may appear several times
+    std::string path;        // absolute, normal, not "/"
+    std::string subpath;  // relative, followed inside of the volume, must be there; "": all of it
+    bool read_only = false;
+    /// While nothing is in the volume: what the image has at `path` is copied there, and the
+    /// volume's root becomes like that directory. After a crash all of that was done or nothing.
+    bool copy_up = false;
+    static void fields(auto& self, auto&& visit) {
+      visit(self.disk, self.path, self.subpath, self.read_only, self.copy_up);
+    }
+  };
   struct Tmpfs {
     std::string path;
     std::string options;  // as Docker passes them: "rw,size=64m,mode=1777"
@@ -173,9 +192,8 @@ struct PrepareContainer {
   bool privileged = false;
   std::uint64_t shm_bytes = 64u << 20;
   std::vector<Tmpfs> tmpfs;
-  /// Directories, made where they are missing, on each of which a mount of itself lies: what is in
-  /// them is in the container's own file system, but they can be neither moved nor removed.
-  std::vector<std::string> volumes;
+  std::vector<VolumeDisk> volume_disks;
+  std::vector<Volume> volumes;  // those above before those below
   Limits limits;
   std::vector<Sysctl> sysctls;
   /// Docker's defaults are in docker_defaults.h; any other lists work too, only slower.
@@ -184,8 +202,8 @@ struct PrepareContainer {
   static void fields(auto& self, auto&& visit) {
     visit(self.request, self.container, self.layers, self.hostname, self.domainname,
           self.hostname_file, self.hosts_file, self.resolv_conf_file, self.read_only_root,
-          self.privileged, self.shm_bytes, self.tmpfs, self.volumes, self.limits, self.sysctls,
-          self.masked_paths, self.read_only_paths);
+          self.privileged, self.shm_bytes, self.tmpfs, self.volume_disks, self.volumes, self.limits,
+          self.sysctls, self.masked_paths, self.read_only_paths);
   }
 };
 

@@ -239,7 +239,8 @@ NativeMachine::~NativeMachine() {
 
 }  // namespace
 
-base::Result<std::unique_ptr<TestMachine>> TestMachine::start() {
+base::Result<std::unique_ptr<TestMachine>> TestMachine::start(std::vector<std::string> volumes) {
+  if (!volumes.empty()) return base::Error{base::Code::kNotSupported, "has no volumes"};
   if (geteuid() != 0 || access("/dev/loop-control", R_OK | W_OK) != 0)
     return base::Error{base::Code::kNotSupported, "needs root and loop devices"};
   char directory[] = "/tmp/guest-init-XXXXXX";

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "guest-init/protocol/docker_defaults.h"
 #include "guest-init/testing/test_machine.h"
@@ -18,8 +19,13 @@ inline constexpr std::uint64_t kDockerCapabilities = 0xa80425fb;
 
 class ServerTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    auto machine = TestMachine::start();
+  void SetUp() override { boot(); }
+
+  /// The machine, in place of the one before it.
+  void boot(const std::vector<std::string>& volumes = {}) {
+    control_.reset();
+    machine_.reset();
+    auto machine = TestMachine::start(volumes);
     if (!machine && machine.error().code == base::Code::kNotSupported)
       GTEST_SKIP() << "cannot run here: " << machine.error().message;
     ASSERT_TRUE(machine) << machine.error().message;
@@ -55,6 +61,7 @@ class ServerTest : public ::testing::Test {
     protocol::PrepareContainer spec;
     spec.container = 1;
     spec.layers = machine_->disks().places();
+    spec.volume_disks = machine_->disks().volume_places();
     spec.hostname = "box";
     spec.hostname_file = "box\n";
     spec.hosts_file = "127.0.0.1 localhost\n";

@@ -1,7 +1,12 @@
 #include "guest-init/testing/test_disks.h"
 
+#include <linux/capability.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -9,16 +14,48 @@
 namespace guest_init::testing {
 namespace {
 
+constexpr std::uint64_t kAlignment = 2u << 20;
+
+std::uint64_t aligned(std::uint64_t offset) {
+  return (offset + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+bool is_clean_file(const std::string& file) {
+  // -n: changes nothing. A journal that would have to be replayed is not clean.
+  return run_command("dumpe2fs -h " + file + " | grep -q 'Filesystem state: *clean'") &&
+         run_command("! dumpe2fs -h " + file + " | grep -q needs_recovery") &&
+         run_command("e2fsck -fn " + file);
+}
+
 void write_text(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+
+/// What an image has where a volume comes: a file with two names and a capability, a link, a
+/// directory, all of it web's.
+base::Result<void> make_volume_tree(const std::string& root) {
+  std::filesystem::create_directories(root + "/sub");
+  write_text(root + "/sub/tool", "tool\n");
+  std::filesystem::create_hard_link(root + "/sub/tool", root + "/twin");
+  std::filesystem::create_symlink("/etc/passwd", root + "/link");
+  for (const char* name : {"", "/sub", "/sub/tool", "/link"})
+    if (lchown((root + name).c_str(), 33, 34) != 0) return base::errno_error("chown");
+  chmod((root + "/sub/tool").c_str(), 04751);
+  chmod(root.c_str(), 01750);
+  constexpr std::array<std::uint32_t, 5> kRaw = {VFS_CAP_REVISION_2, 1u << CAP_NET_RAW, 0, 0, 0};
+  if (setxattr((root + "/sub/tool").c_str(), "security.capability", kRaw.data(), sizeof kRaw, 0) !=
+      0)
+    return base::errno_error("set a capability");
+  return {};
+}
 
 /// A layer with busybox, accounts, and the odd files the tests execute.
 base::Result<void> make_base_tree(const std::string& root) {
   for (const char* name : {"/bin", "/etc", "/tmp", "/srv/secret"})
     std::filesystem::create_directories(root + name);
   RETURN_IF_ERROR(run_command("cp /bin/busybox " + root + "/bin/busybox"));
-  for (const char* applet : {"cat",  "dd",   "echo", "env",   "false", "grep",  "head", "hostname",
-                             "id",   "ip",   "kill", "ls",    "mknod", "mount", "sh",   "sleep",
-                             "stat", "stty", "tail", "touch", "true",  "wc",    "yes"})
+  for (const char* applet :
+       {"cat",   "dd",   "echo", "env",  "false", "grep", "head",  "hostname", "ln",
+        "mkdir", "rm",   "id",   "ip",   "kill",  "ls",   "mknod", "mount",    "sh",
+        "sleep", "stat", "stty", "tail", "touch", "true", "wc",    "yes"})
     std::filesystem::create_symlink("busybox", root + "/bin/" + applet);
   write_text(root + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n");
   write_text(root + "/etc/group", "root:x:0:\nweb:x:34:\nextra:x:50:web\nlate:x:60:\n");
@@ -28,7 +65,7 @@ base::Result<void> make_base_tree(const std::string& root) {
   chmod((root + "/bin/nonsense").c_str(), 0755);
   chmod((root + "/srv/secret").c_str(), 0700);
   std::filesystem::create_symlink("../run/nowhere/resolv.conf", root + "/etc/resolv.conf");
-  return {};
+  return make_volume_tree(root + "/srv/data");
 }
 
 /// Turns the tree at `root` into a layer of whole pages at `offset`, and removes the tree.
@@ -56,15 +93,28 @@ std::vector<protocol::PrepareContainer::Layer> TestDisks::places() const {
   return result;
 }
 
+std::vector<protocol::PrepareContainer::VolumeDisk> TestDisks::volume_places() const {
+  std::vector<protocol::PrepareContainer::VolumeDisk> result;
+  for (const Volume& volume : volumes) result.push_back(volume.place);
+  return result;
+}
+
+void TestDisks::place_volumes(const std::vector<std::string>& files) {
+  std::uint64_t used = std::filesystem::file_size(writable);
+  for (const std::string& file : files) {
+    const std::uint64_t length = std::filesystem::file_size(file);
+    volumes.push_back({file, {aligned(used), length}});
+    used = aligned(used) + length;
+  }
+}
+
 bool TestDisks::is_clean() const {
-  // -n: changes nothing. A journal that would have to be replayed is not clean.
-  return run_command("dumpe2fs -h " + writable + " | grep -q 'Filesystem state: *clean'") &&
-         run_command("! dumpe2fs -h " + writable + " | grep -q needs_recovery") &&
-         run_command("e2fsck -fn " + writable);
+  return is_clean_file(writable) &&
+         std::all_of(volumes.begin(), volumes.end(),
+                     [](const Volume& volume) { return is_clean_file(volume.file); });
 }
 
 base::Result<TestDisks> make_test_disks(const std::string& directory) {
-  constexpr std::uint64_t kAlignment = 2u << 20;
   const std::string root = directory + "/root";
   TestDisks disks;
   RETURN_IF_ERROR(make_base_tree(root));
@@ -72,15 +122,18 @@ base::Result<TestDisks> make_test_disks(const std::string& directory) {
   if (!bottom) return std::move(bottom).error();
   std::filesystem::create_directories(root + "/etc");
   write_text(root + "/etc/upper-layer", "two\n");
-  const std::uint64_t next = (bottom->place.length + kAlignment - 1) / kAlignment * kAlignment;
-  auto top = make_layer(root, directory + "/top.erofs", next);
+  auto top = make_layer(root, directory + "/top.erofs", aligned(bottom->place.length));
   if (!top) return std::move(top).error();
   disks.layers = {*std::move(bottom), *std::move(top)};
 
   disks.writable = directory + "/writable";
-  RETURN_IF_ERROR(run_command("truncate -s 64M " + disks.writable));
-  RETURN_IF_ERROR(run_command("mkfs.ext4 -q -F " + disks.writable));
+  RETURN_IF_ERROR(make_test_volume(disks.writable));
   return disks;
+}
+
+base::Result<void> make_test_volume(const std::string& file, const std::string& size) {
+  RETURN_IF_ERROR(run_command("truncate -s " + size + " " + file));
+  return run_command("mkfs.ext4 -q -F " + file);
 }
 
 }  // namespace guest_init::testing

@@ -1,5 +1,6 @@
 // What a test machine's disks hold: two EROFS layers (a busybox with accounts, and one file on top
-// of it) and an ext4. Made with the host's mkfs programs in a temporary directory.
+// of it), an ext4, and perhaps volumes. Made with the host's mkfs programs in a temporary
+// directory.
 #pragma once
 
 #include <cstdint>
@@ -18,14 +19,25 @@ struct TestDisks {
   };
   std::vector<Layer> layers;
   std::string writable;  // file
+  struct Volume {
+    std::string file;
+    protocol::PrepareContainer::VolumeDisk place;
+  };
+  std::vector<Volume> volumes;
 
+  /// Gives each of the files a place behind the writable one.
+  void place_volumes(const std::vector<std::string>& files);
   /// The places, as PrepareContainer wants them.
   std::vector<protocol::PrepareContainer::Layer> places() const;
-  /// Whether the writable disk was unmounted in order and fsck finds no errors.
+  std::vector<protocol::PrepareContainer::VolumeDisk> volume_places() const;
+  /// Whether the writable disk and the volumes were unmounted in order and fsck finds no errors.
   bool is_clean() const;
 };
 
 base::Result<TestDisks> make_test_disks(const std::string& directory);
+
+/// An empty ext4, as the writable disk and volumes are.
+base::Result<void> make_test_volume(const std::string& file, const std::string& size = "64M");
 
 /// Runs a shell command; its output is thrown away.
 base::Result<void> run_command(const std::string& command);

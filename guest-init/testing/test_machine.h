@@ -12,8 +12,9 @@ namespace guest_init::testing {
 
 class TestMachine {
  public:
-  /// kNotSupported where this host cannot run one: the test is then skipped.
-  static base::Result<std::unique_ptr<TestMachine>> start();
+  /// kNotSupported where this host cannot run one: the test is then skipped. `volumes`: files, made
+  /// by make_test_volume, which only a real machine can have.
+  static base::Result<std::unique_ptr<TestMachine>> start(std::vector<std::string> volumes = {});
   virtual ~TestMachine() = default;
 
   virtual HostConnection connect_control() = 0;

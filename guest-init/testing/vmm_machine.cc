@@ -202,7 +202,8 @@ base::Result<Template> make_template(const Programs& programs, const std::string
 
 class VmmMachine : public TestMachine {
  public:
-  explicit VmmMachine(std::string directory) : directory_(std::move(directory)) {}
+  VmmMachine(std::string directory, std::vector<std::string> volumes)
+      : directory_(std::move(directory)), volumes_(std::move(volumes)) {}
   ~VmmMachine() override;
 
   base::Result<void> run(const Programs& programs, const Template& origin);
@@ -215,10 +216,12 @@ class VmmMachine : public TestMachine {
   bool is_real() const override { return true; }
 
  private:
-  base::Result<void> attach_disks();
+  base::Result<void> attach_layers();
+  base::Result<void> attach_disk();
 
   Watchdog watchdog_{kLongestTest};  // first, so that it sees the others end
   std::string directory_;
+  const std::vector<std::string> volumes_;
   TestDisks disks_;
   std::unique_ptr<Monitor> monitor_;
   bool control_adopted_ = false;
@@ -230,6 +233,7 @@ base::Result<void> VmmMachine::run(const Programs& programs, const Template& ori
   auto disks = make_test_disks(directory_);
   if (!disks) return std::move(disks).error();
   disks_ = *std::move(disks);
+  disks_.place_volumes(volumes_);
   // One layer in the window, the other on the disk: a container's root is made of both.
   disks_.layers.front().place.in_window = true;
   auto monitor = Monitor::spawn(programs.vmm, directory_);
@@ -239,12 +243,13 @@ base::Result<void> VmmMachine::run(const Programs& programs, const Template& ori
   restore.shape = kShape;
   if (auto done = monitor_->ask(restore, {origin.memory.get(), origin.state.get()}); !done)
     return std::move(done).error();
-  RETURN_IF_ERROR(attach_disks());
+  RETURN_IF_ERROR(attach_layers());
+  RETURN_IF_ERROR(attach_disk());
   if (auto done = monitor_->ask(launch::Run{}); !done) return std::move(done).error();
   return {};
 }
 
-base::Result<void> VmmMachine::attach_disks() {
+base::Result<void> VmmMachine::attach_layers() {
   launch::AttachLayers layers;
   std::vector<base::UniqueFd> files;
   std::vector<int> numbers;
@@ -254,10 +259,21 @@ base::Result<void> VmmMachine::attach_disks() {
     numbers.push_back(files.back().get());
   }
   if (auto done = monitor_->ask(layers, numbers); !done) return std::move(done).error();
+  return {};
+}
+
+base::Result<void> VmmMachine::attach_disk() {
   launch::AttachDisk disk;
-  disk.size_bytes = std::filesystem::file_size(disks_.writable);
-  const base::UniqueFd writable = open_file(disks_.writable, O_RDWR);
-  if (auto done = monitor_->ask(disk, {writable.get()}); !done) return std::move(done).error();
+  disk.extents.push_back({0, std::filesystem::file_size(disks_.writable)});
+  std::vector<base::UniqueFd> files;
+  files.push_back(open_file(disks_.writable, O_RDWR));
+  for (const TestDisks::Volume& volume : disks_.volumes) {
+    disk.extents.push_back({volume.place.offset, volume.place.length});
+    files.push_back(open_file(volume.file, O_RDWR));
+  }
+  std::vector<int> numbers;
+  for (const base::UniqueFd& file : files) numbers.push_back(file.get());
+  if (auto done = monitor_->ask(disk, numbers); !done) return std::move(done).error();
   return {};
 }
 
@@ -301,7 +317,7 @@ base::Result<const Template*> shared_template(const Programs& programs) {
 
 }  // namespace
 
-base::Result<std::unique_ptr<TestMachine>> TestMachine::start() {
+base::Result<std::unique_ptr<TestMachine>> TestMachine::start(std::vector<std::string> volumes) {
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
     return std::string(value == nullptr ? "" : value);
@@ -315,7 +331,7 @@ base::Result<std::unique_ptr<TestMachine>> TestMachine::start() {
   if (!origin) return base::Error(origin.error());
   char directory[] = "/tmp/guest-init-XXXXXX";
   if (mkdtemp(directory) == nullptr) return base::errno_error("mkdtemp");
-  auto machine = std::make_unique<VmmMachine>(directory);
+  auto machine = std::make_unique<VmmMachine>(directory, std::move(volumes));
   RETURN_IF_ERROR(machine->run(programs, **origin));
   return std::unique_ptr<TestMachine>(std::move(machine));
 }

@@ -1,8 +1,8 @@
 // BlockDevice: virtio block (virtio 1.2, 5.2) on a DiskStore that may be attached later.
 //
 // The capacity is fixed from boot on and may be larger than what is attached, so that attaching a
-// store to a clone changes no config. Without a store reads give zeros and writes fail; past the
-// store's end both fail (VIRTIO_BLK_S_IOERR).
+// store to a clone changes no config. Without a store reads give zeros and writes fail; outside
+// of what the store has both fail (VIRTIO_BLK_S_IOERR).
 //
 // Reads that the page cache can answer and small writes are done at once; the rest on the IoWorker.
 // Trust: requests are the guest's: wrong ones get an error status, broken rings an Error.

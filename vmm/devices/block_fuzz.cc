@@ -14,8 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   devices::BlockDevice block({.capacity_bytes = 4 * kSize, .read_only = false, .id = "fuzz"},
                              *worker);
   if (input.take<std::uint8_t>() % 8 != 0) {
-    auto store = devices::FileStore::create(base::UniqueFd(::dup(file.get())), kSize);
-    if (!block.attach(std::make_unique<devices::FileStore>(*std::move(store)))) return 0;
+    std::vector<devices::FileExtent> extents;
+    for (const std::uint64_t offset : {std::uint64_t{0}, devices::FileExtent::kAlignment})
+      extents.push_back({offset, kSize, base::UniqueFd(::dup(file.get()))});
+    if (!block.attach(*devices::DisksStore::create(std::move(extents)))) return 0;
   }
   virtio::FakeDriver driver(block, *loop);
   virtio::fuzz_device(input, driver, [](virtio::FuzzInput&) { worker->drain(); });

@@ -28,6 +28,12 @@ base::UniqueFd memory_file(std::string_view content = {}, std::uint64_t size = 0
   return file;
 }
 
+std::unique_ptr<DisksStore> one_file(base::UniqueFd file, std::uint64_t size) {
+  std::vector<FileExtent> extents;
+  extents.push_back({0, size, std::move(file)});
+  return *DisksStore::create(std::move(extents));
+}
+
 /// A disk with its driver; requests are answered before they return.
 class Disk {
  public:
@@ -85,8 +91,7 @@ class WritableDiskTest : public testing::Test {
   void SetUp() override {
     base::UniqueFd file = memory_file({}, kDiskSize);
     file_ = ::dup(file.get());
-    ASSERT_TRUE(disk_.device.attach(
-        std::make_unique<FileStore>(*FileStore::create(std::move(file), kDiskSize))));
+    ASSERT_TRUE(disk_.device.attach(one_file(std::move(file), kDiskSize)));
     disk_.driver.start();
   }
   void TearDown() override { ::close(file_); }
@@ -229,10 +234,7 @@ TEST_F(WritableDiskTest, BoundsWhatIsInFlightWhenADriverOffersChainsTwice) {
 }
 
 TEST_F(WritableDiskTest, TakesOneStoreOnly) {
-  EXPECT_EQ(disk_.device.attach(std::make_unique<FileStore>(*FileStore::create(memory_file(), 512)))
-                .error()
-                .code,
-            base::Code::kConflict);
+  EXPECT_EQ(disk_.device.attach(one_file(memory_file(), 512)).error().code, base::Code::kConflict);
 }
 
 TEST(EmptyDiskTest, ReadsZerosAndRefusesWritesBeforeAStoreIsAttached) {
@@ -250,8 +252,7 @@ TEST(EmptyDiskTest, ReadsZerosAndRefusesWritesBeforeAStoreIsAttached) {
 TEST(EmptyDiskTest, RefusesStoresThatDoNotFit) {
   Disk disk({.capacity_bytes = 1024, .read_only = false, .id = ""});
 
-  EXPECT_FALSE(
-      disk.device.attach(std::make_unique<FileStore>(*FileStore::create(memory_file(), 2048))));
+  EXPECT_FALSE(disk.device.attach(one_file(memory_file(), 2048)));
   EXPECT_FALSE(disk.device.attach(std::make_unique<LayersStore>(*LayersStore::create({}))));
 }
 
@@ -260,7 +261,7 @@ class LayersDiskTest : public testing::Test {
   static constexpr std::uint64_t kSecond = 4u << 20;
 
   void SetUp() override {
-    std::vector<LayersStore::Extent> extents;
+    std::vector<FileExtent> extents;
     extents.push_back({0, 1024, memory_file(std::string(1024, 'a'))});
     extents.push_back({kSecond, 2048, memory_file(std::string(700, 'b'))});
     ASSERT_TRUE(disk_.device.attach(
@@ -303,9 +304,91 @@ TEST_F(LayersDiskTest, RefusesEveryChange) {
   EXPECT_EQ(disk_.change_range(13, 0, 8), kIoError);
 }
 
+/// A container's disk of 1 MiB and a volume of 2 MiB, which ends where another one begins.
+class DiskWithVolumesTest : public testing::Test {
+ protected:
+  static constexpr std::uint64_t kVolume = 2u << 20;
+  static constexpr std::uint64_t kNext = 4u << 20;
+
+  void SetUp() override {
+    std::vector<FileExtent> extents;
+    for (const std::uint64_t offset : {std::uint64_t{0}, kVolume, kNext}) {
+      files_.push_back(memory_file());
+      extents.push_back(
+          {offset, offset == 0 ? kDiskSize : kVolume, base::UniqueFd(::dup(files_.back().get()))});
+    }
+    ASSERT_TRUE(disk_.device.attach(*DisksStore::create(std::move(extents))));
+    disk_.driver.start();
+  }
+
+  std::string in_file(std::size_t number, std::uint64_t offset) const {
+    std::string text(512, '-');
+    const ssize_t size =
+        ::pread(files_[number].get(), text.data(), text.size(), static_cast<off_t>(offset));
+    text.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+    return text;
+  }
+
+  std::vector<base::UniqueFd> files_;
+  Disk disk_{{.capacity_bytes = 16u << 20, .read_only = false, .id = "disk"}};
+};
+
+TEST_F(DiskWithVolumesTest, ReadsAndWritesEachFileAtItsPlace) {
+  EXPECT_EQ(disk_.write(1, std::string(512, 'd')), kOk);
+  EXPECT_EQ(disk_.write(kVolume / 512, std::string(512, 'v')), kOk);
+  EXPECT_EQ(disk_.write(kNext / 512 - 1, std::string(512, 'w')), kOk);
+  EXPECT_EQ(disk_.write(kNext / 512, std::string(512, 'n')), kOk);
+  EXPECT_EQ(disk_.request(4, 0, 0, false), kOk);
+
+  EXPECT_EQ(in_file(0, 512), std::string(512, 'd'));
+  EXPECT_EQ(in_file(1, 0), std::string(512, 'v'));
+  EXPECT_EQ(in_file(1, kVolume - 512), std::string(512, 'w'));
+  EXPECT_EQ(in_file(2, 0), std::string(512, 'n'));
+  EXPECT_EQ(disk_.read(kNext / 512, 512), kOk);
+  EXPECT_EQ(disk_.data(512), std::string(512, 'n'));
+}
+
+TEST_F(DiskWithVolumesTest, FailsOutsideOfItsFilesAndAcrossTwo) {
+  EXPECT_EQ(disk_.read(kDiskSize / 512, 512), kIoError);
+  EXPECT_EQ(disk_.write(kDiskSize / 512 - 1, std::string(1024, 'x')), kIoError);
+  EXPECT_EQ(disk_.read(kNext / 512 - 1, 1024), kIoError);
+  EXPECT_EQ(disk_.write(kNext / 512 - 1, std::string(1024, 'x')), kIoError);
+  EXPECT_EQ(disk_.change_range(13, kNext / 512 - 1, 2), kIoError);
+  EXPECT_EQ(disk_.read((kNext + kVolume) / 512, 512), kIoError);
+
+  EXPECT_EQ(in_file(1, kVolume - 512), "");
+}
+
+TEST_F(DiskWithVolumesTest, ZeroesAndDiscardsInTheFileThatIsMeant) {
+  disk_.write(kVolume / 512, std::string(1024, 'v'));
+  disk_.write(kNext / 512, std::string(1024, 'n'));
+
+  EXPECT_EQ(disk_.change_range(13, kNext / 512, 1), kOk);
+  EXPECT_EQ(disk_.change_range(11, kVolume / 512, 1), kOk);
+
+  EXPECT_EQ(in_file(1, 512), std::string(512, 'v'));
+  EXPECT_EQ(in_file(2, 0), std::string(512, '\0'));
+  EXPECT_EQ(in_file(2, 512), std::string(512, 'n'));
+}
+
+TEST(DisksStoreTest, BeginsWithAFile) {
+  const auto refused = [](std::uint64_t offset, std::uint64_t length, base::UniqueFd file) {
+    std::vector<FileExtent> extents;
+    extents.push_back({offset, length, std::move(file)});
+    return !DisksStore::create(std::move(extents));
+  };
+
+  EXPECT_TRUE(refused(2u << 20, 512, memory_file()));
+  EXPECT_TRUE(refused(0, 0, memory_file()));
+  EXPECT_TRUE(refused(0, 100, memory_file()));
+  EXPECT_TRUE(refused(0, 512, {}));
+  EXPECT_TRUE(!DisksStore::create({}));
+  EXPECT_FALSE(refused(0, 512, memory_file()));
+}
+
 TEST(LayersStoreTest, RefusesExtentsThatAreNotAllowed) {
   const auto refused = [](std::uint64_t offset, std::uint64_t length) {
-    std::vector<LayersStore::Extent> extents;
+    std::vector<FileExtent> extents;
     extents.push_back({2u << 20, 4u << 20, memory_file()});
     extents.push_back({offset, length, memory_file()});
     return !LayersStore::create(std::move(extents));

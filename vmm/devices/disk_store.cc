@@ -91,39 +91,43 @@ base::Error beyond(const char* what) {
   return {base::Code::kInvalidArgument, std::string(what) + " outside the disk"};
 }
 
+base::Result<void> check(const std::vector<FileExtent>& extents) {
+  std::uint64_t free_from = 0;
+  for (const FileExtent& extent : extents) {
+    if (!extent.file || extent.offset % FileExtent::kAlignment != 0 || extent.offset < free_from ||
+        extent.length == 0 || extent.length % kSector != 0 || extent.offset > kMaxSize ||
+        extent.length > kMaxSize - extent.offset)
+      return base::Error{base::Code::kInvalidArgument,
+                         "a disk's extents must be aligned, ascending, not empty, not overlapping"};
+    free_from = extent.end();
+  }
+  return {};
+}
+
+auto first_ending_after(const std::vector<FileExtent>& extents, std::uint64_t offset) {
+  return std::ranges::upper_bound(extents, offset, {}, &FileExtent::end);
+}
+
 base::Error refused() { return {base::Code::kPermissionDenied, "the layers disk is read-only"}; }
 
 }  // namespace
 
-base::Result<LayersStore> LayersStore::create(std::vector<Extent> extents) {
-  std::uint64_t free_from = 0;
-  for (const Extent& extent : extents) {
-    if (!extent.file || extent.offset % kAlignment != 0 || extent.offset < free_from ||
-        extent.length == 0 || extent.length % kSector != 0 || extent.offset > kMaxSize ||
-        extent.length > kMaxSize - extent.offset)
-      return base::Error{base::Code::kInvalidArgument,
-                         "layer extents must be aligned, ascending, not empty, not overlapping"};
-    free_from = extent.offset + extent.length;
-  }
+base::Result<LayersStore> LayersStore::create(std::vector<FileExtent> extents) {
+  RETURN_IF_ERROR(check(extents));
   return LayersStore(std::move(extents));
 }
 
-std::uint64_t LayersStore::size() const {
-  return extents_.empty() ? 0 : extents_.back().offset + extents_.back().length;
-}
+std::uint64_t LayersStore::size() const { return extents_.empty() ? 0 : extents_.back().end(); }
 
 base::Result<void> LayersStore::read(std::uint64_t offset, std::span<const iovec> parts,
                                      Wait wait) const {
   const std::uint64_t size = size_of(parts);
   const std::uint64_t disk = this->size();
   if (offset > disk || size > disk - offset) return beyond("read");
-  auto extent = std::ranges::upper_bound(extents_, offset, {}, [](const Extent& e) {
-    return e.offset + e.length - 1;  // the first that ends after `offset`
-  });
-  if (extent != extents_.begin() && std::prev(extent)->offset + std::prev(extent)->length > offset)
-    --extent;
+  if (size == 0) return {};
+  auto extent = first_ending_after(extents_, offset);
   // The usual case: all inside one layer.
-  if (extent->offset <= offset && size <= extent->offset + extent->length - offset)
+  if (extent->offset <= offset && size <= extent->end() - offset)
     return read_file(extent->file.get(), offset - extent->offset, parts, wait);
   for (std::uint64_t at = offset, end = offset + size; at < end;) {
     if (at < extent->offset) {  // a gap
@@ -132,7 +136,7 @@ base::Result<void> LayersStore::read(std::uint64_t offset, std::span<const iovec
       at += piece;
       continue;
     }
-    const std::uint64_t piece = std::min(extent->offset + extent->length, end) - at;
+    const std::uint64_t piece = std::min(extent->end(), end) - at;
     RETURN_IF_ERROR(
         read_file(extent->file.get(), at - extent->offset, cut(parts, at - offset, piece), wait));
     at += piece;
@@ -149,56 +153,83 @@ base::Result<void> LayersStore::write_zeroes(std::uint64_t, std::uint64_t, bool)
   return refused();
 }
 
-base::Result<FileStore> FileStore::create(base::UniqueFd file, std::uint64_t size) {
-  if (!file || size % kSector != 0 || size > kMaxSize)
-    return base::Error{base::Code::kInvalidArgument, "a disk needs a file and a size in sectors"};
-  return FileStore(std::move(file), size);
+base::Result<std::unique_ptr<DisksStore>> DisksStore::create(std::vector<FileExtent> extents) {
+  RETURN_IF_ERROR(check(extents));
+  if (extents.empty() || extents.front().offset != 0)
+    return base::Error{base::Code::kInvalidArgument, "a writable disk begins with a file"};
+  return std::unique_ptr<DisksStore>(new DisksStore(std::move(extents)));
 }
 
-bool FileStore::contains(std::uint64_t offset, std::uint64_t size) const {
-  return offset <= size_ && size <= size_ - offset;
+base::Result<DisksStore::Place> DisksStore::place(const char* what, std::uint64_t offset,
+                                                  std::uint64_t size) const {
+  const auto extent = first_ending_after(extents_, offset);
+  if (extent == extents_.end() || offset < extent->offset || size > extent->end() - offset)
+    return beyond(what);
+  return Place{.file = extent->file.get(),
+               .offset = offset - extent->offset,
+               .unsynced = &unsynced_[static_cast<std::size_t>(extent - extents_.begin())]};
 }
 
-base::Result<void> FileStore::read(std::uint64_t offset, std::span<const iovec> parts,
-                                   Wait wait) const {
-  if (!contains(offset, size_of(parts))) return beyond("read");
-  return read_file(file_.get(), offset, parts, wait);
+base::Result<void> DisksStore::read(std::uint64_t offset, std::span<const iovec> parts,
+                                    Wait wait) const {
+  const auto place = this->place("read", offset, size_of(parts));
+  if (!place) return place.error();
+  return read_file(place->file, place->offset, parts, wait);
 }
 
-base::Result<void> FileStore::write(std::uint64_t offset, std::span<const iovec> parts) const {
+base::Result<void> DisksStore::write(std::uint64_t offset, std::span<const iovec> parts) const {
   const std::uint64_t size = size_of(parts);
-  if (!contains(offset, size)) return beyond("write");
-  const auto done = transfer_all(parts, offset, [this](std::span<const iovec> now, off_t at) {
-    return ::pwritev(file_.get(), now.data(), static_cast<int>(now.size()), at);
-  });
+  const auto place = this->place("write", offset, size);
+  if (!place) return place.error();
+  const auto done = transfer_all(
+      parts, place->offset, [file = place->file](std::span<const iovec> now, off_t at) {
+        return ::pwritev(file, now.data(), static_cast<int>(now.size()), at);
+      });
+  place->unsynced->flag = true;
   if (done.error_number != 0) return base::errno_error("pwritev", done.error_number);
   if (done.bytes != size) return base::Error{base::Code::kResourceExhausted, "short write"};
   return {};
 }
 
-base::Result<void> FileStore::flush() const {
-  if (::fdatasync(file_.get()) != 0) return base::errno_error("fdatasync");
-  return {};
+base::Result<void> DisksStore::flush() const {
+  base::Result<void> result;
+  for (std::size_t i = 0; i < extents_.size(); ++i)
+    if (auto synced = sync_file(i); !synced) result = std::move(synced);
+  return result;
 }
 
-base::Result<void> FileStore::discard(std::uint64_t offset, std::uint64_t size) const {
-  if (!contains(offset, size)) return beyond("discard");
+base::Result<void> DisksStore::sync_file(std::size_t extent) const {
+  Unsynced& unsynced = unsynced_[extent];
+  const std::lock_guard lock(unsynced.syncing);
+  if (!unsynced.flag.exchange(false)) return {};
+  if (::fdatasync(extents_[extent].file.get()) == 0) return {};
+  unsynced.flag = true;
+  return base::errno_error("fdatasync");
+}
+
+base::Result<void> DisksStore::discard(std::uint64_t offset, std::uint64_t size) const {
+  const auto place = this->place("discard", offset, size);
+  if (!place) return place.error();
   // A hint: a filesystem that cannot punch holes keeps the bytes.
   if (size > 0 &&
-      ::fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  static_cast<off_t>(offset), static_cast<off_t>(size)) != 0 &&
+      ::fallocate(place->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  static_cast<off_t>(place->offset), static_cast<off_t>(size)) != 0 &&
       errno != EOPNOTSUPP)
     return base::errno_error("fallocate(PUNCH_HOLE)");
+  place->unsynced->flag = true;
   return {};
 }
 
-base::Result<void> FileStore::write_zeroes(std::uint64_t offset, std::uint64_t size,
-                                           bool may_unmap) const {
-  if (!contains(offset, size)) return beyond("write zeroes");
+base::Result<void> DisksStore::write_zeroes(std::uint64_t offset, std::uint64_t size,
+                                            bool may_unmap) const {
+  const auto place = this->place("write zeroes", offset, size);
+  if (!place) return place.error();
   if (size == 0) return {};
   const int mode = may_unmap ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE;
-  if (::fallocate(file_.get(), mode, static_cast<off_t>(offset), static_cast<off_t>(size)) == 0)
-    return {};
+  const int result =
+      ::fallocate(place->file, mode, static_cast<off_t>(place->offset), static_cast<off_t>(size));
+  place->unsynced->flag = true;
+  if (result == 0) return {};
   if (errno != EOPNOTSUPP) return base::errno_error("fallocate");
   static constexpr std::array<std::byte, 64 * 1024> kZeros{};
   while (size > 0) {

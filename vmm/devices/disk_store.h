@@ -1,14 +1,17 @@
-// DiskStore: the bytes behind a virtio disk. LayersStore: many read-only files at offsets.
-// FileStore: one raw read-write file.
+// DiskStore: the bytes behind a virtio disk. LayersStore: read-only files at offsets, with zeros
+// between them. DisksStore: read-write files at offsets, with nothing between them.
 //
-// Threading: const and without state; any thread, concurrently.
+// Threading: any thread, concurrently.
 // Trust: offsets and sizes are the guest's; what lies outside is kInvalidArgument. Data goes
 // directly between guest memory and the files.
 #pragma once
 
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -41,19 +44,22 @@ class DiskStore {
                                           bool may_unmap) const = 0;
 };
 
-class LayersStore final : public DiskStore {
- public:
+/// A file's place on a disk.
+struct FileExtent {
   static constexpr std::uint64_t kAlignment = 2u << 20;
 
-  struct Extent {
-    std::uint64_t offset = 0;  // multiple of kAlignment
-    std::uint64_t length = 0;  // multiple of 512, not 0
-    base::UniqueFd file;       // its first `length` bytes; what it lacks reads as zero
-  };
+  std::uint64_t end() const { return offset + length; }
 
+  std::uint64_t offset = 0;  // multiple of kAlignment
+  std::uint64_t length = 0;  // multiple of 512, not 0
+  base::UniqueFd file;       // its first `length` bytes; what it lacks reads as zero
+};
+
+class LayersStore final : public DiskStore {
+ public:
   /// Extents ascending and not overlapping (else kInvalidArgument). Bytes between them read as
   /// zero.
-  static base::Result<LayersStore> create(std::vector<Extent> extents);
+  static base::Result<LayersStore> create(std::vector<FileExtent> extents);
 
   bool read_only() const override { return true; }
   std::uint64_t size() const override;
@@ -66,33 +72,49 @@ class LayersStore final : public DiskStore {
                                   bool may_unmap) const override;
 
  private:
-  explicit LayersStore(std::vector<Extent> extents) : extents_(std::move(extents)) {}
+  explicit LayersStore(std::vector<FileExtent> extents) : extents_(std::move(extents)) {}
 
-  std::vector<Extent> extents_;
+  std::vector<FileExtent> extents_;
 };
 
-class FileStore final : public DiskStore {
+class DisksStore final : public DiskStore {
  public:
-  /// `size`: multiple of 512. The file may be shorter: what it lacks reads as zero.
-  static base::Result<FileStore> create(base::UniqueFd file, std::uint64_t size);
+  /// Extents as above, at least one, the first at 0. The files grow as they are written. A request
+  /// must be inside of one extent (else kInvalidArgument): partitions, which they are, do not meet.
+  static base::Result<std::unique_ptr<DisksStore>> create(std::vector<FileExtent> extents);
 
   bool read_only() const override { return false; }
-  std::uint64_t size() const override { return size_; }
+  std::uint64_t size() const override { return extents_.back().end(); }
   base::Result<void> read(std::uint64_t offset, std::span<const iovec> parts,
                           Wait wait) const override;
   base::Result<void> write(std::uint64_t offset, std::span<const iovec> parts) const override;
+  /// All files that were written since the last time, also if one of them fails.
   base::Result<void> flush() const override;
   base::Result<void> discard(std::uint64_t offset, std::uint64_t size) const override;
   base::Result<void> write_zeroes(std::uint64_t offset, std::uint64_t size,
                                   bool may_unmap) const override;
 
  private:
-  FileStore(base::UniqueFd file, std::uint64_t size) : file_(std::move(file)), size_(size) {}
+  /// Set after each change, taken back before the file is synced: what is false needs no sync.
+  struct Unsynced {
+    std::atomic<bool> flag{true};  // what the daemon wrote
+    std::mutex syncing;            // a flush returns only after one that it relies on
+  };
+  /// Where a request is in its file.
+  struct Place {
+    int file = -1;
+    std::uint64_t offset = 0;
+    Unsynced* unsynced = nullptr;
+  };
 
-  bool contains(std::uint64_t offset, std::uint64_t size) const;
+  explicit DisksStore(std::vector<FileExtent> extents)
+      : extents_(std::move(extents)), unsynced_(std::make_unique<Unsynced[]>(extents_.size())) {}
 
-  base::UniqueFd file_;
-  std::uint64_t size_;
+  base::Result<Place> place(const char* what, std::uint64_t offset, std::uint64_t size) const;
+  base::Result<void> sync_file(std::size_t extent) const;
+
+  std::vector<FileExtent> extents_;
+  std::unique_ptr<Unsynced[]> unsynced_;  // one each
 };
 
 }  // namespace devices

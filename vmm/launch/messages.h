@@ -25,7 +25,7 @@
 
 namespace launch {
 
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 inline constexpr std::size_t kMaxPacket = 64u << 10;
 inline constexpr std::size_t kMaxDescriptors = 160;
 
@@ -54,6 +54,9 @@ enum class MessageType : std::uint16_t {
 /// in descriptions of its pages; the monitor gives it that much RAM beside Shape::memory_bytes.
 inline constexpr std::uint64_t kLayersWindowBytes = std::uint64_t{1} << 30;
 inline constexpr std::uint64_t kWindowPage = 4096;
+
+/// The writable disk's capacity: of what is attached to it all must be inside.
+inline constexpr std::uint64_t kWritableDiskBytes = std::uint64_t{64} << 40;
 
 /// What a machine is made of. Part of a template's identity: a clone has the shape of its template.
 struct Shape {
@@ -101,12 +104,20 @@ struct AttachLayers {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.extents); }
 };
 
-/// Descriptor: the container's writable disk (raw file, opened read-write).
+/// Descriptors: one per extent, raw files opened read-write that no other machine uses meanwhile:
+/// the container's own first, at 0, then its volumes. Each appears on the writable disk at its
+/// offset (2 MiB aligned, ascending, not overlapping). A request that is not inside of one of them
+/// fails.
 struct AttachDisk {
   static constexpr MessageType kType = MessageType::kAttachDisk;
+  struct Extent {
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;  // multiple of 512
+    static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
+  };
   std::uint32_t request = 0;
-  std::uint64_t size_bytes = 0;
-  static void fields(auto& self, auto&& visit) { visit(self.request, self.size_bytes); }
+  std::vector<Extent> extents;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.extents); }
 };
 
 /// Descriptor: a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR). Frames whose source is not `mac` are

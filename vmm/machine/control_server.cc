@@ -155,7 +155,7 @@ base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
   const auto target = machine();
   if (!target) return target.error();
   std::vector<LayersWindow::Extent> shown;
-  std::vector<devices::LayersStore::Extent> on_disk;
+  std::vector<devices::FileExtent> on_disk;
   for (std::size_t i = 0; i < fds.size(); ++i) {
     const auto& extent = message.extents[i];
     if (extent.in_window)
@@ -173,13 +173,15 @@ base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
 
 base::Result<void> ControlServer::handle(const launch::AttachDisk& message,
                                          std::vector<base::UniqueFd>& fds) {
-  if (fds.size() != 1) return wrong_descriptors();
+  if (fds.size() != message.extents.size()) return wrong_descriptors();
   const auto target = machine();
   if (!target) return target.error();
-  auto store = devices::FileStore::create(std::move(fds[0]), message.size_bytes);
+  std::vector<devices::FileExtent> extents;
+  for (std::size_t i = 0; i < fds.size(); ++i)
+    extents.push_back({message.extents[i].offset, message.extents[i].length, std::move(fds[i])});
+  auto store = devices::DisksStore::create(std::move(extents));
   if (!store) return store.error();
-  return (*target)->devices().disk().attach(
-      std::make_unique<devices::FileStore>(*std::move(store)));
+  return (*target)->devices().disk().attach(*std::move(store));
 }
 
 base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,

@@ -13,7 +13,6 @@ using base::operator""_GiB;
 
 // Constant from boot on: attaching files to a clone changes nothing that the guest has read.
 constexpr std::uint64_t kLayersCapacity = 16 * 1024_GiB;
-constexpr std::uint64_t kDiskCapacity = 4 * 1024_GiB;
 constexpr std::uint64_t kGuestCid = 3;
 constexpr std::size_t kSlots = 8;
 // A placeholder: guest-init sets the container's own address.
@@ -95,7 +94,8 @@ DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> w
       acknowledged_(std::move(acknowledged)),
       worker_(std::move(worker)),
       layers_({.capacity_bytes = kLayersCapacity, .read_only = true, .id = "layers"}, *worker_),
-      disk_({.capacity_bytes = kDiskCapacity, .read_only = false, .id = "disk"}, *worker_),
+      disk_({.capacity_bytes = launch::kWritableDiskBytes, .read_only = false, .id = "disk"},
+            *worker_),
       net_(loop, kPlaceholderMac),
       vsock_(loop, kGuestCid),
       layers_window_(layers_window) {}

@@ -207,17 +207,9 @@ net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base:
   co_return started;
 }
 
-Result<void> CloneMachine::attach(const MachineSpec& spec, base::UniqueFd tap) {
+Result<void> CloneMachine::attach(MachineSpec& spec, base::UniqueFd tap) {
   if (!spec.layers.empty()) RETURN_IF_ERROR(attach_layers(spec));
-
-  auto disk = open_file(spec.disk, O_RDWR);
-  if (!disk) return std::move(disk).error();
-  struct stat status {};
-  if (::fstat(disk->get(), &status) != 0) return base::errno_error("stat the disk");
-  launch::AttachDisk attach_disk;
-  attach_disk.size_bytes = static_cast<std::uint64_t>(status.st_size);
-  setup_.push_back(monitor_->send(attach_disk, descriptors(std::move(*disk))));
-
+  RETURN_IF_ERROR(attach_disks(spec));
   if (!tap) return {};
   launch::AttachNetwork attach_network;
   attach_network.mac = spec.network->mac;
@@ -237,6 +229,31 @@ Result<void> CloneMachine::attach_layers(const MachineSpec& spec) {
     attach_layers.extents.push_back(
         {.offset = place.offset, .length = place.length, .in_window = place.in_window});
   setup_.push_back(monitor_->send(attach_layers, std::move(files)));
+  return {};
+}
+
+/// Also fills in where the volumes are.
+Result<void> CloneMachine::attach_disks(MachineSpec& spec) {
+  std::vector<std::filesystem::path> paths = {spec.disk};
+  paths.insert(paths.end(), spec.volumes.begin(), spec.volumes.end());
+  std::vector<base::UniqueFd> files;
+  std::vector<std::uint64_t> sizes;
+  for (const std::filesystem::path& path : paths) {
+    auto file = open_file(path, O_RDWR);
+    if (!file) return std::move(file).error();
+    struct stat status {};
+    if (::fstat(file->get(), &status) != 0) return base::errno_error("stat " + path.string());
+    sizes.push_back(static_cast<std::uint64_t>(status.st_size));
+    files.push_back(std::move(*file));
+  }
+  auto places = place_volumes(sizes.front(), std::span(sizes).subspan(1));
+  if (!places) return std::move(places).error();
+  launch::AttachDisk attach_disk;
+  attach_disk.extents.push_back({.offset = 0, .length = sizes.front()});
+  for (const auto& place : *places)
+    attach_disk.extents.push_back({.offset = place.offset, .length = place.length});
+  spec.container.volume_disks = *std::move(places);
+  setup_.push_back(monitor_->send(attach_disk, std::move(files)));
   return {};
 }
 

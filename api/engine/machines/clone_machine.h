@@ -91,8 +91,9 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
 
   base::Result<void> connect();
   base::Result<void> send_restore(const Template& from);
-  base::Result<void> attach(const MachineSpec& spec, base::UniqueFd tap);
+  base::Result<void> attach(MachineSpec& spec, base::UniqueFd tap);
   base::Result<void> attach_layers(const MachineSpec& spec);
+  base::Result<void> attach_disks(MachineSpec& spec);
   StartReplies request_start(MachineSpec& spec);
   net::awaitable<base::Result<ProcessStart>> await_start(StartReplies replies);
   net::awaitable<base::Error> failed_start(base::Error error);

@@ -88,6 +88,22 @@ TEST_F(CloneMachineTest, StartsAProcessAndTellsItsExitAfterItsOutput) {
   EXPECT_EQ(sink_->out(), "hello");
 }
 
+TEST_F(CloneMachineTest, TellsTheGuestWhereItsVolumesAre) {
+  const auto volume = [this](const std::string& name) {
+    return file(name, name + std::string(4096 - name.size(), '\0'));
+  };
+  restore();
+  sink_ = std::make_shared<CollectingSink>(executor());
+  auto with_volumes = spec({"volumes"}, sink_);
+  with_volumes.volumes = {volume("volume-1"), volume("volume-2")};
+
+  const auto started = run(clone_->begin(std::move(with_volumes), {}));
+
+  ASSERT_TRUE(started) << started.error().message;
+  ASSERT_TRUE(exit_of(1));
+  EXPECT_EQ(sink_->out(), "volume-1volume-2");
+}
+
 TEST_F(CloneMachineTest, KeepsStandardErrorApart) {
   ASSERT_TRUE(start({"complain", "oops"}));
   ASSERT_TRUE(exit_of(1));

@@ -51,5 +51,29 @@ TEST(LayerPlacesTest, LeavesTheWindowEmptyWhereReadsHaveARate) {
   EXPECT_FALSE(place_layers({{"a", 4_KiB}}, true)[0].in_window);
 }
 
+TEST(VolumePlacesTest, PutsVolumesBehindTheContainersDisk) {
+  const auto places = place_volumes(3_MiB, std::vector<std::uint64_t>{1_GiB, 512, 4_MiB});
+
+  ASSERT_TRUE(places);
+  ASSERT_EQ(places->size(), 3u);
+  EXPECT_EQ((*places)[0].offset, 4_MiB);
+  EXPECT_EQ((*places)[0].length, 1_GiB);
+  EXPECT_EQ((*places)[1].offset, 4_MiB + 1_GiB);
+  EXPECT_EQ((*places)[2].offset, 6_MiB + 1_GiB);
+}
+
+TEST(VolumePlacesTest, RefusesWhatNoMachineCanHave) {
+  const auto code_of = [](std::vector<std::uint64_t> volumes) {
+    const auto places = place_volumes(2_MiB, volumes);
+    return places ? base::Code::kInternal : places.error().code;
+  };
+
+  EXPECT_EQ(code_of(std::vector<std::uint64_t>(127, 1_MiB)), base::Code::kResourceExhausted);
+  EXPECT_EQ(code_of({launch::kWritableDiskBytes - 4_MiB, 4_MiB}), base::Code::kResourceExhausted);
+  EXPECT_EQ(code_of({~std::uint64_t{511}}), base::Code::kResourceExhausted);
+  EXPECT_EQ(code_of({0}), base::Code::kDataLoss);
+  EXPECT_TRUE(place_volumes(2_MiB, std::vector<std::uint64_t>(126, 1_MiB)));
+}
+
 }  // namespace
 }  // namespace engine

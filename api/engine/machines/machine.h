@@ -63,13 +63,16 @@ struct LayerFile {
 struct MachineSpec {
   std::string id;       // the container's id: unique among running machines, [a-z0-9-], at most 64
   launch::Shape shape;  // round memory with shape_for()
-  std::vector<LayerFile> layers;    // lowest first
-  std::filesystem::path disk;       // made by Disks::create; used by one machine at a time
+  std::vector<LayerFile> layers;  // lowest first
+  std::filesystem::path disk;     // made by Disks::create; used by one machine at a time
+  /// Volumes, each made by Disks::create and used by one machine at a time; what appears where is
+  /// in container.volumes, whose `disk` is the place in here.
+  std::vector<std::filesystem::path> volumes;
   std::optional<Endpoint> network;  // from Networks::connect; absent: only loopback. Released by
                                     // Machines when the machine has ended, or if start() fails.
   std::string machine_id;           // 32 lower-case hex digits
   GroupWeights weights;             // against other machines
-  /// `request` and `layers` are filled in by start().
+  /// `request`, `layers` and `volume_disks` are filled in by start().
   protocol::PrepareContainer container;
   /// The container's first process; `request` is filled in by start().
   protocol::StartProcess process;

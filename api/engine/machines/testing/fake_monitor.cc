@@ -8,6 +8,7 @@
 //                   acknowledgements, then exits
 //   cat             copies stdin to stdout until its end, exits
 //   sleep           runs until a signal ends it
+//   volumes         writes the first 8 bytes of each volume that it was prepared with
 //   deaf            runs, and signals to it are not answered
 //   missing         is refused: no such executable
 //   die             the whole monitor exits without a word      panic   the guest panics
@@ -142,6 +143,12 @@ class FakeMonitor {
                    std::move(packet->fds[0]));
         return send(launch::Done{message->request});
       }
+      case launch::MessageType::kAttachDisk: {
+        const auto message = wire::decode<launch::AttachDisk>(frame->payload);
+        for (std::size_t i = 0; i < message->extents.size(); ++i)
+          disk_[message->extents[i].offset] = std::move(packet->fds.at(i));
+        return send(launch::Done{message->request});
+      }
       case launch::MessageType::kSaveTemplate:
         return save(*wire::decode<launch::SaveTemplate>(frame->payload), packet->fds);
       case launch::MessageType::kRestoreMachine:
@@ -208,6 +215,10 @@ class FakeMonitor {
     switch (static_cast<protocol::MessageType>(frame.type)) {
       case protocol::MessageType::kHello:
         return greet();
+      case protocol::MessageType::kPrepareContainer: {
+        prepared_ = *wire::decode<protocol::PrepareContainer>(frame.payload);
+        return done(prepared_.request);
+      }
       case protocol::MessageType::kStartProcess:
         return start(*wire::decode<protocol::StartProcess>(frame.payload));
       case protocol::MessageType::kSignalProcess:
@@ -268,6 +279,7 @@ class FakeMonitor {
     process.start = message;
     if (what == "echo" || what == "complain") process.produced = argument;
     if (what == "complain") process.out = protocol::Stream::kStderr;
+    if (what == "volumes") process.produced = volumes();
     if (what == "flood") process.produced.assign(std::stoul(argument), 'x');
     if (what == "exit") process.status.code = std::stoi(argument);
     process.copies_stdin = what == "cat";
@@ -275,6 +287,17 @@ class FakeMonitor {
     send_frame(control_stream_.get(),
                protocol::ProcessStarted{message.request, message.process, 42});
     processes_.emplace(message.process, std::move(process));
+  }
+
+  std::string volumes() {
+    std::string text;
+    for (const auto& volume : prepared_.volume_disks) {
+      char content[8] = {};
+      if (::pread(disk_[volume.offset].get(), content, sizeof content, 0) != sizeof content)
+        std::abort();
+      text.append(content, sizeof content);
+    }
+    return text;
   }
 
   void signal(const protocol::SignalProcess& message) {
@@ -365,6 +388,8 @@ class FakeMonitor {
   wire::FrameReader control_frames_;
   std::list<FakeStream> streams_;
   std::vector<std::uint32_t> tags_;
+  std::map<std::uint64_t, base::UniqueFd> disk_;  // offset -> file
+  protocol::PrepareContainer prepared_;
   std::map<std::uint32_t, FakeProcess> processes_;
   bool running_ = false;
 };

@@ -1,4 +1,4 @@
-#include "guest-init/layers_disk.h"
+#include "guest-init/partitioned_disk.h"
 
 #include <fcntl.h>
 #include <linux/blkpg.h>
@@ -9,22 +9,22 @@
 
 namespace guest_init {
 
-LayersDisk LayersDisk::open(std::string device) {
-  LayersDisk disk;
+PartitionedDisk PartitionedDisk::open(std::string device) {
+  PartitionedDisk disk;
   disk.fd_.reset(::open(device.c_str(), O_RDONLY | O_CLOEXEC));
   if (disk.fd_) ioctl(disk.fd_.get(), BLKFLSBUF, 0);
   disk.device_ = std::move(device);
   return disk;
 }
 
-LayersDisk LayersDisk::open_window(std::string device) {
-  LayersDisk disk = open(std::move(device));
+PartitionedDisk PartitionedDisk::open_window(std::string device) {
+  PartitionedDisk disk = open(std::move(device));
   const int on = 1;
   if (disk.fd_) ioctl(disk.fd_.get(), BLKROSET, &on);
   return disk;
 }
 
-base::Result<std::string> LayersDisk::device_of(std::uint64_t offset, std::uint64_t length) {
+base::Result<std::string> PartitionedDisk::device_of(std::uint64_t offset, std::uint64_t length) {
   const auto name = [this](std::size_t number) {
     const bool digit = std::isdigit(static_cast<unsigned char>(device_.back())) != 0;
     return device_ + (digit ? "p" : "") + std::to_string(number);
@@ -37,10 +37,10 @@ base::Result<std::string> LayersDisk::device_of(std::uint64_t offset, std::uint6
   constexpr std::size_t kMostPartitions = 127;
   if (offset % kSector != 0 || length % kSector != 0 || length == 0 || offset > kDiskLimit ||
       length > kDiskLimit)
-    return base::Error{base::Code::kInvalidArgument, "a layer must consist of whole sectors"};
+    return base::Error{base::Code::kInvalidArgument, "a partition consists of whole sectors"};
   if (partitions_.size() == kMostPartitions)
-    return base::Error{base::Code::kResourceExhausted, "more than 127 layers"};
-  if (!fd_) return base::Error{base::Code::kNotFound, "no layers disk " + device_};
+    return base::Error{base::Code::kResourceExhausted, "more than 127 partitions on " + device_};
+  if (!fd_) return base::Error{base::Code::kNotFound, "no disk " + device_};
 
   const std::size_t number = partitions_.size() + 1;
   blkpg_partition partition{};
