@@ -95,6 +95,7 @@ std::optional<Event> Events::next(Cursor& cursor) {
   if (cursor >= next_) return std::nullopt;
   while (cursor < first_recent())
     if (auto event = next_logged(cursor)) return event;
+  if (cursor >= next_) return std::nullopt;  // nothing was logged, and nothing has come since
   return recent_[static_cast<std::size_t>(cursor++ - first_recent())];
 }
 

@@ -67,6 +67,12 @@ class EventsTest : public testing::Test {
   std::unique_ptr<Events> events_;
 };
 
+TEST_F(EventsTest, AreNoneInTheBeginning) {
+  EXPECT_EQ(read_from(Events::kBeginning), numbers(0, 0));
+  publish(0, 2);
+  EXPECT_EQ(read_from(Events::kBeginning), numbers(0, 2));
+}
+
 TEST_F(EventsTest, AreReadInTheirOrder) {
   publish(0, 5);
 
