@@ -53,7 +53,9 @@ void add_registry_routes(http::Router& router, Api& api);
 void add_image_routes(http::Router& router, Api& api);
 /// containers/{id}/exec, exec/...: further processes in running containers.
 void add_exec_routes(http::Router& router, Api& api);
-/// networks, volumes, swarm, plugins, and what this host does not do: answered so that clients
+/// volumes/...
+void add_volume_routes(http::Router& router, Api& api);
+/// networks, swarm, plugins, and what this host does not do: answered so that clients
 /// cope.
 void add_minimal_routes(http::Router& router, Api& api);
 

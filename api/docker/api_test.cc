@@ -633,8 +633,94 @@ TEST_F(ApiTest, AnswersForWhatThisHostDoesNotHave) {
   EXPECT_EQ(get("/networks").size(), 2u);
   EXPECT_EQ(get("/networks/bridge").at("IPAM").at("Config").at(0).at("Subnet"), "172.17.0.0/16");
   EXPECT_EQ(status("DELETE", "/networks/bridge"), 403);
-  EXPECT_EQ(status("GET", "/volumes/x"), 404);
+  EXPECT_EQ(status("PUT", "/volumes/x"), 503);
   EXPECT_EQ(status("GET", "/nothing"), 404);
+}
+
+TEST_F(ApiTest, VolumesAreMadeShownAndRemoved) {
+  const json made = json::parse(call("POST", "/volumes/create",
+                                     {{"Name", "data"},
+                                      {"Driver", ""},
+                                      {"DriverOpts", json::object()},
+                                      {"Labels", {{"a", "b"}}}})
+                                    .body);
+  const json anonymous = json::parse(call("POST", "/volumes/create", json::object()).body);
+  create_over_api({{"Image", "busybox"}, {"HostConfig", {{"Binds", {"data:/x"}}}}});
+
+  EXPECT_EQ(made.at("Name"), "data");
+  EXPECT_EQ(made.at("Driver"), "local");
+  EXPECT_EQ(made.at("Scope"), "local");
+  EXPECT_EQ(made.at("Labels"), (json{{"a", "b"}}));
+  EXPECT_EQ(made.at("Options"), nullptr);
+  EXPECT_EQ(get("/volumes/data"), made);
+  EXPECT_EQ(get("/volumes").at("Volumes").size(), 2u);
+  const auto names = [&](const std::string& filters) {
+    std::string text;
+    const json answer = get("/volumes?filters=" + filters);
+    for (const json& row : answer.at("Volumes"))
+      text += row.at("Name").get<std::string>().substr(0, 8) + " ";
+    return text;
+  };
+  const std::string other = anonymous.at("Name").get<std::string>().substr(0, 8) + " ";
+  EXPECT_EQ(names(R"({"dangling":["true"]})"), other);
+  EXPECT_EQ(names(R"({"dangling":["0"]})"), "data ");
+  EXPECT_EQ(names(R"({"label":["a=b"]})"), "data ");
+  EXPECT_EQ(names(R"({"name":["at"]})"), "data ");
+  EXPECT_EQ(names(R"({"driver":["nfs"]})"), "");
+  const json usage = get("/system/df").at("Volumes");
+  ASSERT_EQ(usage.size(), 2u);
+  for (const json& row : usage)
+    EXPECT_EQ(row.at("UsageData").at("RefCount"), row.at("Name") == "data" ? 1 : 0);
+
+  EXPECT_EQ(status("DELETE", "/volumes/data"), 409);
+  EXPECT_EQ(status("DELETE", "/volumes/other"), 404);
+  EXPECT_EQ(status("DELETE", "/volumes/other?force=1"), 204);
+  EXPECT_EQ(status("DELETE", "/volumes/" + anonymous.at("Name").get<std::string>()), 204);
+}
+
+TEST_F(ApiTest, VolumesAreRefusedWithASentence) {
+  for (const auto& [body, code] :
+       {std::pair{json{{"Name", "a/b"}}, 400}, std::pair{json{{"Name", 7}}, 400},
+        std::pair{json{{"Labels", {{"a", 1}}}}, 400},
+        std::pair{json{{"DriverOpts", {{"size", "x"}}}}, 400},
+        std::pair{json{{"DriverOpts", {{"type", "nfs"}}}}, 501},
+        std::pair{json{{"Driver", "nfs"}}, 404},
+        std::pair{json{{"ClusterVolumeSpec", json::object()}}, 501}, std::pair{json::array(), 400}})
+    EXPECT_EQ(status("POST", "/volumes/create", body), code) << body;
+}
+
+TEST_F(ApiTest, PruningKeepsVolumesWithANameUnlessAsked) {
+  call("POST", "/volumes/create", {{"Name", "named"}});
+  call("POST", "/volumes/create", {{"Name", "kept"}, {"Labels", {{"keep", ""}}}});
+  const std::string anonymous =
+      json::parse(call("POST", "/volumes/create", json::object()).body).at("Name");
+  const auto prune = [&](const std::string& target) {
+    return json::parse(call("POST", target).body).at("VolumesDeleted");
+  };
+
+  EXPECT_EQ(prune("/volumes/prune"), json::array({anonymous}));
+  EXPECT_EQ(prune("/volumes/prune"), nullptr);
+  EXPECT_EQ(prune(R"(/volumes/prune?filters={"all":["true"],"label!":["keep"]})"),
+            json::array({"named"}));
+  EXPECT_EQ(prune("/v1.41/volumes/prune"), json::array({"kept"}));
+}
+
+TEST_F(ApiTest, InspectAndListShowVolumes) {
+  const std::string id =
+      create_over_api({{"Image", "busybox"}, {"HostConfig", {{"Binds", {"data:/x:ro"}}}}});
+
+  const json mounts = get("/containers/" + id + "/json").at("Mounts");
+
+  ASSERT_EQ(mounts.size(), 1u);
+  EXPECT_EQ(mounts[0].at("Type"), "volume");
+  EXPECT_EQ(mounts[0].at("Name"), "data");
+  EXPECT_EQ(mounts[0].at("Destination"), "/x");
+  EXPECT_EQ(mounts[0].at("Mode"), "ro");
+  EXPECT_EQ(mounts[0].at("RW"), false);
+  EXPECT_EQ(get(R"(/containers/json?all=1&filters={"volume":["data"]})").at(0).at("Mounts"),
+            mounts);
+  EXPECT_EQ(get(R"(/containers/json?all=1&filters={"volume":["/x"]})").size(), 1u);
+  EXPECT_EQ(get(R"(/containers/json?all=1&filters={"volume":["other"]})").size(), 0u);
 }
 
 TEST(HumanDuration, IsAsRoughAsDockers) {

@@ -121,6 +121,20 @@ json network_settings_json(const Containers& containers, const Container& contai
           {"Networks", networks_json(containers, container)}};
 }
 
+json mounts_json(const Containers& containers, const Container& container) {
+  json rows = json::array();
+  for (const engine::MountPoint& mount : container.mounts)
+    rows.push_back({{"Type", "volume"},
+                    {"Name", mount.volume},
+                    {"Source", containers.parts().volumes.disk_of(mount.volume).string()},
+                    {"Destination", mount.destination},
+                    {"Driver", "local"},
+                    {"Mode", mount.mode},
+                    {"RW", !mount.read_only},
+                    {"Propagation", ""}});
+  return rows;
+}
+
 void add_sizes(json& value, const Container& container) {
   struct stat status {};
   const std::int64_t written =
@@ -238,7 +252,7 @@ json inspect_json(const Containers& containers, const Container& container, bool
              {"ExecIDs", nullptr},
              {"HostConfig", without_empty(container.settings.host_config, kOmittedFromHostConfig)},
              {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
-             {"Mounts", json::array()},
+             {"Mounts", mounts_json(containers, container)},
              {"Config", without_empty(container.settings.config, kOmittedFromConfig)},
              {"NetworkSettings", network_settings_json(containers, container)}};
   if (sizes) add_sizes(value, container);
@@ -258,7 +272,7 @@ json summary_json(const Containers& containers, const Container& container, bool
              {"Status", status_text(container.state, engine::now_ns())},
              {"HostConfig", {{"NetworkMode", container.settings.host_config.at("NetworkMode")}}},
              {"NetworkSettings", {{"Networks", networks_json(containers, container)}}},
-             {"Mounts", json::array()}};
+             {"Mounts", mounts_json(containers, container)}};
   if (sizes) add_sizes(value, container);
   return value;
 }

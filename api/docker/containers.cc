@@ -122,6 +122,13 @@ bool ancestor_matches(const engine::Container& container, const std::string& wan
          container.image_id == wanted || container.image_id.starts_with("sha256:" + wanted);
 }
 
+/// By the volume's name, or by where it is mounted.
+bool mounts_volume(const engine::Container& container, const std::string& wanted) {
+  return std::any_of(container.mounts.begin(), container.mounts.end(), [&](const auto& mount) {
+    return mount.volume == wanted || mount.destination == wanted;
+  });
+}
+
 bool is_shown(const ListQuery& query, const engine::Container& container) {
   const Filters& filters = query.filters;
   if (!query.all && query.limit <= 0 && !container.state.running() &&
@@ -150,7 +157,8 @@ bool is_shown(const ListQuery& query, const engine::Container& container) {
                        return ports.is_object() &&
                               (ports.contains(v) || ports.contains(v + "/tcp"));
                      }) &&
-         filters.any("publish", never) && filters.any("volume", never);
+         filters.any("publish", never) &&
+         filters.any("volume", [&](const auto& v) { return mounts_volume(container, v); });
 }
 
 // GET /containers/json
@@ -333,8 +341,10 @@ net::awaitable<Response> remove(Api& api, Request request) {
     co_return http::error_response(Status::kNotImplemented, "links are not supported");
   auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
-  const auto result = co_await async::shielded(
-      api.containers.remove(*std::move(container), request.query.get_bool("force")));
+  const engine::RemoveOptions options{.force = request.query.get_bool("force"),
+                                      .volumes = request.query.get_bool("v")};
+  const auto result =
+      co_await async::shielded(api.containers.remove(*std::move(container), options));
   co_return respond_to(result);
 }
 

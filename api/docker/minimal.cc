@@ -1,4 +1,4 @@
-// networks, volumes, swarm, plugins, and what this host does not do yet: answered so that clients
+// networks, swarm, plugins, and what this host does not do yet: answered so that clients
 // cope, never pretended.
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -124,12 +124,6 @@ net::awaitable<Response> create_network(Request request) {
                                  "networks other than bridge and none are not supported yet");
 }
 
-// GET and DELETE /volumes/{name}
-net::awaitable<Response> no_volume(Request request) {
-  co_return http::error_response(
-      Status::kNotFound, "get " + request.path_arg("name").substr(0, 128) + ": no such volume");
-}
-
 void add_swarm(http::Router& router) {
   const auto refused = std::bind_front(refuse, Status::kServiceUnavailable, std::string(kNoSwarm));
   for (const char* group : {"nodes", "services", "tasks", "secrets", "configs"}) {
@@ -171,14 +165,7 @@ void add_minimal_routes(http::Router& router, Api& api) {
   unsupported("POST", "/networks/{id}/connect", "connecting a container to another network");
   unsupported("POST", "/networks/{id}/disconnect", "disconnecting a container from its network");
 
-  router.add("GET", "/volumes",
-             std::bind_front(constant, json{{"Volumes", json::array()}, {"Warnings", nullptr}}));
-  unsupported("POST", "/volumes/create", "creating a volume");
-  router.add(
-      "POST", "/volumes/prune",
-      std::bind_front(constant, json{{"VolumesDeleted", json::array()}, {"SpaceReclaimed", 0}}));
-  router.add("GET", "/volumes/{name}", no_volume);
-  router.add("DELETE", "/volumes/{name}", no_volume);
+  // Of a cluster's volumes only.
   router.add("PUT", "/volumes/{name}",
              std::bind_front(refuse, Status::kServiceUnavailable, std::string(kNoSwarm)));
 

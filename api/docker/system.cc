@@ -13,6 +13,7 @@
 #include "api/docker/api.h"
 #include "api/docker/container_json.h"
 #include "api/docker/filters.h"
+#include "api/docker/volume_json.h"
 
 namespace docker {
 
@@ -110,7 +111,7 @@ json host_facts(const Api& api) {
           {"Driver", "erofs"},
           {"DriverStatus", json::array()},
           {"Plugins",
-           {{"Volume", json::array()},
+           {{"Volume", json::array({"local"})},
             {"Network", json::array({"bridge", "null"})},
             {"Authorization", nullptr},
             {"Log", json::array({"json-file", "none"})}}},
@@ -127,7 +128,8 @@ json host_facts(const Api& api) {
           {"NFd", 0},
           {"NGoroutines", 0},
           {"LoggingDriver", "json-file"},
-          {"CgroupDriver", "cgroupfs"},
+          // Containers have no cgroup on the host, and so no parent that a client could name.
+          {"CgroupDriver", "none"},
           {"CgroupVersion", "2"},
           {"NEventsListener", 0},
           {"KernelVersion", api.kernel_release},
@@ -177,6 +179,18 @@ net::awaitable<Response> info(Api& api, Request) {
   co_return http::json(Status::kOk, answer);
 }
 
+json volume_rows(const Api& api) {
+  json rows = json::array();
+  const engine::Volumes& volumes = api.containers.parts().volumes;
+  for (const engine::VolumePtr& volume : volumes.list()) {
+    json row = volume_json(volumes, *volume);
+    row["UsageData"] = {{"Size", volumes.bytes_of(volume->name)},
+                        {"RefCount", volume->users.size()}};
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 // GET /system/df
 net::awaitable<Response> disk_usage(Api& api, Request) {
   const std::function<Result<images::DiskUsage>()> measure = [&store = api.images] {
@@ -201,7 +215,7 @@ net::awaitable<Response> disk_usage(Api& api, Request) {
   const json answer{{"LayersSize", usage->layers_bytes},
                     {"Images", images},
                     {"Containers", rows},
-                    {"Volumes", json::array()},
+                    {"Volumes", volume_rows(api)},
                     {"BuildCache", json::array()},
                     {"BuilderSize", 0}};
   co_return http::json(Status::kOk, answer);

@@ -17,6 +17,7 @@
 #include "api/engine/database.h"
 #include "api/engine/health.h"
 #include "api/engine/machines/machine.h"
+#include "api/engine/mount_points.h"
 #include "api/engine/output_hub.h"
 #include "api/engine/settings.h"
 #include "api/engine/timestamp.h"
@@ -69,6 +70,7 @@ struct Container {
   ContainerState state;
   std::filesystem::path directory;  // its disk and log
   std::vector<LayerFile> layers;    // lowest first
+  std::vector<MountPoint> mounts;   // directories before what lies below them
 
   std::shared_ptr<Machine> machine;   // set from start until nothing of it uses the disk any more
   std::shared_ptr<OutputHub> output;  // of the present or the next run

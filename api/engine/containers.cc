@@ -138,12 +138,30 @@ Result<std::optional<LogPosition::Streams>> Containers::begin_log(Container& con
   return logged;
 }
 
+/// Its row, and those of the volumes that were made for it.
 Result<void> Containers::insert(const Container& container) {
-  return parts_.database.run(
-      "INSERT INTO containers (id, name, created_ns, image_id, settings, state) "
-      "VALUES (?, ?, ?, ?, ?, ?)",
-      {container.id, container.name, container.created, container.image_id,
-       settings_text(container.settings), to_json_text(container.state)});
+  std::vector<VolumePtr> made = own_volumes(container);
+  std::erase_if(made, [](const VolumePtr& volume) { return volume->stored; });
+  const auto rows = [&]() -> Result<void> {
+    for (const VolumePtr& volume : made) RETURN_IF_ERROR(parts_.volumes.insert_row(*volume));
+    return parts_.database.run(
+        "INSERT INTO containers (id, name, created_ns, image_id, settings, state, mounts) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        {container.id, container.name, container.created, container.image_id,
+         settings_text(container.settings), to_json_text(container.state),
+         to_json(container.mounts).dump()});
+  };
+  RETURN_IF_ERROR(parts_.database.transaction(rows));
+  for (const VolumePtr& volume : made) parts_.volumes.set_stored(*volume);
+  return {};
+}
+
+/// Its row, and those of `volumes`.
+Result<void> Containers::erase(const Container& container, const std::vector<VolumePtr>& volumes) {
+  return parts_.database.transaction([&]() -> Result<void> {
+    for (const VolumePtr& volume : volumes) RETURN_IF_ERROR(parts_.volumes.erase_row(*volume));
+    return parts_.database.run("DELETE FROM containers WHERE id = ?", {container.id});
+  });
 }
 
 Result<void> Containers::commit(const Container& container) {
@@ -182,9 +200,13 @@ net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   if (!name) co_return std::move(name).error();
   container->name = *std::move(name);
   Result<void> made = co_await make_files(container);
+  if (made && !request.files_only) made = co_await make_mounts(container);
   if (made) made = insert(*container);
   if (!made) {
     names_.erase(container->name);
+    std::vector<VolumePtr> own = own_volumes(*container);
+    std::erase_if(own, [](const VolumePtr& volume) { return volume->stored; });
+    co_await drop_mounts(container, std::move(own));
     co_await drop_files(container);
     co_return std::move(made).error();
   }

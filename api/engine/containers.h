@@ -29,6 +29,7 @@
 #include "api/engine/machines/machine.h"
 #include "api/engine/machines/networks.h"
 #include "api/engine/seccomp_filters.h"
+#include "api/engine/volumes.h"
 #include "images/store/store.h"
 
 namespace engine {
@@ -43,6 +44,7 @@ struct EngineParts {
   Machines& machines;
   Networks& networks;
   Disks& disks;
+  Volumes& volumes;
   std::filesystem::path directory;  // one directory per container below it
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
   std::string host_id;         // 64 hex digits: the same after every restart
@@ -53,6 +55,13 @@ struct CreateRequest {
   std::string name;  // empty: a random one
   Settings settings;
   bool of_build = false;  // should the daemon be killed, the next one removes it
+  /// Only its image's files are of interest: it gets no volumes and is never started.
+  bool files_only = false;
+};
+
+struct RemoveOptions {
+  bool force = false;    // also if it runs
+  bool volumes = false;  // with the volumes that were made for it and have no name
 };
 
 struct FilesTask;  // container_files.h
@@ -108,7 +117,7 @@ class Containers {
   net::awaitable<base::Result<void>> kill(ContainerPtr container, int signal);
   net::awaitable<base::Result<void>> resize(ContainerPtr container, std::uint16_t rows,
                                             std::uint16_t columns);
-  net::awaitable<base::Result<void>> remove(ContainerPtr container, bool force);
+  net::awaitable<base::Result<void>> remove(ContainerPtr container, RemoveOptions options);
   net::awaitable<base::Result<void>> pause(ContainerPtr container);
   net::awaitable<base::Result<void>> unpause(ContainerPtr container);
   /// Pauses a running container while its files become an image; whether it is paused now and
@@ -164,6 +173,7 @@ class Containers {
   void make_log(Container& container);
   base::Result<std::optional<LogPosition::Streams>> begin_log(Container& container, bool resumed);
   base::Result<void> insert(const Container& container);
+  base::Result<void> erase(const Container& container, const std::vector<VolumePtr>& volumes);
   base::Result<void> commit(const Container& container);
 
   // containers_run.cc
@@ -202,13 +212,30 @@ class Containers {
   net::awaitable<base::Result<void>> finish_files_tool(std::shared_ptr<Machine> machine,
                                                        ProcessId process, FilesTask task,
                                                        bool own_machine);
+  net::awaitable<base::Result<void>> run_files_machine(ContainerPtr container, FilesTask task,
+                                                       bool sees_volumes);
+  ProcessId next_files_process();
 
   // containers_health.cc
   void begin_health(const ContainerPtr& container);
   void observe_run(const ContainerPtr& container);
 
+  // containers_volumes.cc
+  base::Result<std::vector<MountPoint>> mounts_from_others(const Settings& settings) const;
+  net::awaitable<base::Result<void>> make_mounts(ContainerPtr container);
+  void take_mount(Container& container, const MountPoint& mount);
+  std::vector<VolumePtr> own_volumes(const Container& container) const;
+  net::awaitable<void> drop_mounts(ContainerPtr container, std::vector<VolumePtr> gone);
+  net::awaitable<base::Result<void>> claim_volumes(ContainerPtr container);
+  std::vector<std::filesystem::path> mount_disks(const Container& container) const;
+  void hold_volumes(const ContainerPtr& container);
+  void release_volumes(const ContainerPtr& container);
+  bool has_lasting_volumes(const Container& container, bool own_too) const;
+  void publish_mounted(const Container& container);
+  void publish_unmounted(const Container& container);
+
   // containers_remove.cc
-  net::awaitable<base::Result<void>> remove_locked(ContainerPtr container);
+  net::awaitable<base::Result<void>> remove_locked(ContainerPtr container, bool volumes_too);
   net::awaitable<void> remove_by_itself(ContainerPtr container);
 
   // containers_recovery.cc
@@ -230,6 +257,7 @@ class Containers {
   SeccompFilters seccomp_filters_;
   std::map<std::string, ContainerPtr> by_id_;
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
+  std::map<std::string, ContainerPtr> volume_holders_;     // whose machine has the volume
   std::function<void(ContainerPtr, HealthCheck)> run_observer_;
   bool shutting_down_ = false;
   std::vector<async::Mutex::Lock> held_;  // by let_go()

@@ -68,6 +68,12 @@ net::awaitable<void> feed(std::shared_ptr<Machine> machine, ProcessId process,
   machine->close_stdin(process);
 }
 
+/// Whether the tool goes where a path leads, so that it may come into a volume.
+bool looks_at_paths(const FilesTask& task) {
+  const std::string& what = task.command.at(0);
+  return what == "stat" || what == "read" || what == "write";
+}
+
 Error refusal_error(const protocol::Failure& refusal) {
   return Error{Code::kInternal, "read the container's files: " + refusal.message.substr(0, 256)};
 }
@@ -86,10 +92,14 @@ net::awaitable<void> Containers::run_files_task(ContainerPtr container, FilesTas
   output->finish(std::move(done));
 }
 
+ProcessId Containers::next_files_process() {
+  return kFirstFilesProcess + files_processes_++ % kFirstFilesProcess;
+}
+
 net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, FilesTask task) {
-  const auto sink = std::make_shared<PipeSink>(task.output);
-  const ProcessId process = kFirstFilesProcess + files_processes_++ % kFirstFilesProcess;
   if (container->state.running() && container->machine) {
+    const auto sink = std::make_shared<PipeSink>(task.output);
+    const ProcessId process = next_files_process();
     const std::shared_ptr<Machine> machine = container->machine;
     sink->set_process(machine, process);
     auto started = co_await machine->start_process(files_process(task, process), sink);
@@ -101,17 +111,37 @@ net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, 
   while (container->machine) co_await container->changed.wait();  // its last run's teardown
   if (container->removed) co_return no_such_container(container->id);
   if (shutting_down_) co_return Error{Code::kUnavailable, "the daemon is shutting down"};
+  const bool sees_volumes = looks_at_paths(task);
+  if (sees_volumes) {
+    auto claimed = co_await claim_volumes(container);
+    if (!claimed) co_return std::move(claimed).error();
+  }
+  auto done = co_await run_files_machine(container, std::move(task), sees_volumes);
+  if (sees_volumes) {
+    release_volumes(container);
+    container->changed.notify_all();
+  }
+  co_return done;
+}
+
+/// In a machine for this task only; with the container's volumes if they were claimed for it.
+net::awaitable<Result<void>> Containers::run_files_machine(ContainerPtr container, FilesTask task,
+                                                           bool sees_volumes) {
+  const auto sink = std::make_shared<PipeSink>(task.output);
+  const ProcessId process = next_files_process();
+  std::vector<std::filesystem::path> disks;
+  if (sees_volumes) disks = mount_disks(*container);
   auto spec = machine_spec_for(*container, StartContext{.endpoint = std::nullopt,
                                                         .resolv_conf = {},
-                                                        .default_shape = parts_.default_shape});
+                                                        .default_shape = parts_.default_shape,
+                                                        .mount_disks = std::move(disks)});
   if (!spec) co_return std::move(spec).error();
-  // Only the disk is the container's: its limits and mounts are for its own processes.
+  // Only the disks are the container's: its limits and tmpfs are for its own processes.
   spec->shape = parts_.default_shape;
   spec->weights = {};
   spec->container.limits = {};
   spec->container.sysctls.clear();
   spec->container.tmpfs.clear();
-  spec->container.volumes.clear();
   spec->process = files_process(task, process);
   spec->sink = sink;
   auto started = co_await parts_.machines.start(*std::move(spec));

@@ -22,7 +22,7 @@ constexpr std::size_t kRecoveriesAtOnce = 16;
 Result<void> Containers::load() {
   Result<void> damaged;
   auto read = parts_.database.run(
-      "SELECT id, name, created_ns, image_id, settings, state FROM containers", {},
+      "SELECT id, name, created_ns, image_id, settings, state, mounts FROM containers", {},
       [&](const Database::Row& row) {
         const auto container = std::make_shared<Container>(parts_.executor, row.text(0));
         container->name = row.text(1);
@@ -30,13 +30,17 @@ Result<void> Containers::load() {
         container->image_id = row.text(3);
         const auto settings = nlohmann::json::parse(row.text(4), nullptr, false);
         auto state = parse_container_state(row.text(5));
-        if (!settings.is_object() || !settings.contains("config") ||
+        auto mounts = mounts_from_json(row.text(6));
+        if (!mounts || !settings.is_object() || !settings.contains("config") ||
             !settings.contains("host_config") || !state) {
           damaged = Error{Code::kDataLoss, "database: container " + container->id + " is damaged"};
           return;
         }
         container->settings = {settings.at("config"), settings.at("host_config")};
         container->state = *std::move(state);
+        container->mounts = *std::move(mounts);
+        for (const MountPoint& mount : container->mounts)
+          parts_.volumes.use(mount.volume, container->id);
         container->directory = parts_.directory / container->id;
         container->output = std::make_shared<OutputHub>(parts_.executor);
         make_log(*container);
@@ -135,6 +139,7 @@ net::awaitable<bool> Containers::take_over(ContainerPtr container) {
   auto machine = co_await parts_.machines.adopt(std::move(spec));
   if (machine) {
     container->machine = *machine;
+    hold_volumes(container);
     container->state.pid = (*machine)->monitor_pid();
     tasks_.spawn("container " + container->short_id(), follow(container, *machine, now_ns()));
     observe_run(container);
@@ -166,7 +171,7 @@ void Containers::resume_policy(const ContainerPtr& container, bool was_restartin
 
 /// The build that it belonged to ended with an earlier daemon.
 net::awaitable<void> Containers::remove_of_build(ContainerPtr container) {
-  const auto removed = co_await remove(container, true);
+  const auto removed = co_await remove(container, {.force = true, .volumes = true});
   if (!removed && !container->removed)
     spdlog::error("remove {}: {}", container->short_id(), removed.error().message);
 }

@@ -21,8 +21,10 @@ namespace {
 
 /// How long a killed process may take to be reported before its machine's plug is pulled.
 constexpr std::chrono::seconds kKillTimeout{10};
-/// How long a guest may take to write its disk back after its container has exited.
+/// How long a guest may take to write its disk back after its container has exited, and its
+/// volumes.
 constexpr std::chrono::seconds kShutdownTimeout{20};
+constexpr std::chrono::seconds kVolumesTimeout{120};
 constexpr std::chrono::milliseconds kFirstRestartDelay{100};
 constexpr std::chrono::milliseconds kLongestRestartDelay{60'000};
 
@@ -55,6 +57,7 @@ net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
   while (container->machine) co_await container->changed.wait();  // its last run's teardown
   auto launched = co_await launch(container);
   if (!launched) {
+    release_volumes(container);
     start_failed(container, launched.error());
     co_return std::move(launched).error();
   }
@@ -115,13 +118,16 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
     co_return std::move(allowed).error();
   if (auto logging = begin_log(*container, false); !logging)
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
+  auto claimed = co_await claim_volumes(container);
+  if (!claimed) co_return std::move(claimed).error();
   auto endpoint = co_await connect(container);
   if (!endpoint) co_return std::move(endpoint).error();
   const nlohmann::json& host = container->settings.host_config;
   StartContext context{.endpoint = *endpoint,
                        .resolv_conf = parts_.networks.resolv_conf(
                            host.at("Dns"), host.at("DnsSearch"), host.at("DnsOptions")),
-                       .default_shape = parts_.default_shape};
+                       .default_shape = parts_.default_shape,
+                       .mount_disks = mount_disks(*container)};
   auto spec = machine_spec_for(*container, std::move(context));
   if (!spec) {
     if (*endpoint) parts_.networks.release(**endpoint);
@@ -154,6 +160,7 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
                                                {"name", container->state.endpoint->network},
                                                {"type", "bridge"}},
                                 .time = 0});
+  publish_mounted(*container);
   co_return Launch{.machine = std::move(started->machine), .guest_pid = started->first.pid};
 }
 
@@ -185,7 +192,7 @@ net::awaitable<void> Containers::follow(ContainerPtr container, std::shared_ptr<
   const bool remove = container->settings.auto_remove();
   const bool restart = !remove && should_restart(*container);
   if (remove) {
-    machine->kill();  // its disk goes anyway
+    if (!has_lasting_volumes(*container, true)) machine->kill();  // its disk goes anyway
     tasks_.spawn("remove " + container->short_id(), remove_by_itself(container));
   } else if (restart) {
     // A run of ten seconds or more counts as a success: the delay starts again from the shortest.
@@ -224,6 +231,7 @@ void Containers::record_exit(const ContainerPtr& container,
                                                {"name", endpoint->network},
                                                {"type", "bridge"}},
                                 .time = 0});
+  publish_unmounted(*container);
   publish(*container, "die",
           {{"exitCode", std::to_string(state.exit_code)},
            {"execDuration", std::to_string((now - state.started_at) / 1'000'000'000)}});
@@ -233,12 +241,16 @@ void Containers::record_exit(const ContainerPtr& container,
 
 net::awaitable<void> Containers::end_machine(ContainerPtr container,
                                              std::shared_ptr<Machine> machine) {
-  co_await machine->shutdown(kShutdownTimeout);
+  const bool has_volumes = has_lasting_volumes(*container, false);
+  co_await machine->shutdown(has_volumes ? kVolumesTimeout : kShutdownTimeout);
   const MachineEnd end = co_await machine->wait_stopped();
   if (end.reason != EndReason::kRequested && end.reason != EndReason::kGuestShutdown)
     spdlog::warn("container {}: its machine ended: {}\n{}", container->short_id(), end.message,
                  end.console_tail);
-  if (container->machine == machine) container->machine.reset();
+  if (container->machine == machine) {
+    container->machine.reset();
+    release_volumes(container);
+  }
   container->changed.notify_all();
 }
 

@@ -267,8 +267,8 @@ TEST_F(ContainersTest, AnUnknownNetworkFailsAtStart) {
 TEST_F(ContainersTest, RemovingARunningContainerNeedsForce) {
   const ContainerPtr container = run({"sleep"});
 
-  const auto refused = await(containers_->remove(container, false));
-  const auto removed = await(containers_->remove(container, true));
+  const auto refused = await(containers_->remove(container, {}));
+  const auto removed = await(containers_->remove(container, {.force = true}));
 
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kConflict);

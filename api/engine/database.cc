@@ -13,7 +13,7 @@ using base::Result;
 namespace {
 
 /// kMigrations[n] brings schema version n to n + 1. Never changed once released; only added to.
-constexpr std::array<const char*, 1> kMigrations{
+constexpr std::array<const char*, 2> kMigrations{
     R"(CREATE TABLE containers (
          id TEXT PRIMARY KEY,
          tenant TEXT NOT NULL DEFAULT 'default',
@@ -30,6 +30,15 @@ constexpr std::array<const char*, 1> kMigrations{
          time_ns INTEGER NOT NULL,
          event TEXT NOT NULL
        );)",
+    R"(CREATE TABLE volumes (
+         tenant TEXT NOT NULL DEFAULT 'default',
+         name TEXT NOT NULL,
+         created_ns INTEGER NOT NULL,
+         labels TEXT NOT NULL,
+         options TEXT NOT NULL,
+         PRIMARY KEY (tenant, name)
+       ) WITHOUT ROWID;
+       ALTER TABLE containers ADD COLUMN mounts TEXT NOT NULL DEFAULT '[]';)",
 };
 
 }  // namespace

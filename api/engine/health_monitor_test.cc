@@ -165,7 +165,7 @@ TEST_F(HealthMonitorTest, EndsWithTheContainerInTheMiddleOfAProbe) {
   const ContainerPtr container = run({"CMD", "stubborn"});
   run_until([&] { return !execs_->running_in(*container).empty(); });
 
-  ASSERT_TRUE(await(containers_->remove(container, true)));
+  ASSERT_TRUE(await(containers_->remove(container, {.force = true})));
   await(health_->drained());
 
   EXPECT_TRUE(container->state.health->log.empty());

@@ -74,9 +74,27 @@ std::vector<PrepareContainer::Tmpfs> tmpfs_of(const json& host) {
   for (const auto& [path, options] : host.at("Tmpfs").items())
     mounts.push_back({.path = path, .options = options.get<std::string>()});
   for (const json& mount : host.at("Mounts"))
-    mounts.push_back(
-        {.path = mount.at("Target").get<std::string>(), .options = tmpfs_options(mount)});
+    if (mount.at("Type") == "tmpfs")
+      mounts.push_back(
+          {.path = mount.at("Target").get<std::string>(), .options = tmpfs_options(mount)});
   return mounts;
+}
+
+/// One disk for each volume, however often it is mounted.
+void add_volumes(const Container& container, const std::vector<std::filesystem::path>& disks,
+                 MachineSpec& spec) {
+  for (std::size_t i = 0; i < std::min(container.mounts.size(), disks.size()); ++i) {
+    const MountPoint& mount = container.mounts[i];
+    const auto known = std::find(spec.volumes.begin(), spec.volumes.end(), disks[i]);
+    const auto disk = static_cast<std::uint32_t>(known - spec.volumes.begin());
+    if (known == spec.volumes.end()) spec.volumes.push_back(disks[i]);
+    const bool is_new = container.state.started_at == 0;
+    spec.container.volumes.push_back({.disk = disk,
+                                      .path = mount.destination,
+                                      .subpath = mount.subpath,
+                                      .read_only = mount.read_only,
+                                      .copy_up = mount.copy_up && is_new && mount.subpath.empty()});
+  }
 }
 
 PrepareContainer container_of(const Container& container, const StartContext& context) {
@@ -274,6 +292,7 @@ Result<MachineSpec> machine_spec_for(const Container& container, StartContext co
   spec.disk = container.disk();
   spec.machine_id = random_id().substr(0, 32);
   spec.container = container_of(container, context);
+  add_volumes(container, context.mount_disks, spec);
   auto limits = limits_for(container.settings, storage_of(container));
   if (!limits) return std::move(limits).error();
   spec.container.limits = *std::move(limits);

@@ -14,6 +14,7 @@ struct StartContext {
   std::optional<Endpoint> endpoint;
   std::string resolv_conf;
   launch::Shape default_shape;
+  std::vector<std::filesystem::path> mount_disks = {};  // of the container's mounts, in their order
 };
 
 /// Errors: kInvalidArgument for a value that only shows itself here (capabilities, sizes).

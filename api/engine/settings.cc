@@ -360,7 +360,11 @@ Result<Settings> update_settings(const Settings& old, const json& changes) {
 Result<std::uint64_t> Settings::disk_bytes() const {
   const json& options = host_config.at("StorageOpt");
   if (options.is_null() || !options.contains("size")) return std::uint64_t{0};
-  const std::string text = base::lower_case(options.at("size").get_ref<const std::string&>());
+  return parse_disk_bytes(options.at("size").get_ref<const std::string&>());
+}
+
+Result<std::uint64_t> parse_disk_bytes(std::string_view size) {
+  const std::string text = base::lower_case(size);
   const Error bad{Code::kInvalidArgument, "invalid size: '" + text.substr(0, 32) + "'"};
   std::uint64_t value = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -62,6 +62,9 @@ base::Result<void> apply_image_defaults(Settings& settings, const images::Contai
 /// values in it change nothing.
 base::Result<Settings> update_settings(const Settings& old, const nlohmann::json& changes);
 
+/// "10g", "64MiB" in whole MiB, up to 4 TiB; kInvalidArgument for nonsense.
+base::Result<std::uint64_t> parse_disk_bytes(std::string_view text);
+
 /// "SIGTERM", "TERM", "15", "RTMIN+3" -> number.
 base::Result<int> parse_signal(std::string_view text);
 

@@ -11,6 +11,7 @@
 #include "api/engine/block_io.h"
 #include "api/engine/health_settings.h"
 #include "api/engine/log_settings.h"
+#include "api/engine/mount_points.h"
 
 namespace engine {
 
@@ -177,6 +178,7 @@ Result<void> check_mounts(const json& host) {
     if (type != "tmpfs" && !known)
       return invalid("invalid mount config for type " + type.dump().substr(0, 64) +
                      ": mount type unknown");
+    if (type == "volume") continue;  // mount_wishes()
     if (type != "tmpfs")
       return unsupported("mounts of type " + type.dump().substr(0, 64) + " are not supported yet");
     const json target = mount.value("Target", json(""));
@@ -271,6 +273,7 @@ Result<void> check_settings(const Settings& settings) {
   RETURN_IF_ERROR(check_network(host));
   RETURN_IF_ERROR(check_security(host));
   RETURN_IF_ERROR(check_mounts(host));
+  if (auto wishes = mount_wishes(settings); !wishes) return std::move(wishes).error();
   RETURN_IF_ERROR(check_ulimits(host));
   RETURN_IF_ERROR(one_of(host, "CgroupnsMode", {"private"}));
   RETURN_IF_ERROR(one_of(host, "IpcMode", {"private", "shareable"}));

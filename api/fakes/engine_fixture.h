@@ -51,6 +51,14 @@ class EngineFixture : public testing::Test {
     database_ = *std::move(database);
     events_ = std::make_unique<engine::Events>(io_.get_executor(), *database_);
     ASSERT_TRUE(events_->load());
+    volumes_ = std::make_unique<engine::Volumes>(
+        engine::Volumes::Parts{.executor = io_.get_executor(),
+                               .database = *database_,
+                               .events = *events_,
+                               .pool = pool_,
+                               .disks = host_,
+                               .directory = directory_ / "volumes"});
+    ASSERT_TRUE(volumes_->load());
     containers_ = std::make_unique<engine::Containers>(
         engine::EngineParts{.executor = io_.get_executor(),
                             .database = *database_,
@@ -60,6 +68,7 @@ class EngineFixture : public testing::Test {
                             .machines = host_,
                             .networks = host_,
                             .disks = host_,
+                            .volumes = *volumes_,
                             .directory = directory_ / "containers",
                             .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
                             .host_id = std::string(64, 'a'),
@@ -120,6 +129,7 @@ class EngineFixture : public testing::Test {
   async::BlockingPool pool_{1};
   std::unique_ptr<engine::Database> database_;
   std::unique_ptr<engine::Events> events_;
+  std::unique_ptr<engine::Volumes> volumes_;
   std::unique_ptr<engine::Containers> containers_;
   std::unique_ptr<engine::Execs> execs_;
   std::unique_ptr<engine::HealthMonitor> health_;

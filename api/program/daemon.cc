@@ -70,6 +70,7 @@ struct Parts {
   std::unique_ptr<engine::MachineHost> machines;
   async::BlockingPool pool{kBlockingThreads};
   async::BlockingPool transfers{kTransferThreads};
+  std::unique_ptr<engine::Volumes> volumes;
   std::unique_ptr<engine::Containers> containers;
   std::unique_ptr<engine::Execs> execs;
   std::unique_ptr<engine::HealthMonitor> health;
@@ -104,6 +105,14 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   if (!machines) return base::annotate(std::move(machines), "machines");
   parts.machines = *std::move(machines);
 
+  parts.volumes = std::make_unique<engine::Volumes>(
+      engine::Volumes::Parts{.executor = parts.io.get_executor(),
+                             .database = *parts.database,
+                             .events = *parts.events,
+                             .pool = parts.pool,
+                             .disks = parts.machines->disks(),
+                             .directory = config.state / "volumes"});
+  RETURN_IF_ERROR(parts.volumes->load());
   parts.containers = std::make_unique<engine::Containers>(
       engine::EngineParts{.executor = parts.io.get_executor(),
                           .database = *parts.database,
@@ -113,6 +122,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                           .machines = parts.machines->machines(),
                           .networks = parts.machines->networks(),
                           .disks = parts.machines->disks(),
+                          .volumes = *parts.volumes,
                           .directory = config.state / "containers",
                           .default_shape = config.default_shape,
                           .host_id = *std::move(id),
@@ -133,6 +143,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   docker::add_statistics_routes(parts.router, *parts.api);
   docker::add_registry_routes(parts.router, *parts.api);
   docker::add_image_routes(parts.router, *parts.api);
+  docker::add_volume_routes(parts.router, *parts.api);
   docker::add_exec_routes(parts.router, *parts.api);
   docker::add_minimal_routes(parts.router, *parts.api);
   parts.server = std::make_unique<http::Server>(

@@ -101,7 +101,8 @@ class Builder {
   Step run_command(const dockerfile::Instruction& instruction);
   Step run_container(engine::ContainerPtr container);
   Step make_workdir(const dockerfile::Instruction& instruction);
-  net::awaitable<base::Result<engine::ContainerPtr>> make_container(nlohmann::json body);
+  net::awaitable<base::Result<engine::ContainerPtr>> make_container(nlohmann::json body,
+                                                                    bool files_only);
   net::awaitable<base::Result<std::string>> image_for_container();
   net::awaitable<void> remove_intermediates(bool failed);
   net::awaitable<void> forward(std::unique_ptr<engine::Attachment> attachment);

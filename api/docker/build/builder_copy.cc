@@ -152,7 +152,8 @@ std::string parent_of(const std::string& path) {
 net::awaitable<Result<TreePtr>> Builder::read_tree(std::string image, std::string path) {
   auto settings = engine::parse_settings({{"Image", image}, {"Cmd", {"true"}}});
   if (!settings) co_return std::move(settings).error();
-  engine::CreateRequest request{.name = {}, .settings = *std::move(settings), .of_build = true};
+  engine::CreateRequest request{
+      .name = {}, .settings = *std::move(settings), .of_build = true, .files_only = true};
   const auto container = co_await api_.containers.create(std::move(request));
   if (!container) co_return container.error();
   auto spool = spool_file(api_.state_directory);
@@ -181,7 +182,8 @@ net::awaitable<Result<TreePtr>> Builder::read_tree(std::string image, std::strin
     }
   }
   if (done) done = reader.finish();
-  const auto removed = co_await api_.containers.remove(*container, true);
+  const auto removed =
+      co_await api_.containers.remove(*container, {.force = true, .volumes = true});
   if (!done) co_return std::move(done).error();
   if (!removed) co_return removed.error();
   co_return std::make_shared<const FileTree>(std::move(reader).tree());
@@ -302,7 +304,7 @@ Builder::Step Builder::copy(const Instruction& instruction) {
   if (!hit) co_return hit.error();
   if (*hit) co_return Result<void>();
   json body{{"Cmd", {"true"}}};
-  const auto container = co_await make_container(std::move(body));
+  const auto container = co_await make_container(std::move(body), /*files_only=*/true);
   if (!container) co_return container.error();
   intermediates_.back().id.clear();  // dockerd has none: it is not told of
   const bool keeps_owners = !instruction.flag("from").empty() && owner.empty();

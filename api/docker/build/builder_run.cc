@@ -54,13 +54,14 @@ net::awaitable<Result<std::string>> Builder::image_for_container() {
   co_return made->id;
 }
 
-net::awaitable<Result<ContainerPtr>> Builder::make_container(json body) {
+net::awaitable<Result<ContainerPtr>> Builder::make_container(json body, bool files_only) {
   const auto image = co_await image_for_container();
   if (!image) co_return image.error();
   body["Image"] = *image;
   auto settings = engine::parse_settings(body);
   if (!settings) co_return std::move(settings).error();
-  engine::CreateRequest request{.name = {}, .settings = *std::move(settings), .of_build = true};
+  engine::CreateRequest request{
+      .name = {}, .settings = *std::move(settings), .of_build = true, .files_only = files_only};
   auto container = co_await api_.containers.create(std::move(request));
   if (container) intermediates_.push_back({.id = (*container)->id, .container = *container});
   co_return container;
@@ -75,7 +76,8 @@ net::awaitable<void> Builder::remove_intermediates(bool failed) {
     const ContainerPtr container = intermediate.container;
     if (!container) continue;
     if (removes || !told || cancelled_) {
-      const auto removed = co_await api_.containers.remove(container, true);
+      const auto removed =
+          co_await api_.containers.remove(container, {.force = true, .volumes = true});
       if (!removed && !container->removed)
         spdlog::error("remove {}: {}", container->short_id(), removed.error().message);
     } else if (auto kept = api_.containers.keep_after_build(container); !kept) {
@@ -126,7 +128,7 @@ Builder::Step Builder::run_command(const Instruction& instruction) {
             {"WorkingDir", state_.config.value("WorkingDir", "")},
             {"Healthcheck", {{"Test", {"NONE"}}}},
             {"HostConfig", options_.host_config}};
-  const auto container = co_await make_container(std::move(body));
+  const auto container = co_await make_container(std::move(body), /*files_only=*/false);
   if (!container) co_return container.error();
   output_->stream(" ---> Running in " + (*container)->short_id() + "\n");
   auto ran = co_await run_container(*container);
@@ -198,7 +200,7 @@ Builder::Step Builder::make_workdir(const Instruction& instruction) {
   if (!hit) co_return hit.error();
   if (*hit) co_return Result<void>();
   json body{{"Cmd", {"true"}}};
-  const auto container = co_await make_container(std::move(body));
+  const auto container = co_await make_container(std::move(body), /*files_only=*/true);
   if (!container) co_return container.error();
   output_->stream(" ---> Running in " + (*container)->short_id() + "\n");
   CopyPlan plan{.sources = {},

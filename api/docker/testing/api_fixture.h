@@ -95,6 +95,7 @@ class ApiTest : public fakes::EngineFixture {
     add_image_routes(router_, api_);
     add_exec_routes(router_, api_);
     add_registry_routes(router_, api_);
+    add_volume_routes(router_, api_);
     add_minimal_routes(router_, api_);
   }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
@@ -201,7 +202,11 @@ net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base:
 
   start_session(*std::exchange(control_stream_, std::nullopt));
   const StartReplies replies = request_start(spec);
-  auto started = co_await await_start(replies);
+  const bool fills =
+      std::ranges::any_of(spec.container.volumes, &protocol::PrepareContainer::Volume::copy_up);
+  auto limit = context_.start_timeout;
+  if (fills) limit = context_.fill_timeout;
+  auto started = co_await await_start(replies, limit);
   if (!started) co_return co_await failed_start(std::move(started).error());
   if (started->refusal) end(EndReason::kRequested, "its first process did not start");
   co_return started;
@@ -273,12 +278,13 @@ CloneMachine::StartReplies CloneMachine::request_start(MachineSpec& spec) {
 }
 
 /// The answers in their order: the first that is a refusal says what went wrong.
-net::awaitable<Result<ProcessStart>> CloneMachine::await_start(StartReplies replies) {
+net::awaitable<Result<ProcessStart>> CloneMachine::await_start(StartReplies replies,
+                                                               milliseconds timeout) {
   const auto begin = Clock::now();
   std::string phases;
   ProcessStart result;
   for (const auto& [what, reply] : replies) {
-    const auto left = context_.start_timeout - (Clock::now() - begin);
+    const auto left = timeout - (Clock::now() - begin);
     const auto answer = co_await reply.wait_for(std::chrono::ceil<milliseconds>(left));
     if (!answer)
       co_return Error{Code::kDeadlineExceeded, "the machine did not start its process in time"};

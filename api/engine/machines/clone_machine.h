@@ -34,6 +34,8 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
     MonitorLauncher& launcher;
     /// How long a clone may take from Run to its first process, and a restarted daemon's greeting.
     std::chrono::milliseconds start_timeout{30'000};
+    /// Instead, where volumes may first be filled from the image.
+    std::chrono::milliseconds fill_timeout{600'000};
     /// How long its guest may take to answer what it is asked later: who asks may hold what others
     /// wait for, and a guest need not be able, or willing, to answer.
     std::chrono::milliseconds answer_timeout{60'000};
@@ -95,7 +97,8 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   base::Result<void> attach_layers(const MachineSpec& spec);
   base::Result<void> attach_disks(MachineSpec& spec);
   StartReplies request_start(MachineSpec& spec);
-  net::awaitable<base::Result<ProcessStart>> await_start(StartReplies replies);
+  net::awaitable<base::Result<ProcessStart>> await_start(StartReplies replies,
+                                                         std::chrono::milliseconds timeout);
   net::awaitable<base::Error> failed_start(base::Error error);
   net::awaitable<base::Result<void>> greet(AdoptSpec spec);
   base::Result<void> resume(const AdoptSpec& spec, const protocol::HelloReply& reply);
