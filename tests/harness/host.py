@@ -52,6 +52,7 @@ def host_state():
         "taps": "ls /sys/class/net | wc -l",
         "machines": f"ls '{state}/run/machines' | wc -l",
         "containers": f"ls '{state}/containers' | wc -l",
+        "volumes": f"ls -A '{state}/volumes' | wc -l",
         "groups": "ls -d /sys/fs/cgroup/containervm-*/* | grep -c /machine- || test $? = 1",
         "rules": "nft list ruleset | wc -l",
     }
@@ -83,4 +84,4 @@ class HostTest(unittest.TestCase):
     def remove_left(self):
         left = set(output("ps", "-aq", "--no-trunc").split()) - self._before
         if left:
-            docker("rm", "-f", *left, check=False)
+            docker("rm", "-f", "-v", *left, check=False)

@@ -13,6 +13,7 @@ TARGETS = [
     ("GET", "/containers/{id}/attach/ws"), ("GET", "/containers/{id}/archive"), ("PUT", "/containers/{id}/archive"),
     ("GET", "/containers/json"), ("GET", "/images/json"), ("GET", "/events"), ("POST", "/images/load"),
     ("POST", "/images/create"), ("POST", "/exec/none/start"), ("POST", "/auth"), ("GET", "/no/such/thing"),
+    ("POST", "/volumes/create"), ("GET", "/volumes"), ("DELETE", "/volumes/{id}"),
 ]
 QUERIES = ["", "stdout=1", "stream=1&stdin=1", "filters=", "since=99999999999999999999", "until=-1", "tail=-5",
            "tail=1e9", "h=-1&w=99999999999", "signal=KIILL", "signal=4294967305", "condition=never", "path=",
@@ -22,10 +23,12 @@ QUERIES = ["", "stdout=1", "stream=1&stdin=1", "filters=", "since=99999999999999
 VALUES = [None, True, -1, 0, 1 << 63, 1e308, "", "x" * 70000, "\x00", "\ud800", [], [[]], {}, {"a": {"b": 1}},
           ["x"] * 3000, {"x" * 300: "y"}]
 FIELDS = ["Image", "Cmd", "Env", "Entrypoint", "Labels", "ExposedPorts", "Healthcheck", "StopTimeout", "User", "Tty",
-          "HostConfig", "NetworkingConfig", "Memory", "RestartPolicy", "Detach", "AttachStdin", "Hostname", "Shell"]
+          "HostConfig", "NetworkingConfig", "Memory", "RestartPolicy", "Detach", "AttachStdin", "Hostname", "Shell", "Volumes",
+          "Name", "Driver", "DriverOpts"]
 HOST_FIELDS = ["Memory", "NanoCpus", "Ulimits", "Sysctls", "Tmpfs", "Mounts", "SecurityOpt", "LogConfig", "CapAdd",
                "ConsoleSize", "BlkioDeviceReadBps", "BlkioWeightDevice", "PortBindings", "ShmSize", "ExtraHosts",
-               "RestartPolicy", "StorageOpt", "PidsLimit", "CpusetCpus", "DeviceRequests", "MaskedPaths", "Nonsense"]
+               "RestartPolicy", "StorageOpt", "PidsLimit", "CpusetCpus", "DeviceRequests", "MaskedPaths", "Nonsense", "Binds",
+               "VolumesFrom", "VolumeDriver"]
 
 
 class Generator:

@@ -148,13 +148,14 @@ class Load(Workers):
                     self.problems.append(f"{name}: {type(error).__name__} {error}")
 
     def _round(self, name):
-        container = api().create("busybox", ["sh", "-c", "echo started; sleep 100000"], name=name)
+        container = api().create("busybox", ["sh", "-c", "echo started; sleep 100000"], name=name,
+                                 HostConfig={"Binds": [f"{name}:/named", "/anonymous"]})
         api().post(f"/containers/{container}/start")
         with self.lock:
             self.kept[container] = name
             leave = self.random.random() < 0.1 and len(self.kept) < KEPT
             commit = self.random.random() < 0.3
-        code, out = execute(container, ["sh", "-c", f"echo {name} >/file; cat /file; exit 5"])
+        code, out = execute(container, ["sh", "-c", f"echo {name} >/file; cat /file | tee /named/file /anonymous/file; exit 5"])
         if (code, out) != (5, name + "\n"):
             raise AssertionError(f"exec: {code} {out!r}")
         if commit:
@@ -163,7 +164,8 @@ class Load(Workers):
             return
         with self.lock:
             del self.kept[container]
-        api().delete(f"/containers/{container}", force=1)
+        api().delete(f"/containers/{container}", force=1, v=1)
+        api().delete(f"/volumes/{name}")
         if commit:
             api().delete(f"/images/{name}:made")
 
@@ -218,11 +220,12 @@ class KillTest(HostTest):
             try:
                 if listed[container]["State"] != "running":
                     api().post(f"/containers/{container}/start")
-                api().delete(f"/containers/{container}", force=1)
+                api().delete(f"/containers/{container}", force=1, v=1)
             except ApiError as error:
                 self.assertEqual(error.status, 404, error)
         directories = on_host("ls", f"{self.daemon.state}/containers").split()
         self.assertEqual(sorted(directories), sorted(load.kept))
+        self._check_volumes(load)
         for image in api().get("/images/json"):
             api().get(f"/images/{image['Id']}/json")
             api().get(f"/images/{image['Id']}/history")
@@ -231,16 +234,29 @@ class KillTest(HostTest):
                     self.assertEqual(output("run", "--rm", tag, "cat", "/file"), tag.removesuffix(":made"))
                     api().delete(f"/images/{tag}")
 
+    def _check_volumes(self, load):
+        """Without a name: only those of containers. With one: also those whose container was never made, or is gone."""
+        volumes = api().get("/volumes")["Volumes"]
+        named = [volume["Name"] for volume in volumes if volume["Labels"] is None]
+        self.assertEqual(len(volumes) - len(named), len(load.kept))
+        self.assertLessEqual(set(load.kept.values()), set(named))
+        self.assertEqual(sorted(on_host("ls", "-A", f"{self.daemon.state}/volumes").split()),
+                         sorted(volume["Name"] for volume in volumes))
+        for name in set(named) - set(load.kept.values()):
+            api().delete(f"/volumes/{name}")
+
     def _trim(self, load):
         """Each kill leaves containers whose worker was cut off: only so many go on to the next."""
         for container in random.Random(load.rounds).sample(sorted(load.kept), max(0, len(load.kept) - KEPT)):
-            api().delete(f"/containers/{container}", force=1)
-            del load.kept[container]
+            api().delete(f"/containers/{container}", force=1, v=1)
+            api().delete(f"/volumes/{load.kept.pop(container)}")
 
     def _remove_everything(self, images):
         left = output("ps", "-aq", "--no-trunc").split()
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda c: api().delete(f"/containers/{c}", force=1), left))
+            list(pool.map(lambda c: api().delete(f"/containers/{c}", force=1, v=1), left))
+        for volume in api().get("/volumes")["Volumes"]:
+            api().delete(f"/volumes/{volume['Name']}")
         for image in set(output("images", "-q", "--no-trunc").split()) - images:
             docker("rmi", "-f", image)
 

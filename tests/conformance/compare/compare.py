@@ -17,11 +17,11 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from conformance.compare import committed, requests, running  # noqa: E402
+from conformance.compare import committed, requests, running, volumes  # noqa: E402
 from conformance.compare.endpoint import Endpoint, comparable  # noqa: E402
 from conformance.dockerfiles import behaviours as builds  # noqa: E402
 
-BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS + committed.BEHAVIOURS + builds.BEHAVIOURS
+BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS + committed.BEHAVIOURS + volumes.BEHAVIOURS + builds.BEHAVIOURS
 
 
 def observe(endpoint, look):

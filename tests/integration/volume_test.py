@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+"""Volumes with real guests: what is in them lives on, one running container has them at a time."""
+
+import io
+import json
+import os
+import sys
+import tarfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.daemon import Daemon  # noqa: E402
+from harness.host import HostTest, docker, host_state, output, settle  # noqa: E402
+
+DATA = "volume-test-data"
+OTHER = "volume-test-other"
+
+
+def run(mount, script, *options):
+    return output("run", "--rm", "-v", mount, *options, "busybox", "sh", "-c", script)
+
+
+def refused(*arguments):
+    """What the client says of a request that fails."""
+    done = docker(*arguments, check=False)
+    if done.returncode == 0:
+        raise AssertionError(f"docker {' '.join(arguments)} was not refused")
+    return done.stderr.decode()
+
+
+def inspect(volume):
+    return json.loads(output("volume", "inspect", volume))[0]
+
+
+class VolumeTest(HostTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.before = host_state()
+
+    @classmethod
+    def tearDownClass(cls):
+        settle(cls.before)
+        after = host_state()
+        if after != cls.before:
+            raise AssertionError(f"left behind: {cls.before} before, {after} after")
+
+    def tearDown(self):
+        super().tearDown()
+        docker("volume", "rm", "-f", DATA, OTHER, check=False)
+
+    def test_what_was_written_last_is_there_for_the_next(self):
+        run(f"{DATA}:/v", "mkdir /v/d; echo x > /v/d/f; chown 5:6 /v/d/f; chmod 4750 /v/d/f; ln -s f /v/d/l")
+
+        self.assertEqual(run(f"{DATA}:/w/deep", "ls -A /w/deep; stat -c '%a %u %g %s' /w/deep/d/f; cat /w/deep/d/l"),
+                         "d\n4750 5 6 2\nx")
+        self.assertEqual(inspect(DATA)["Driver"], "local")
+        self.assertEqual(output("volume", "ls", "-q", "-f", f"name={DATA}"), DATA)
+
+    def test_what_a_killed_container_wrote_is_there(self):
+        container = output("run", "-d", "-v", f"{DATA}:/v", "busybox", "sh", "-c",
+                           "dd if=/dev/zero of=/v/big bs=1M count=8 2>/dev/null; echo done > /v/f; exec sleep 1000")
+        docker("exec", container, "sh", "-c", "until [ -s /v/f ]; do sleep 0.1; done")
+
+        docker("rm", "-f", container)
+
+        self.assertEqual(run(f"{DATA}:/v", "cat /v/f; stat -c %s /v/big"), "done\n8388608")
+
+    def test_a_new_one_has_what_the_image_has_there(self):
+        docker("build", "-t", "volume-test:image", "-", stdin=b"""FROM busybox
+RUN mkdir -p /data/sub && echo a > /data/sub/a && ln /data/sub/a /data/b && ln -s b /data/c && mkfifo /data/p \
+ && chown -R 7:8 /data && chmod 711 /data && chmod 6755 /data/b && touch -d '2001-02-03 04:05:06' /data/sub
+VOLUME /data
+""")
+        see = "cd /data; stat -c '%n %F %a %u %g %h' . b p sub/a; stat -c %Y sub; readlink c; cat c; ls"
+        seen = output("run", "--rm", "--entrypoint", "sh", "volume-test:image", "-c", see)
+        named = output("run", "--rm", "-v", f"{DATA}:/data", "volume-test:image", "sh", "-c", see + "; rm c")
+        again = output("run", "--rm", "-v", f"{DATA}:/data", "volume-test:image", "ls", "/data")
+        other = output("run", "--rm", "-v", f"{OTHER}:/data:nocopy", "volume-test:image", "ls", "-A", "/data")
+        docker("rmi", "volume-test:image")
+
+        self.assertEqual(seen, ". directory 711 7 8 3\nb regular file 6755 7 8 2\np fifo 644 7 8 1\nsub/a regular file 6755 7 8 2\n"
+                               "981173106\nb\na\nb\nc\np\nsub")
+        self.assertEqual(named, seen)
+        self.assertEqual(again, "b\np\nsub")
+        self.assertEqual(other, "")
+
+    def test_read_only(self):
+        run(f"{DATA}:/v", "echo x > /v/f")
+
+        self.assertEqual(run(f"{DATA}:/v:ro", "cat /v/f; echo y > /v/f; echo $?", "--privileged"),
+                         "x\n1")
+        self.assertEqual(run(f"{DATA}:/v", "cat /v/f"), "x")
+
+    def test_mounts(self):
+        run(f"{DATA}:/v", "mkdir -p /v/one/two; echo x > /v/one/two/f")
+
+        self.assertEqual(output("run", "--rm", "--mount", f"type=volume,src={DATA},dst=/s,volume-subpath=one/two",
+                                "--mount", f"type=volume,src={OTHER},dst=/s/nested", "--mount", "type=tmpfs,dst=/s/nested/t",
+                                "busybox", "sh", "-c", "cat /s/f; touch /s/nested/t/x /s/nested/y; ls /s /s/nested"),
+                         "x\n/s:\nf\nnested\n\n/s/nested:\nt\ny")
+        self.assertIn("none", refused("run", "--rm", "--mount", f"type=volume,src={DATA},dst=/s,volume-subpath=none",
+                                      "busybox", "true"))
+        self.assertIn("passwd", refused("run", "--rm", "-v", f"{DATA}:/etc/passwd", "busybox", "true"))
+
+    def test_is_one_running_containers(self):
+        first = output("run", "-d", "--name", "volume-test-holder", "-v", f"{DATA}:/v", "busybox", "sleep", "1000")
+        second = output("create", "-v", f"{DATA}:/v", "busybox", "sh", "-c", "echo y > /v/g")
+
+        message = refused("start", second)
+        self.assertIn("volume-test-holder", message)
+        self.assertIn(DATA, message)
+        self.assertIn("volume is in use", refused("volume", "rm", DATA))
+        self.assertIn("volume-test-holder", refused("cp", f"{second}:/v", "-"))
+        docker("exec", first, "sh", "-c", "echo x > /v/f")
+        docker("rm", "-f", first)
+        docker("start", "-a", second)
+
+        self.assertEqual(run(f"{DATA}:/v", "cat /v/f /v/g"), "x\ny")
+
+    def test_from_another_container(self):
+        first = output("run", "-d", "-v", f"{DATA}:/v", "-v", "/w", "busybox", "sh", "-c", "echo x > /v/f; echo y > /w/f")
+        docker("wait", first)
+
+        self.assertEqual(output("run", "--rm", "--volumes-from", first + ":ro", "busybox", "sh", "-c",
+                                "cat /v/f /w/f; touch /w/g 2>/dev/null || echo no"), "x\ny\nno")
+        self.assertEqual(len(output("inspect", "-f", "{{range .Mounts}}{{.Name}} {{end}}", first).split()), 2)
+
+    def test_copies_into_and_out_of_it(self):
+        container = output("create", "-v", f"{DATA}:/v", "busybox", "sh", "-c", "cat /v/f; echo out > /v/g; exec sleep 1000")
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            member = tarfile.TarInfo("f")
+            member.size = 3
+            tar.addfile(member, io.BytesIO(b"in\n"))
+        docker("cp", "-", f"{container}:/v", stdin=archive.getvalue())
+        docker("start", container)
+        docker("exec", container, "sh", "-c", "until [ -s /v/g ]; do sleep 0.1; done")
+
+        self.assertEqual(output("logs", container), "in")
+        for _ in ("running", "stopped"):
+            with tarfile.open(fileobj=io.BytesIO(docker("cp", f"{container}:/v", "-").stdout)) as tar:
+                self.assertEqual(sorted(tar.getnames()), ["v", "v/f", "v/g"])
+            docker("kill", container, check=False)
+        with tarfile.open(fileobj=io.BytesIO(docker("export", container).stdout)) as tar:
+            self.assertEqual([name for name in tar.getnames() if name.startswith("v/")], [])
+
+    def test_goes_with_its_container_if_it_has_no_name(self):
+        container = output("create", "-v", "/v", "-v", f"{DATA}:/w", "busybox", "true")
+        names = output("inspect", "-f", "{{range .Mounts}}{{.Name}}\n{{end}}", container).split()
+        docker("rm", "-v", container)
+        left = set(output("volume", "ls", "-q").split())
+
+        self.assertEqual(left & set(names), {DATA})
+
+    def test_survives_the_daemon(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.revive)
+        container = output("run", "-d", "-v", f"{DATA}:/v", "busybox", "sh", "-c",
+                           "echo x > /v/f; until [ -e /go ]; do sleep 0.2; done; echo y > /v/g")
+
+        daemon.restart()
+
+        self.assertIn(DATA, refused("run", "--rm", "-v", f"{DATA}:/v", "busybox", "true"))
+        docker("exec", container, "touch", "/go")
+        docker("wait", container)
+        self.assertEqual(run(f"{DATA}:/v", "cat /v/f /v/g"), "x\ny")
+
+    def test_has_the_size_that_was_asked_for(self):
+        docker("volume", "create", "-o", "size=64m", DATA)
+
+        self.assertEqual(run(f"{DATA}:/v", "dd if=/dev/zero of=/v/f bs=1M count=100 2>&1 | grep -c 'No space'; "
+                             "[ $(stat -c %s /v/f) -gt 40000000 ] && echo most of it"), "1\nmost of it")
+        self.assertIn("invalid option", refused("volume", "create", "-o", "nonsense=1", OTHER))
+
+    def test_carries_an_overlay(self):
+        """What BuildKit and a Docker in a container do with theirs."""
+        self.assertEqual(run(f"{DATA}:/v", "cd /v; mkdir low up work merged; echo a > low/a; echo b > low/b; "
+                             "mount -t overlay x -o lowerdir=low,upperdir=up,workdir=work merged; "
+                             "echo c > merged/a; rm merged/b; cat merged/*; ls -l up | grep -c '^c'; umount merged", "--privileged"),
+                         "c\n1")
+
+    def test_prune_and_df(self):
+        docker("volume", "create", DATA)
+        anonymous = output("volume", "create")
+        rows = json.loads(output("system", "df", "-v", "--format", "{{json .}}"))["Volumes"]
+
+        self.assertLessEqual({DATA, anonymous}, {row["Name"] for row in rows})
+        self.assertIn(anonymous, output("volume", "prune", "-f"))
+        self.assertNotIn(anonymous, output("volume", "ls", "-q"))
+        self.assertEqual(output("volume", "ls", "-q", "-f", f"name={DATA}"), DATA)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
