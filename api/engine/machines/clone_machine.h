@@ -102,6 +102,9 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   net::awaitable<base::Error> failed_start(base::Error error);
   net::awaitable<base::Result<void>> greet(AdoptSpec spec);
   base::Result<void> resume(const AdoptSpec& spec, const protocol::HelloReply& reply);
+  static net::awaitable<void> abandon(std::shared_ptr<CloneMachine> self,
+                                      std::shared_ptr<ProcessIo> io, ProcessId process,
+                                      GuestReply pending);
   static net::awaitable<void> forget_at_end(std::shared_ptr<CloneMachine> self,
                                             std::shared_ptr<ProcessIo> io, ProcessId process);
 

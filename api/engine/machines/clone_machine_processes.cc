@@ -1,4 +1,8 @@
 // The processes of a running machine, and what else its guest is asked.
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <csignal>
+
 #include "api/engine/machines/clone_machine.h"
 
 namespace engine {
@@ -38,7 +42,12 @@ net::awaitable<Result<ProcessStart>> CloneMachine::start_process(protocol::Start
   const GuestReply pending = session_->request(process);
   session_->flush();
   const auto opened = open_streams(*io, process);
-  const auto answer = co_await pending.wait();
+  const auto reply = co_await pending.wait_for(context_.answer_timeout);
+  if (!reply) {
+    net::co_spawn(context_.executor, abandon(self, io, process.process, pending), net::detached);
+    co_return Error{Code::kDeadlineExceeded, "the container's machine does not answer"};
+  }
+  const auto& answer = *reply;
   if (opened && answer) {
     if (const auto* started = std::get_if<protocol::ProcessStarted>(&*answer))
       co_return ProcessStart{started->pid, std::nullopt};
@@ -51,6 +60,24 @@ net::awaitable<Result<ProcessStart>> CloneMachine::start_process(protocol::Start
     co_return ProcessStart{0, std::move(refusal)};
   end(EndReason::kProtocolViolation, "the guest gave the wrong answer to StartProcess");
   co_return ended_error();
+}
+
+/// Nobody waits for it any more: should the guest start it yet, it is killed.
+net::awaitable<void> CloneMachine::abandon(std::shared_ptr<CloneMachine> self,
+                                           std::shared_ptr<ProcessIo> io, ProcessId process,
+                                           GuestReply pending) {
+  const auto answer = co_await pending.wait();
+  if (!answer || !std::holds_alternative<protocol::ProcessStarted>(*answer)) {
+    self->processes_.erase(process);
+    io->machine_ended(self->ended_error());
+    co_return;
+  }
+  protocol::SignalProcess kill;
+  kill.process = process;
+  kill.signal = SIGKILL;
+  self->session_->request(kill);
+  self->session_->flush();
+  co_await forget_at_end(self, io, process);
 }
 
 net::awaitable<Result<protocol::ExitStatus>> CloneMachine::wait_exit(ProcessId process) {

@@ -30,6 +30,7 @@ class CloneMachineTest : public MachineFixture {
     CloneMachine::Context context{executor(), *pool_, *launcher_};
     context.start_timeout = start_timeout_;
     context.signal_timeout = signal_timeout_;
+    context.answer_timeout = answer_timeout_;
     return context;
   }
 
@@ -69,6 +70,7 @@ class CloneMachineTest : public MachineFixture {
 
   std::chrono::milliseconds start_timeout_{60'000};
   std::chrono::milliseconds signal_timeout_{60'000};
+  std::chrono::milliseconds answer_timeout_{60'000};
   std::unique_ptr<async::BlockingPool> pool_ = std::make_unique<async::BlockingPool>(1);
   std::unique_ptr<MonitorLauncher> launcher_ =
       std::make_unique<MonitorLauncher>(privileged_, executor(), *pool_, launcher_config());
@@ -256,6 +258,21 @@ TEST_F(CloneMachineTest, ARefusedFurtherProcessLeavesTheMachineAlone) {
   EXPECT_TRUE(refused->refusal);
   ASSERT_TRUE(started);
   EXPECT_EQ(exit_of(2)->code, 3);
+}
+
+TEST_F(CloneMachineTest, AFurtherProcessThatIsNotAnsweredIsAnError) {
+  answer_timeout_ = std::chrono::milliseconds(50);
+  ASSERT_TRUE(start({"sleep"}));
+  protocol::StartProcess second;
+  second.process = 2;
+  second.argv = {"silence"};
+
+  const auto started = run(clone_->start_process(second, nullptr));
+
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code, Code::kDeadlineExceeded);
+  clone_->kill();
+  run(clone_->wait_stopped());
 }
 
 TEST_F(CloneMachineTest, WaitersLearnThatTheMachineWasKilled) {

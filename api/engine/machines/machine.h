@@ -110,7 +110,8 @@ class Machine {
   virtual const std::string& id() const = 0;
 
   /// One more process (exec). The number in `process.process` must be new. Errors: kUnavailable if
-  /// the machine has ended or ends meanwhile.
+  /// the machine has ended or ends meanwhile; kDeadlineExceeded, and nothing of it is left, if the
+  /// guest does not answer in time.
   virtual net::awaitable<base::Result<ProcessStart>> start_process(
       protocol::StartProcess process, std::shared_ptr<OutputSink> sink) = 0;
 
