@@ -245,6 +245,7 @@ class Containers {
   net::awaitable<void> recover_one(ContainerPtr container, net::awaitable<async::Slots::Slot> turn,
                                    std::shared_ptr<std::vector<ContainerPtr>> ended);
   net::awaitable<bool> take_over(ContainerPtr container);
+  net::awaitable<void> end_left_over(ContainerPtr container);
   /// What did not run when this daemon came is removed or started again, as it was created for.
   void resume_policy(const ContainerPtr& container, bool was_restarting);
   net::awaitable<void> remove_of_build(ContainerPtr container);

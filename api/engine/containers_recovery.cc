@@ -118,8 +118,24 @@ net::awaitable<void> Containers::recover_one(ContainerPtr container,
   if (!runs) ended->push_back(container);
 }
 
+/// The last daemon died between a container's exit and its machine's end: what the container wrote
+/// may still be in the guest's memory only.
+net::awaitable<void> Containers::end_left_over(ContainerPtr container) {
+  const bool is_kept = !container->settings.auto_remove() && !container->state.of_build;
+  if (!is_kept && !has_lasting_volumes(*container, true)) co_return;
+  AdoptSpec spec;
+  spec.id = container->id;
+  const auto machine = co_await parts_.machines.adopt(std::move(spec));
+  if (!machine) co_return;  // there is none, or it ended
+  spdlog::info("container {}: its machine is ended in order", container->short_id());
+  co_await end_machine(container, *machine);
+}
+
 net::awaitable<bool> Containers::take_over(ContainerPtr container) {
-  if (!container->state.running()) co_return false;
+  if (!container->state.running()) {
+    co_await end_left_over(container);
+    co_return false;
+  }
   const auto logged = begin_log(*container, true);
   if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
   AdoptSpec spec{.id = container->id,

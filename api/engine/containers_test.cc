@@ -391,6 +391,20 @@ TEST_F(ContainersTest, KnowsItsContainersAfterARestart) {
   EXPECT_FALSE(std::filesystem::exists(directory_ / "containers" / "half-made"));
 }
 
+TEST_F(ContainersTest, AMachineThatOutlivedItsContainerIsEndedInOrder) {
+  const ContainerPtr exited = run({"true"});
+  await(containers_->wait(exited, WaitCondition::kNotRunning, 0));
+  host_.leave_running(exited->id);
+
+  open();
+
+  ASSERT_TRUE(host_.last_adopted());
+  EXPECT_EQ(await(host_.last_adopted()->wait_stopped()).reason, EndReason::kGuestShutdown);
+  const ContainerPtr known = *containers_->find(exited->id);
+  EXPECT_EQ(known->state.status, Status::kExited);
+  EXPECT_TRUE(await(containers_->start(known)));
+}
+
 TEST_F(ContainersTest, AFailedCreateLeavesNothing) {
   auto settings = parse_settings({{"Image", "nothing"}, {"Cmd", {"true"}}});
   ASSERT_TRUE(settings);

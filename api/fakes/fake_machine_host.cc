@@ -258,6 +258,7 @@ net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
     auto started = co_await machine->start_process(std::move(sleeping), process.sink);
     if (!started) co_return std::move(started).error();
   }
+  last_adopted_ = machine;
   co_return machine;
 }
 

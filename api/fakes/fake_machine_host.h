@@ -58,6 +58,8 @@ class FakeMachineHost final : public engine::MachineHost,
   bool files_were_frozen() const { return files_->frozen; }
   /// The container's machine outlived an earlier daemon: adopt() finds it, its process sleeping.
   void leave_running(std::string id) { survivors_.insert(std::move(id)); }
+  /// What adopt() found last; null if it found nothing yet.
+  std::shared_ptr<engine::Machine> last_adopted() const { return last_adopted_; }
 
  private:
   net::any_io_executor executor_;
@@ -65,6 +67,7 @@ class FakeMachineHost final : public engine::MachineHost,
   std::map<int, bool> in_use_;
   std::optional<base::Error> next_failure_;
   std::set<std::string> survivors_;
+  std::shared_ptr<engine::Machine> last_adopted_;
   std::shared_ptr<FakeFiles> files_ = std::make_shared<FakeFiles>();
 };
 

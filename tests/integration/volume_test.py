@@ -166,6 +166,19 @@ VOLUME /data
         docker("wait", container)
         self.assertEqual(run(f"{DATA}:/v", "cat /v/f /v/g"), "x\ny")
 
+    def test_outlives_a_daemon_that_dies_when_its_container_ends(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.revive)
+        container = output("run", "-d", "-v", f"{DATA}:/v", "busybox", "sh", "-c",
+                           "dd if=/dev/urandom of=/v/big bs=1M count=24 2>/dev/null; sha256sum /v/big; echo x > /v/f; echo y > /kept")
+        docker("wait", container)
+
+        daemon.restart()  # while the guest writes back, if that takes longer than the kill
+
+        digest = output("logs", container).split()[0]
+        self.assertEqual(run(f"{DATA}:/v", "cat /v/f; sha256sum < /v/big | cut -d' ' -f1"), f"x\n{digest}")
+        self.assertEqual(docker("cp", f"{container}:/kept", "-").returncode, 0)
+
     def test_has_the_size_that_was_asked_for(self):
         docker("volume", "create", "-o", "size=64m", DATA)
 
