@@ -58,6 +58,13 @@ base::Result<void> raise_limits() {
   return {};
 }
 
+/// As Docker sets up a container's network: any user may listen on any port and send echo requests.
+base::Result<void> open_network_to_users() {
+  const std::string settings = "/proc/sys/net/ipv4/";
+  RETURN_IF_ERROR(write_file_at(AT_FDCWD, settings + "ip_unprivileged_port_start", "0"));
+  return write_file_at(AT_FDCWD, settings + "ping_group_range", "0 2147483647");
+}
+
 /// 0, 1 and 2 must be something, so that no other descriptor gets these numbers.
 void fill_standard_descriptors() {
   int fd = open("/dev/null", O_RDWR);
@@ -145,6 +152,7 @@ base::Result<Machine> boot() {
   RETURN_IF_ERROR(mount_at("cgroup2", "/sys/fs/cgroup", "cgroup2", kNoExecution));
   fill_standard_descriptors();
   RETURN_IF_ERROR(raise_limits());
+  RETURN_IF_ERROR(open_network_to_users());
   RETURN_IF_ERROR(delegate_controllers(machine.cgroups));
   RETURN_IF_ERROR(grow_per_cpu_memory(machine.cgroups));
 

@@ -109,6 +109,12 @@ class RunTest(HostTest):
 
         self.assertEqual(links.split(), ["lo"])
 
+    def test_any_user_may_listen_on_any_port(self):
+        self.assertEqual(output("run", "--rm", "--user", "1000", "--cap-drop", "ALL", "busybox", "sh", "-c",
+                                "echo x > /tmp/x; httpd -p 80 -h /tmp; wget -qO- http://127.0.0.1/x"), "x")
+        self.assertEqual(output("run", "--rm", "--sysctl", "net.ipv4.ip_unprivileged_port_start=99", "busybox", "cat",
+                                "/proc/sys/net/ipv4/ip_unprivileged_port_start"), "99")
+
     def test_bridge_network_has_an_address_and_a_gateway_that_answers(self):
         text = output("run", "--rm", "busybox", "sh", "-c",
                       "ip -4 addr show eth0 | grep inet; gw=$(ip route | awk '/default/{print $3}');"

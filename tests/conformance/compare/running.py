@@ -64,6 +64,7 @@ _VIEWS = {
         {**_DENY_MKDIR, "args": [{"index": 1, "value": 0o700, "op": "SCMP_CMP_EQ"}]}))),
     "limits of files": _inside("ulimit -n; ulimit -Hn", **_host(Ulimits=[{"Name": "nofile", "Soft": 100, "Hard": 200}])),
     "the size of /dev/shm": _inside("df -k /dev/shm | tail -1 | awk '{print $2}'", **_host(ShmSize=8 << 20)),
+    "ports for all users": _inside("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range"),
     "/dev": _inside("ls /dev"),
     "/dev/pts and /dev/fd": _inside("ls -l /dev/fd /dev/stdin | sed 's/.*-> //'"),
     "mounts by target": _inside("awk '{print $2}' /proc/mounts | sort | uniq"),
