@@ -18,7 +18,8 @@ using nlohmann::json;
 namespace {
 
 constexpr std::size_t kLongestName = 255;
-constexpr std::size_t kShown = 256;  // of a client's text in an error
+constexpr std::size_t kLongestPath = 4095;  // PATH_MAX, without the NUL
+constexpr std::size_t kShown = 256;         // of a client's text in an error
 
 Error invalid(std::string message) { return Error{Code::kInvalidArgument, std::move(message)}; }
 
@@ -263,6 +264,10 @@ Result<std::vector<MountWish>> mount_wishes(const Settings& settings) {
     }
   if (wishes.size() > kMostMounts)
     return invalid("a container has at most " + std::to_string(kMostMounts) + " volumes here");
+  for (const MountWish& wish : wishes)
+    if (wish.mount.destination.size() > kLongestPath || wish.mount.subpath.size() > kLongestPath)
+      return invalid("invalid mount path: '" + shown(wish.mount.destination) +
+                     "...' a path has at most " + std::to_string(kLongestPath) + " bytes");
   return wishes;
 }
 

@@ -136,6 +136,21 @@ TEST(MountPoints, BoundsTheirNumber) {
   EXPECT_EQ(message_of({{"Binds", binds}}), "a container has at most 100 volumes here");
 }
 
+TEST(MountPoints, BoundTheirPaths) {
+  const std::string longest(4094, 'a');
+
+  EXPECT_EQ(message_of({{"Binds", {"data:/" + longest}}}), "accepted");
+  for (const json& bad :
+       {json{{"Binds", {"data:/" + longest + "a"}}}, json{{"Binds", {"/" + longest + "a"}}},
+        json{{"Mounts",
+              {{{"Type", "volume"},
+                {"Source", "data"},
+                {"Target", "/x"},
+                {"VolumeOptions", {{"Subpath", longest + "aa"}}}}}}}})
+    EXPECT_NE(message_of(bad).find("a path has at most 4095 bytes"), std::string::npos);
+  EXPECT_NE(message_of({}, {{"Volumes", {{longest + "a", json::object()}}}}), "accepted");
+}
+
 TEST(MountPoints, ReadVolumesFrom) {
   EXPECT_EQ(parse_volumes_from("web")->container, "web");
   EXPECT_EQ(parse_volumes_from("web:ro")->read_only, true);
