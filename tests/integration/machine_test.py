@@ -80,6 +80,15 @@ class MachineTest(unittest.TestCase):
 
         self.assertEqual((done.returncode, done.stdout), (0, b"150000 timers fired\n"), done.stderr)
 
+    def test_keeps_the_emulator_on_one_processor(self):
+        supervisor = self.supervisor()
+        children = pathlib.Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+
+        allowed = {frozenset(os.sched_getaffinity(int(task.name)))
+                   for child in children for task in pathlib.Path(f"/proc/{child}/task").iterdir()}
+
+        self.assertEqual([len(processors) for processors in allowed], [1])
+
     def test_passes_streams_and_the_exit_status_through(self):
         done = self.execute("sh", "-c", "cat; echo bad >&2; exit 5", input=b"good\n")
 
