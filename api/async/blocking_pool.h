@@ -3,9 +3,11 @@
 //
 // The callable runs on a pool thread and must not touch state of the io_context thread; whatever it
 // refers to must live until it has run, even when the awaiting coroutine is cancelled (take
-// copies). The destructor waits for the calls that run.
+// copies). The destructor waits for the calls that run. Threads are started when they are needed,
+// up to the number given; calls beyond that wait for one to become free.
 #pragma once
 
+#include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
@@ -13,7 +15,10 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <system_error>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "api/async/net.h"
 
@@ -21,8 +26,12 @@ namespace async {
 
 class BlockingPool {
  public:
-  explicit BlockingPool(std::size_t threads) : pool_(threads) {}
-  ~BlockingPool() { pool_.join(); }
+  explicit BlockingPool(std::size_t threads)
+      : most_(threads), started_(std::min(threads, kFirstThreads)), pool_(started_) {}
+  ~BlockingPool() {
+    pool_.join();
+    for (std::thread& thread : more_) thread.join();
+  }
   BlockingPool(const BlockingPool&) = delete;
   BlockingPool& operator=(const BlockingPool&) = delete;
 
@@ -32,14 +41,28 @@ class BlockingPool {
   net::awaitable<T> run(std::function<T()> call) {
     // Asio wants to default-construct what a coroutine returns, which a Result cannot be.
     const auto result = std::make_shared<std::optional<T>>();
+    if (++busy_ > started_ && started_ < most_) start_thread();
     // The awaiting frame is not destroyed before the call ends: no cancellation reaches it.
     co_await net::co_spawn(
         pool_, invoke<T>(std::move(call), result),
         net::bind_cancellation_slot(net::cancellation_slot(), net::use_awaitable));
+    --busy_;
     co_return std::move(**result);
   }
 
  private:
+  /// Asio takes a pool that begins with one for one that never has more.
+  static constexpr std::size_t kFirstThreads = 2;
+
+  void start_thread() {
+    try {
+      more_.emplace_back([this] { pool_.attach(); });
+      ++started_;
+    } catch (const std::system_error&) {
+      // There are no more to be had: the call waits for one of those there are.
+    }
+  }
+
   template <typename T>
   static net::awaitable<void> invoke(std::function<T()> call,
                                      std::shared_ptr<std::optional<T>> result) {
@@ -47,7 +70,11 @@ class BlockingPool {
     co_return;
   }
 
+  const std::size_t most_;
+  std::size_t started_;
+  std::size_t busy_ = 0;  // calls that run or wait
   net::thread_pool pool_;
+  std::vector<std::thread> more_;
 };
 
 }  // namespace async

@@ -209,7 +209,7 @@ net::awaitable<void> convert(Api& api, std::shared_ptr<base::UniqueFd> in,
     out->reset();
     return done;
   };
-  *result = co_await api.pool.run(call);
+  *result = co_await api.streams.run(call);
 }
 
 // PUT /containers/{id}/archive?path=

@@ -1,6 +1,6 @@
 // Bridges between a connection, which is asynchronous, and the image store, which blocks: a socket
-// pair with a coroutine of the io_context thread at one end and a pool thread at the other. What
-// one side does not take, the other does not give: memory stays bounded.
+// pair with a coroutine of the io_context thread at one end and a thread of Api::streams at the
+// other. What one side does not take, the other does not give: memory stays bounded.
 //
 // Lifetime: the coroutine side is owned by the coroutine that pumps, the blocking side by the call.
 // When either side ends, the other sees the end of the stream or a broken pipe.

@@ -27,7 +27,7 @@ namespace {
 constexpr const char* kJson = "application/json";
 constexpr const char* kTar = "application/x-tar";
 
-/// A request's body on its way to a pool thread.
+/// A request's body on its way to a thread of Api::streams.
 struct Upload {
   explicit Upload(base::UniqueFd blocking_side) : socket(std::move(blocking_side)) {}
 
@@ -43,7 +43,7 @@ struct Upload {
 
 using Loaded = std::vector<images::LoadedImage>;
 
-/// Runs on a pool thread.
+/// Runs on a thread of Api::streams.
 Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& progress,
                          bool quiet) {
   images::LoadObserver observer;
@@ -72,7 +72,7 @@ net::awaitable<void> run_load(Api& api, std::shared_ptr<Upload> upload,
     progress->close();
     return loaded;
   };
-  const auto loaded = co_await api.pool.run<Result<Loaded>>(std::move(call));
+  const auto loaded = co_await api.streams.run<Result<Loaded>>(std::move(call));
   if (!loaded) co_return;
   for (const images::LoadedImage& image : *loaded)
     publish_image_event(api, "load", image.id, image.id);
@@ -117,7 +117,7 @@ net::awaitable<void> run_import(Api& api, std::shared_ptr<Upload> upload,
     upload->socket.reset();
     return imported;
   };
-  *result = co_await api.pool.run<Result<images::LoadedImage>>(std::move(call));
+  *result = co_await api.streams.run<Result<images::LoadedImage>>(std::move(call));
   if (*result) publish_image_event(api, "import", (*result)->id, (*result)->id);
 }
 
@@ -181,7 +181,7 @@ net::awaitable<void> run_save(Api& api, std::shared_ptr<base::UniqueFd> socket,
     socket->reset();
     return saved;
   };
-  *result = co_await api.pool.run<Result<void>>(std::move(call));
+  *result = co_await api.streams.run<Result<void>>(std::move(call));
 }
 
 net::awaitable<void> receive_only(net::local::stream_protocol::socket from, Exchange& exchange) {

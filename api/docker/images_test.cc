@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/detached.hpp>
+
 #include "api/docker/testing/api_fixture.h"
 #include "images/store/testing/archives.h"
 #include "images/store/testing/temporary_directory.h"
@@ -27,8 +29,9 @@ class ImagesTest : public ApiTest {
                                      .layer_tool = CONTAINERVM_LAYER,
                                      .limits = {}})),
         store_registries_(*registry::Registries::make({}, *store_)),
-        image_api_{*containers_, *execs_, *events_,           *store_,   pool_, directory_.string(),
-                   "fake",       false,   *store_registries_, transfers_} {
+        image_api_{
+            *containers_, *execs_, *events_,           *store_,    pool_,   directory_.string(),
+            "fake",       false,   *store_registries_, transfers_, streams_} {
     add_image_routes(image_router_, image_api_);
   }
 
@@ -92,6 +95,31 @@ TEST_F(ImagesTest, ListsByLabelNameAgeAndDanglingness) {
   EXPECT_THAT(tags_in(filters(R"({"until":["2022-01-01T00:00:00Z"]})")), ElementsAre("old:1"));
   EXPECT_THAT(tags_in(filters(R"({"dangling":["true"]})")), IsEmpty());
   EXPECT_THAT(tags_in(filters(R"({"dangling":["false"]})")), ElementsAre("new:1", "old:1"));
+}
+
+TEST_F(ImagesTest, AnswersWhileClientsTakeTheirTimeOverUploads) {
+  load({kBase}, {"here:1"}, json::object());
+  async::Notifier notifier(io_.get_executor());
+  std::vector<std::unique_ptr<FakeExchange>> uploads;
+  int answered = 0;
+  const auto serve = [&](FakeExchange& exchange) -> net::awaitable<void> {
+    co_await image_router_.serve(exchange);
+    ++answered;
+  };
+  for (const auto* target : {"/images/load?quiet=1", "/images/create?fromSrc=-"}) {
+    uploads.push_back(std::make_unique<FakeExchange>("POST", target, kBase.substr(0, 512)));
+    uploads.back()->stalls = &notifier;
+    uploads.back()->cut_off = true;
+    net::co_spawn(io_, serve(*uploads.back()), net::detached);
+  }
+  settle();
+
+  EXPECT_THAT(tags_in(""), ElementsAre("here:1"));
+  EXPECT_EQ(status_of("POST", "/images/here:1/tag?repo=other"), 201);
+
+  EXPECT_EQ(answered, 0);
+  notifier.notify_all();
+  run_until([&] { return answered == 2; });
 }
 
 TEST_F(ImagesTest, RefusesFiltersThatItDoesNotKnow) {

@@ -70,7 +70,7 @@ net::awaitable<void> make_image(Api& api, std::shared_ptr<Layer> layer) {
     layer->bytes.reset();
     return made;
   };
-  layer->made = co_await api.pool.run(call);
+  layer->made = co_await api.streams.run(call);
 }
 
 }  // namespace
@@ -82,7 +82,8 @@ net::awaitable<Result<images::LoadedImage>> commit_layer(Api& api,
   const auto layer = std::make_shared<Layer>();
   layer->options = std::move(options);
   auto bridge = ByteBridge::make(api.containers.parts().executor);
-  // Only then is a thread of the pool kept waiting: starting a machine may need one.
+  // Only then is a thread kept waiting: there are not so many that it may stand for a machine's
+  // start.
   Result<wire::RawFrame> first = bridge ? wire::RawFrame{} : Result<wire::RawFrame>(bridge.error());
   if (bridge) first = co_await frames->next();
   if (!first) {

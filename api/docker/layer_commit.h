@@ -2,7 +2,7 @@
 // layer, and an image on top of the container's own. For commit and for builds.
 //
 // The frames become a tar stream here (tar_writer.h), on the io_context thread; the image store
-// reads it on a pool thread through a bridge. Nothing is kept of one that fails.
+// reads it on a thread of Api::streams through a bridge. Nothing is kept of one that fails.
 #pragma once
 
 #include <memory>

@@ -31,6 +31,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kBlockingThreads = 4;
+constexpr std::size_t kStreamThreads = 32;   // uploads, downloads and commits at once
 constexpr std::size_t kTransferThreads = 8;  // pulls, pushes and the like at once; others wait
 
 /// Held as long as this process lives: one daemon per state directory.
@@ -70,6 +71,7 @@ struct Parts {
   std::unique_ptr<engine::MachineHost> machines;
   async::BlockingPool pool{kBlockingThreads};
   async::BlockingPool transfers{kTransferThreads};
+  async::BlockingPool streams{kStreamThreads};
   std::unique_ptr<engine::Volumes> volumes;
   std::unique_ptr<engine::Containers> containers;
   std::unique_ptr<engine::Execs> execs;
@@ -132,7 +134,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   parts.api = std::make_unique<docker::Api>(
       docker::Api{*parts.containers, *parts.execs, *parts.events, *parts.images, parts.pool,
                   config.state.string(), parts.machines->kernel_release(), config.live_restore,
-                  *parts.registries, parts.transfers});
+                  *parts.registries, parts.transfers, parts.streams});
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);

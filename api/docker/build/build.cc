@@ -148,7 +148,7 @@ net::awaitable<void> take_input(Api& api, std::shared_ptr<base::UniqueFd> socket
     socket->reset();
     return read;
   };
-  *input = co_await api.transfers.run(call);  // the client may be slow
+  *input = co_await api.streams.run(call);
 }
 
 net::awaitable<Result<void>> tag_image(Api& api, std::string id, std::vector<std::string> tags,

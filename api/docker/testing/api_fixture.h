@@ -31,6 +31,7 @@ class FakeExchange final : public http::Exchange {
 
   http::Request& request() override { return request_; }
   net::awaitable<base::Result<std::size_t>> read_some(std::span<std::byte> out) override {
+    if (body_.empty() && stalls != nullptr) co_await stalls->wait();
     if (body_.empty() && cut_off)
       co_return base::Error{base::Code::kUnavailable, "the client is gone"};
     const std::size_t size = std::min(out.size(), body_.size());
@@ -69,7 +70,8 @@ class FakeExchange final : public http::Exchange {
 
   http::Response answer;
   bool broken_off = false;
-  bool cut_off = false;  // the connection breaks where the body ends
+  bool cut_off = false;               // the connection breaks where the body ends
+  async::Notifier* stalls = nullptr;  // nothing comes after the body until it notifies
 
  private:
   http::Request request_;
@@ -82,8 +84,8 @@ class ApiTest : public fakes::EngineFixture {
  protected:
   ApiTest()
       : registries_(*registry::Registries::make({}, images_)),
-        api_{*containers_,        *execs_,     *events_, images_,      pool_,
-             directory_.string(), "6.12-fake", false,    *registries_, transfers_} {
+        api_{*containers_, *execs_, *events_,     images_,    pool_,   directory_.string(),
+             "6.12-fake",  false,   *registries_, transfers_, streams_} {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
@@ -143,6 +145,7 @@ class ApiTest : public fakes::EngineFixture {
 
   std::unique_ptr<registry::Registries> registries_;
   async::BlockingPool transfers_{1};
+  async::BlockingPool streams_{4};
   Api api_;
   http::Router router_;
 };
