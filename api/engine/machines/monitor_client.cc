@@ -27,7 +27,9 @@ MonitorClient::MonitorClient(net::any_io_executor executor, base::UniqueFd socke
   ::fcntl(socket_.native_handle(), F_SETFL, O_NONBLOCK);
 }
 
-void MonitorClient::close() {
+void MonitorClient::close() { end("the monitor is gone"); }
+
+void MonitorClient::end(const std::string& reason) {
   if (closed_) return;
   closed_ = true;
   handlers_ = {};
@@ -35,13 +37,13 @@ void MonitorClient::close() {
   boost::system::error_code ignored;
   socket_.close(ignored);
   for (auto& [request, reply] : std::exchange(pending_, {}))
-    reply.set(base::Error{base::Code::kUnavailable, "the monitor is gone"});
+    reply.set(base::Error{base::Code::kUnavailable, reason});
 }
 
 void MonitorClient::lose(base::Error error) {
   if (closed_) return;
   const auto lost = std::move(handlers_.lost);
-  close();
+  end(error.message);
   if (lost) lost(std::move(error));
 }
 

@@ -49,7 +49,8 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
     return reply;
   }
 
-  /// Answers all that is pending with kUnavailable; no handler is called any more.
+  /// Answers all that is pending with kUnavailable; no handler is called any more. A connection
+  /// that is lost does so by itself, with the words of why.
   void close();
 
  private:
@@ -67,6 +68,7 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
   base::Result<void> handle(const base::Packet& packet);
   base::Result<void> answer(std::uint32_t request, Answer answer);
   void lose(base::Error error);
+  void end(const std::string& reason);
 
   net::any_io_executor executor_;
   net::posix::stream_descriptor socket_;
