@@ -186,7 +186,7 @@ def _carry(source, sink):
 
 
 class FaultyRegistry:
-    """Serves images from memory and does, per path, what it is told to.
+    """Serves images from memory, takes them, and does, per path, what it is told to.
 
     `faults` is a list of functions (handler, path) -> bool; the first that returns True has answered.
     `requests` are the lines "METHOD PATH [RANGE]" so far, `authorizations` the headers that came with them.
@@ -195,6 +195,7 @@ class FaultyRegistry:
     def __init__(self):
         self.manifests = {}  # (repository, tag or digest) -> (media type, bytes)
         self.blobs = {}
+        self.uploads = {}  # number, as text -> bytes so far
         self.faults = []
         self.requests = []
         self.authorizations = []
@@ -221,6 +222,18 @@ class FaultyRegistry:
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
 
+            def read_body(self, limit=1 << 30):
+                """The bytes of the body, or of as many of its chunks as hold `limit` bytes."""
+                if self.headers["Transfer-Encoding"] != "chunked":
+                    return self.rfile.read(min(limit, int(self.headers["Content-Length"] or 0)))
+                body = b""
+                while len(body) < limit and (size := int(self.rfile.readline(), 16)):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                if len(body) < limit:
+                    self.rfile.readline()
+                return body
+
             def serve(self):
                 path = urllib.parse.unquote(self.path)
                 registry.requests.append(f"{self.command} {path}" +
@@ -234,7 +247,7 @@ class FaultyRegistry:
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True
 
-            do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = serve
+            do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = serve
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
@@ -262,7 +275,13 @@ class FaultyRegistry:
     def serve(self, handler, path):
         if path == "/v2/":
             return handler.answer(200, b"{}")
+        if match := re.fullmatch(r"/v2/(.+)/blobs/uploads/(\d*)(?:\?(.*))?", path):
+            return self.take(handler, *match.groups(default=""))
         if match := re.fullmatch(r"/v2/(.+)/manifests/(.+)", path):
+            if handler.command == "PUT":
+                data = handler.read_body()
+                self.add_manifest(*match.groups(), handler.headers["Content-Type"], data)
+                return handler.answer(201, headers={"Docker-Content-Digest": digest_of(data)})
             found = self.manifests.get(match.groups())
             if not found:
                 return handler.answer(404, json.dumps({"errors": [
@@ -278,6 +297,29 @@ class FaultyRegistry:
                 return handler.answer(206, blob[first:], {"Content-Range": f"bytes {first}-{len(blob) - 1}/{len(blob)}"})
             return handler.answer(200, blob)
         return handler.answer(404, b"")
+
+    def take(self, handler, repository, number, query):
+        """A request of an upload: begun by POST, PATCH adds bytes, GET tells how many, PUT ends it."""
+        if handler.command == "POST":
+            handler.read_body()
+            number = str(len(self.uploads) + 1)
+            self.uploads[number] = b""
+        elif self.uploads.get(number) is None:
+            handler.read_body()
+            return handler.answer(404, b'{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"no such upload"}]}')
+        elif handler.command in ("PATCH", "PUT"):
+            self.uploads[number] += handler.read_body()
+        elif handler.command == "DELETE":
+            self.uploads[number] = None
+            return handler.answer(204)
+        data = self.uploads[number]
+        if handler.command == "PUT":
+            if urllib.parse.parse_qs(query).get("digest") != [digest_of(data)]:
+                return handler.answer(400, b'{"errors":[{"code":"DIGEST_INVALID","message":"not its digest"}]}')
+            self.blobs[digest_of(data)] = data
+            return handler.answer(201)
+        return handler.answer(204 if handler.command == "GET" else 202, headers={
+            "Location": f"/v2/{repository}/blobs/uploads/{number}", "Range": f"0-{max(len(data) - 1, 0)}"})
 
     def close(self):
         self._server.shutdown()

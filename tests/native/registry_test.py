@@ -174,6 +174,63 @@ class FaultyRegistryTest(RegistryTest):
         self.fault(self.blob_path(), stall, times=1)
         self.assertEqual("", error_of(self.daemon.pull(self.name)))
 
+    def prepare_push(self):
+        """The image under another name, and a registry that has none of its blobs; its name."""
+        self.daemon.pull(self.name)
+        name = f"{self.registry.host}/test/pushed"
+        self.daemon.api.call("POST", f"/images/{self.image.id}/tag?repo={name}&tag=latest")
+        self.registry.blobs.clear()
+        self.registry.requests.clear()
+        return name
+
+    def cut_uploads(self, times, forgets=False):
+        """So many uploads end in the middle of their bytes."""
+        left = [times]
+
+        def run(handler, path):
+            if handler.command != "PATCH" or left[0] == 0:
+                return False
+            left[0] -= 1
+            number = path.rpartition("/")[2]
+            self.registry.uploads[number] += handler.read_body(limit=1 << 20)
+            if forgets:
+                self.registry.uploads[number] = None
+            handler.cut()
+            return True
+        self.registry.faults.append(run)
+
+    def uploaded(self):
+        """How many bytes the registry was sent, and how many uploads were begun (not counting asked mounts)."""
+        return (sum(len(data or b"") for data in self.registry.uploads.values()),
+                self.registry.requests.count("POST /v2/test/pushed/blobs/uploads/"))
+
+    def test_cut_upload_goes_on_where_it_was(self):
+        name = self.prepare_push()
+        self.cut_uploads(times=2)
+        self.assertEqual("", error_of(self.daemon.push(name)))
+        sent, begun = self.uploaded()
+        self.assertEqual(sent, sum(map(len, self.registry.blobs.values())))
+        self.assertEqual(3, begun)  # two layers and the configuration
+        self.assertIn(("test/pushed", "latest"), self.registry.manifests)
+        self.forget()
+        self.daemon.pull(name)
+        self.assertEqual(self.image.id, self.daemon.inspect(name)["Id"])
+
+    def test_upload_that_the_registry_forgot_begins_anew(self):
+        name = self.prepare_push()
+        self.cut_uploads(times=1, forgets=True)
+        self.assertEqual("", error_of(self.daemon.push(name)))
+        self.assertEqual(4, self.uploaded()[1])
+        self.forget()
+        self.daemon.pull(name)
+        self.assertEqual(self.image.id, self.daemon.inspect(name)["Id"])
+
+    def test_upload_that_is_always_cut_is_given_up(self):
+        name = self.prepare_push()
+        self.cut_uploads(times=1 << 30, forgets=True)
+        self.assertNotEqual("", error_of(self.daemon.push(name)))
+        self.assertNotIn(("test/pushed", "latest"), self.registry.manifests)
+
     def test_lies_about_bytes_are_found_out(self):
         lies = {
             "another blob": (self.blob_path(), lambda h: h.answer(200, b"x" * len(self.image.blobs[self.image.layers[1]])),
