@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <exception>
 #include <new>
 
 #include "guest-init/log.h"
@@ -34,3 +35,9 @@ void __throw_bad_alloc() { give_up("guest-init: out of memory\n"); }
 void __throw_bad_array_new_length() { give_up("guest-init: bad array length\n"); }
 void __throw_bad_function_call() { give_up("guest-init: empty function\n"); }
 }  // namespace std
+
+// What std::terminate() calls: libstdc++'s own would bring the demangler along (50 KB).
+namespace __cxxabiv1 {
+extern std::terminate_handler __terminate_handler;
+std::terminate_handler __terminate_handler = std::abort;
+}  // namespace __cxxabiv1
