@@ -44,10 +44,13 @@ class Known:
 
     def __init__(self, path):
         self._seen = {}
+        self._sometimes = set()
         with open(path, encoding="utf-8") as file:
             for rule in json.load(file):
                 for pattern in rule["behaviours"]:
                     self._seen[re.compile(pattern)] = set()
+                    if rule.get("sometimes"):  # by chance the same
+                        self._sometimes.add(pattern)
 
     def verdict(self, name, same):
         """The verdict on a behaviour; remembers it for outdated()."""
@@ -60,7 +63,8 @@ class Known:
 
     def outdated(self):
         """Names whose behaviours were compared, and are all the same."""
-        return [pattern.pattern for pattern, verdicts in self._seen.items() if verdicts == {True}]
+        return [pattern.pattern for pattern, verdicts in self._seen.items()
+                if verdicts == {True} and pattern.pattern not in self._sometimes]
 
 
 def main():
