@@ -29,8 +29,7 @@ struct Api {
   bool live_restore = false;    // shown
   registry::Registries& registries;
   async::BlockingPool& transfers;  // waits for registries
-  async::BlockingPool&
-      streams;  // waits for clients and guests, which may take as long as they like
+  async::BlockingPool& streams;    // waits for clients and guests, for as long as they like
 };
 
 /// _ping, version, info, events, system/df.

@@ -154,6 +154,28 @@ class BuildTest(HostTest):
                              ("http://127.0.0.1:1/x", "this host's own"), ("http://169.254.169.254/x", "this host's own")):
             self.assertIn(message, build(f"FROM busybox\nADD {url} /x/\n")[-1]["error"])
 
+    def test_a_context_from_a_url(self):
+        server = output("run", "-d", "busybox", "sh", "-c",
+                        "mkdir /www; cd /www; echo x > f; printf 'FROM busybox\nCOPY f /f\nRUN cat /f\n' > Dockerfile;"
+                        " sed s/cat/wc/ Dockerfile > Other; tar cf a.tar f Dockerfile Other; tar czf a.tgz f Dockerfile; "
+                        "printf 'FROM busybox\nRUN echo alone\n' > alone; head -c 100000 /dev/urandom > noise; exec httpd -f -p 80 -h /www")
+        address = output("inspect", "-f", "{{.NetworkSettings.IPAddress}}", server)
+        docker("exec", server, "sh", "-c", "until wget -q -O /dev/null http://127.0.0.1/noise; do :; done")
+        for query, expected in (({"remote": "a.tar"}, "\nx\n"), ({"remote": "a.tgz"}, "\nx\n"),
+                                ({"remote": "a.tar", "dockerfile": "Other"}, "1         1         2 /f"),
+                                ({"remote": "alone"}, "\nalone\n")):
+            with self.subTest(query):
+                objects = build("", nocache=1, **{**query, "remote": f"http://{address}/{query['remote']}"})
+                self.assertIn(expected, stream(objects))
+                made(objects)
+        for path, status, message in (("none", 404, "with status 404 Not Found"), ("noise", 400, "is neither an archive nor a Dockerfile"),
+                                      ("a.tgz&dockerfile=Other", 500, "Cannot locate specified Dockerfile: Other")):
+            name, _, more = path.partition("&dockerfile=")
+            with self.subTest(path), self.assertRaises(ApiError) as caught:
+                build("", remote=f"http://{address}/{name}", **({"dockerfile": more} if more else {}))
+            self.assertEqual(status, caught.exception.status)
+            self.assertIn(message, caught.exception.message)
+
     def test_quiet(self):
         objects = build("FROM busybox\nRUN echo hello\n", q=1)
         self.assertEqual(len(objects), 1, objects)

@@ -2,15 +2,14 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
 #include <map>
+#include <stop_token>
 
 #include "api/async/shield.h"
 #include "api/docker/api.h"
+#include "api/docker/build/build_input.h"
 #include "api/docker/build/builder.h"
 #include "api/docker/byte_bridge.h"
 #include "api/docker/image_routes.h"
-#include "images/dockerfile/patterns.h"
-#include "images/dockerfile/text.h"
-#include "images/store/decompress.h"
 #include "vmm/base/scope_exit.h"
 
 namespace docker {
@@ -28,127 +27,70 @@ using namespace net::experimental::awaitable_operators;  // NOLINT: operator&& o
 namespace {
 
 using build::Builder;
+using build::BuildInput;
 using build::BuildOptions;
 using build::BuildOutput;
-using build::FileTree;
-using build::TreePtr;
-
-constexpr std::uint64_t kMaxContextBytes = std::uint64_t{64} << 30;
-constexpr std::uint64_t kMaxDockerfileBytes = 1u << 20;
+using build::InputPlace;
 
 /// Builds under way that a client may cancel by their name.
 using Builds = std::map<std::string, std::weak_ptr<Builder>>;
-
-/// What came as the request's body, decompressed and indexed.
-struct Input {
-  TreePtr context;
-  dockerfile::Dockerfile dockerfile;
-};
-
-Result<std::uint64_t> spool(images::ByteSource& source, int file) {
-  images::FdSink sink(file);
-  std::vector<std::byte> buffer(128u << 10);
-  for (std::uint64_t total = 0;;) {
-    const auto got = source.read(buffer);
-    if (!got) return got.error();
-    if (*got == 0) return total;
-    total += *got;
-    if (total > kMaxContextBytes)
-      return Error{Code::kResourceExhausted, "the build context is larger than the limit"};
-    if (auto written = sink.write(std::span(buffer).first(*got)); !written)
-      return std::move(written).error();
-  }
-}
-
-/// The context's bytes, without their compression.
-Result<FileTree> read_context(images::Store& store, const std::string& directory,
-                              images::ByteSource& body) {
-  auto file = build::spool_file(directory);
-  if (!file) return std::move(file).error();
-  auto bytes = spool(body, file->get());
-  if (!bytes) return std::move(bytes).error();
-  std::array<std::byte, 6> first{};
-  images::RangeSource head(file->get(), 0, *bytes);
-  const auto got = images::read_fully(head, first);
-  if (!got) return got.error();
-  if (images::sniff_compression(std::span(first).first(*got)) != images::Compression::kNone) {
-    auto plain = build::spool_file(directory);
-    if (!plain) return std::move(plain).error();
-    bytes = store.decompress(file->get(), 0, *bytes, plain->get());
-    if (!bytes) return std::move(bytes).error();
-    file = std::move(plain);
-  }
-  return FileTree::read(std::make_shared<base::UniqueFd>(*std::move(file)), *bytes);
-}
-
-/// The text of a file of the context; nullopt if it is not there.
-Result<std::optional<std::string>> text_of(const FileTree& tree, const std::string& name) {
-  const auto path = tree.resolve(name);
-  const build::TreeNode* node = path ? tree.find(*path) : nullptr;
-  if (node == nullptr || node->entry.kind != protocol::files::EntryKind::kFile)
-    return std::optional<std::string>();
-  if (node->entry.size > kMaxDockerfileBytes)
-    return Error{Code::kResourceExhausted, name + " is larger than the limit"};
-  std::string text(static_cast<std::size_t>(node->entry.size), '\0');
-  RETURN_IF_ERROR(tree.contents(*node, 0, std::as_writable_bytes(std::span(text))));
-  return std::optional<std::string>(std::move(text));
-}
-
-Result<dockerfile::Dockerfile> parse_dockerfile(const std::string& name, const std::string& text) {
-  if (text.empty())
-    return Error{Code::kInvalidArgument, "the Dockerfile (" + name + ") cannot be empty"};
-  const auto parsed = dockerfile::parse(text);
-  if (!parsed) return base::annotate(parsed.error(), "failed to parse " + name);
-  return dockerfile::stages_of(*parsed);
-}
-
-/// The client leaves out what .dockerignore names, but for these two, which the host needs.
-Result<void> leave_out(FileTree& tree, const std::string& dockerfile) {
-  const auto text = text_of(tree, ".dockerignore");
-  if (!text) return text.error();
-  if (!*text) return {};
-  const auto list = dockerfile::IgnoreList::parse(**text);
-  if (!list) return list.error();
-  for (const std::string& name : {std::string(".dockerignore"), dockerfile})
-    if (list->ignores(name)) tree.remove(dockerfile::clean_path("/" + name).substr(1));
-  return {};
-}
-
-Result<Input> read_input(images::Store& store, const std::string& directory,
-                         images::ByteSource& body, std::string name) {
-  auto tree = read_context(store, directory, body);
-  if (!tree) return base::annotate(std::move(tree), "Error processing tar file");
-  auto text = text_of(*tree, name);
-  if (text && !*text && name == "Dockerfile") {
-    name = "dockerfile";
-    text = text_of(*tree, name);
-    if (text && !*text) name = "Dockerfile";
-  }
-  if (!text) return std::move(text).error();
-  if (!*text) return Error{Code::kInternal, "Cannot locate specified Dockerfile: " + name};
-  auto parsed = parse_dockerfile(name, **text);
-  if (!parsed) return std::move(parsed).error();
-  RETURN_IF_ERROR(leave_out(*tree, name));
-  return Input{.context = std::make_shared<const FileTree>(*std::move(tree)),
-               .dockerfile = *std::move(parsed)};
-}
 
 net::awaitable<void> read_body(Exchange& exchange, net::local::stream_protocol::socket into,
                                std::shared_ptr<std::atomic<bool>> whole) {
   [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into), whole);
 }
 
+using InputResult = std::shared_ptr<Result<BuildInput>>;
+
 net::awaitable<void> take_input(Api& api, std::shared_ptr<base::UniqueFd> socket,
-                                std::shared_ptr<std::atomic<bool>> whole, std::string name,
-                                std::shared_ptr<Result<Input>> input) {
-  const std::function<Result<Input>()> call = [&store = api.images, socket, whole, name,
-                                               directory = api.state_directory] {
+                                std::shared_ptr<std::atomic<bool>> whole, InputPlace place,
+                                InputResult input) {
+  const std::function<Result<BuildInput>()> call = [socket, whole, place] {
     WholeSource body(socket->get(), *whole, "the build context broke off");
-    auto read = read_input(store, directory, body, name);
+    auto read = build::read_input(place, body);
     socket->reset();
     return read;
   };
   *input = co_await api.streams.run(call);
+}
+
+net::awaitable<void> download(Api& api, InputPlace place, registry::Url url, std::stop_token stop,
+                              InputResult input) {
+  const std::function<Result<BuildInput>()> call = [&web = api.registries, place, url, stop] {
+    return build::fetch_input(place, web, url, stop);
+  };
+  *input = co_await api.transfers.run(call);
+}
+
+net::awaitable<void> stop_when_gone(Exchange& exchange, std::stop_source stop) {
+  const base::ScopeExit request([&] { stop.request_stop(); });
+  co_await exchange.peer_gone();
+}
+
+/// Of the request's body, or of what `remote` names.
+net::awaitable<Result<BuildInput>> input_of(Api& api, Exchange& exchange,
+                                            const BuildOptions& options) {
+  const auto input =
+      std::make_shared<Result<BuildInput>>(Error{Code::kUnavailable, "the build was interrupted"});
+  InputPlace place{
+      .store = api.images, .directory = api.state_directory, .dockerfile = options.dockerfile};
+  if (!options.remote.empty()) {
+    const auto url = build::parse_remote(options.remote);
+    if (!url) co_return url.error();
+    exchange.end_with_input();
+    const std::stop_source stop;
+    const std::stop_token stopped = stop.get_token();
+    co_await (async::shielded(download(api, place, *url, stopped, input)) ||
+              stop_when_gone(exchange, stop));
+    co_return std::move(*input);
+  }
+  auto bridge = ByteBridge::make(api.containers.parts().executor);
+  if (!bridge) co_return std::move(bridge).error();
+  const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
+  const auto whole = std::make_shared<std::atomic<bool>>(false);
+  co_await (read_body(exchange, std::move(bridge->coroutine_side), whole) &&
+            take_input(api, socket, whole, std::move(place), input));
+  co_return std::move(*input);
 }
 
 net::awaitable<Result<void>> tag_image(Api& api, std::string id, std::vector<std::string> tags,
@@ -202,13 +144,9 @@ net::awaitable<void> serve(Exchange& exchange, std::shared_ptr<Builder> builder,
 
 // POST /build
 //   200 and a stream of what happens, possibly with an error · 400 a bad parameter, Dockerfile or
-//   context
+//   context · 404 no such thing at the URL
 net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Exchange& exchange) {
   auto options = build::parse_build_options(exchange.request().query);
-  if (options && !options->remote.empty())
-    options = Error{Code::kNotSupported,
-                    "building from a URL or a repository is not supported: send the build context "
-                    "with the request"};
   if (options) {
     auto credentials = registry::parse_config_header(
         exchange.request().headers.get("X-Registry-Config").value_or(""));
@@ -217,20 +155,11 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
     else
       options = std::move(credentials).error();
   }
-  auto bridge = ByteBridge::make(api.containers.parts().executor);
-  if (!options || !bridge) {
-    Response refusal = http::error_response(options ? bridge.error() : options.error());
+  Result<BuildInput> input = options ? Error{Code::kInternal, ""} : options.error();
+  if (options) input = co_await input_of(api, exchange, *options);
+  if (!input) {
+    Response refusal = http::error_response(input.error());
     co_await exchange.respond(std::move(refusal));
-    co_return;
-  }
-  const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
-  const auto input =
-      std::make_shared<Result<Input>>(Error{Code::kUnavailable, "the build was interrupted"});
-  const auto whole = std::make_shared<std::atomic<bool>>(false);
-  co_await (read_body(exchange, std::move(bridge->coroutine_side), whole) &&
-            take_input(api, socket, whole, options->dockerfile, input));
-  if (!*input) {
-    co_await exchange.respond(http::error_response(input->error()));
     co_return;
   }
   // Also a client that is behind a relay, which tells its end by the end of its input only.
@@ -239,15 +168,14 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
       std::make_shared<BuildOutput>(api.containers.parts().executor, options->quiet);
   const std::vector<std::string> tags = options->tags;
   const std::string name = options->build_id;
-  const auto builder =
-      std::make_shared<Builder>(api, *std::move(options), output, (*input)->context);
+  const auto builder = std::make_shared<Builder>(api, *std::move(options), output, input->context);
   if (!name.empty()) (*builds)[name] = builder;
   // However this ends, also with the client; another build may have taken the name meanwhile.
   const base::ScopeExit forget([&] {
     const auto named = builds->find(name);
     if (named != builds->end() && named->second.lock() == builder) builds->erase(named);
   });
-  co_await (async::shielded(run(api, builder, (*input)->dockerfile, tags, output)) &&
+  co_await (async::shielded(run(api, builder, input->dockerfile, tags, output)) &&
             serve(exchange, builder, output));
 }
 

@@ -68,6 +68,19 @@ TEST_F(BuildTest, RefusesBeforeItAnswers) {
   EXPECT_EQ(build("FROM busybox", "?squash=1"), "squash is only supported with experimental mode");
 }
 
+TEST_F(BuildTest, RefusesRemotesThatItDoesNotFetch) {
+  for (const auto* repository : {"git://host/x", "git@host:x", "https://host/x.git%23main:sub",
+                                 "github.com/owner/x", "ssh://host/x"}) {
+    const std::string said = build("", std::string("?remote=") + repository);
+    EXPECT_EQ(status_, 501) << repository;
+    EXPECT_NE(said.find("building from a repository is not supported"), std::string::npos) << said;
+  }
+  EXPECT_EQ(build("", "?remote=elsewhere"), "remoteURL (elsewhere) could not be recognized as URL");
+  EXPECT_EQ(status_, 400);
+  EXPECT_NE(build("", "?remote=http://127.0.0.1:1/x").find("this host's own"), std::string::npos);
+  EXPECT_GE(status_, 400);
+}
+
 TEST(BuildCache, ComparesWhatAContainerIsAskedFor) {
   const json config{{"Cmd", {"a"}}, {"Env", nullptr}, {"Image", "x"}};
 
