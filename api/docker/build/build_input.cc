@@ -38,7 +38,7 @@ Result<std::uint64_t> spool(images::ByteSource& source, int file) {
   }
 }
 
-/// The archive in a file's first bytes.
+/// The archive that the first `bytes` of a file are.
 Result<FileTree> context_in(const InputPlace& place, base::UniqueFd file, std::uint64_t bytes,
                             images::Compression compression) {
   if (compression != images::Compression::kNone) {
