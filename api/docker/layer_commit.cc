@@ -82,7 +82,7 @@ net::awaitable<Result<images::LoadedImage>> commit_layer(Api& api,
   const auto layer = std::make_shared<Layer>();
   layer->options = std::move(options);
   auto bridge = ByteBridge::make(api.containers.parts().executor);
-  // Only then is a thread kept waiting: it should not stand for a machine's start.
+  // A thread is kept waiting only from here on, not while a machine starts.
   Result<wire::RawFrame> first = bridge ? wire::RawFrame{} : Result<wire::RawFrame>(bridge.error());
   if (bridge) first = co_await frames->next();
   if (!first) {

@@ -10,6 +10,15 @@
 namespace engine {
 namespace {
 
+/// What the first version of the program made.
+constexpr const char* kFirstVersion = R"(
+  CREATE TABLE containers (id TEXT PRIMARY KEY, tenant TEXT NOT NULL DEFAULT 'default', name TEXT NOT NULL,
+                           created_ns INTEGER NOT NULL, image_id TEXT NOT NULL, settings TEXT NOT NULL,
+                           state TEXT NOT NULL, UNIQUE (tenant, name)) WITHOUT ROWID;
+  CREATE TABLE events (sequence INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL DEFAULT 'default',
+                       time_ns INTEGER NOT NULL, event TEXT NOT NULL);
+  PRAGMA user_version = 1;)";
+
 class DatabaseTest : public fakes::EngineFixture {
  protected:
   /// As if the daemon had ended.
@@ -22,12 +31,12 @@ class DatabaseTest : public fakes::EngineFixture {
     database_.reset();
   }
 
-  /// By SQLite itself, beside the program.
-  void change(const char* script) {
+  /// Runs a script on a file by SQLite itself, beside the program.
+  static void run(const std::string& path, const std::string& script) {
     sqlite3* handle = nullptr;
-    ASSERT_EQ(sqlite3_open(path_.c_str(), &handle), SQLITE_OK);
+    ASSERT_EQ(sqlite3_open(path.c_str(), &handle), SQLITE_OK);
     char* error = nullptr;
-    EXPECT_EQ(sqlite3_exec(handle, script, nullptr, nullptr, &error), SQLITE_OK) << error;
+    EXPECT_EQ(sqlite3_exec(handle, script.c_str(), nullptr, nullptr, &error), SQLITE_OK) << error;
     sqlite3_free(error);
     sqlite3_close(handle);
   }
@@ -38,7 +47,11 @@ class DatabaseTest : public fakes::EngineFixture {
 TEST_F(DatabaseTest, BringsOneOfTheFirstVersionUpToDate) {
   const std::string id = create({"true"}, {{"Memory", 64 << 20}})->id;
   close();
-  change("ALTER TABLE containers DROP COLUMN mounts; DROP TABLE volumes; PRAGMA user_version = 1;");
+  const std::string first = (directory_ / "first.db").string();
+  run(first, std::string(kFirstVersion) + "ATTACH '" + path_ +
+                 "' AS newest; INSERT INTO containers SELECT id, tenant, name, created_ns, "
+                 "image_id, settings, state FROM newest.containers;");
+  std::filesystem::rename(first, path_);
 
   open();
 
@@ -54,14 +67,14 @@ TEST_F(DatabaseTest, BringsOneOfTheFirstVersionUpToDate) {
 
 TEST_F(DatabaseTest, LeavesOneOfALaterVersionAlone) {
   close();
-  change("PRAGMA user_version = 1000;");
+  run(path_, "PRAGMA user_version = 1000;");
 
   const auto opened = Database::open(path_);
 
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, base::Code::kDataLoss);
   EXPECT_NE(opened.error().message.find("use a newer one"), std::string::npos);
-  change("PRAGMA user_version = 2;");
+  std::filesystem::remove(path_);  // the fixture's end wants one that it can open
   open();
 }
 

@@ -26,7 +26,6 @@ std::map<int, std::uint64_t> idle_times(std::string_view stat) {
   std::istringstream lines{std::string(stat)};
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words(line);
-    std::string cpu;
     int number = 0;
     std::uint64_t user = 0, nice = 0, system = 0, idle = 0;
     if (!line.starts_with("cpu") || line.starts_with("cpu ")) continue;

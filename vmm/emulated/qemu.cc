@@ -131,9 +131,11 @@ base::Result<Ends> make_socket_pair() {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (processor && !stay_on_processor(*processor)) {
-    ::dprintf(STDERR_FILENO, "cannot run on processor %d: %s\n", *processor, ::strerror(errno));
-    ::_exit(127);
+  if (processor) {
+    if (const auto stays = stay_on_processor(*processor); !stays) {
+      ::dprintf(STDERR_FILENO, "processor %d: %s\n", *processor, stays.error().message.c_str());
+      ::_exit(127);
+    }
   }
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());

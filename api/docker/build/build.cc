@@ -155,8 +155,12 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
     else
       options = std::move(credentials).error();
   }
-  Result<BuildInput> input = options ? Error{Code::kInternal, ""} : options.error();
-  if (options) input = co_await input_of(api, exchange, *options);
+  if (!options) {
+    Response refusal = http::error_response(options.error());
+    co_await exchange.respond(std::move(refusal));
+    co_return;
+  }
+  const auto input = co_await input_of(api, exchange, *options);
   if (!input) {
     Response refusal = http::error_response(input.error());
     co_await exchange.respond(std::move(refusal));

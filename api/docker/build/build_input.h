@@ -2,9 +2,10 @@
 //
 // Threads: reading blocks, so it is called on a pool's thread.
 // Trust: the archive, the Dockerfile and what a URL leads to are hostile; sizes are bounded, and
-// what is compressed is decompressed in the store's sandbox. Errors: kInvalidArgument for a bad
-// archive or Dockerfile, kInternal for one that is not there (Docker's code), kResourceExhausted
-// for what is too large.
+// what is compressed is decompressed in the store's sandbox.
+//
+// Errors: kInvalidArgument for a bad archive or Dockerfile, kInternal for one that is not there
+// (Docker's code), kResourceExhausted for what is too large.
 #pragma once
 
 #include <stop_token>
