@@ -14,6 +14,7 @@
 #include <map>
 
 #include "api/engine/capabilities.h"
+#include "api/engine/seccomp_disguises.h"
 #include "vmm/base/unique_fd.h"
 
 namespace engine {
@@ -216,6 +217,7 @@ class Compiler {
   Compiler(std::uint32_t default_action, std::vector<std::uint32_t> architectures)
       : default_action_(default_action),
         architectures_(std::move(architectures)),
+        judgements_(default_action),
         context_(::seccomp_init(default_action)) {}
   ~Compiler() {
     if (context_ != nullptr) ::seccomp_release(context_);
@@ -249,6 +251,7 @@ class Compiler {
                      " rules");
       RETURN_IF_ERROR(bound_conditions(name, *conditions, each == 1));
       note_known(name);
+      judgements_.add(name, *action, *conditions);
       if (*action == default_action_) continue;
       RETURN_IF_ERROR(add_name(name, *action, *conditions, each > 1));
     }
@@ -353,22 +356,26 @@ class Compiler {
     return program;
   }
 
-  /// Decides about calls that libseccomp does not know, and that nobody knew when the profile was
-  /// written; all others go on.
+  /// Decides about calls that libseccomp does not know or judges by another shape than the
+  /// kernel's, and that nobody knew when the profile was written; all others go on.
   std::vector<sock_filter> preamble() const {
     const bool x32 = std::find(architectures_.begin(), architectures_.end(), SCMP_ARCH_X32) !=
                      architectures_.end();
     const bool i386 = std::find(architectures_.begin(), architectures_.end(), SCMP_ARCH_X86) !=
                       architectures_.end();
-    std::vector<sock_filter> wide = section(SCMP_ARCH_X86_64);
-    const std::vector<sock_filter> extended = x32 ? section(SCMP_ARCH_X32) : leave();
+    std::vector<sock_filter> wide =
+        after(judge_cut_arguments(judgements_, SCMP_ARCH_X86_64), section(SCMP_ARCH_X86_64));
+    const std::vector<sock_filter> extended =
+        x32 ? after(judge_cut_arguments(judgements_, SCMP_ARCH_X32), section(SCMP_ARCH_X32))
+            : leave();
     // An x32 call looks like one of x86-64 with a large number.
     const std::vector<sock_filter> split = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kX32Bit, static_cast<std::uint8_t>(wide.size()), 0)};
-    wide.insert(wide.begin(), split.begin(), split.end());
-    wide.insert(wide.end(), extended.begin(), extended.end());
-    std::vector<sock_filter> narrow = i386 ? section(SCMP_ARCH_X86) : leave();
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kX32Bit, 0, 1),
+        BPF_STMT(BPF_JMP | BPF_JA, static_cast<std::uint32_t>(wide.size()))};
+    wide = after(split, after(std::move(wide), extended));
+    std::vector<sock_filter> narrow =
+        i386 ? after(judge_packed_calls(judgements_), section(SCMP_ARCH_X86)) : leave();
     narrow.insert(narrow.begin(), split.front());
 
     std::vector<sock_filter> all = {
@@ -384,6 +391,12 @@ class Compiler {
       if (all[i].code == (BPF_JMP | BPF_JA) && all[i].k == 0)
         all[i].k = static_cast<std::uint32_t>(all.size() - i - 1);
     return all;
+  }
+
+  static std::vector<sock_filter> after(std::vector<sock_filter> first,
+                                        const std::vector<sock_filter>& second) {
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
   }
 
   /// On to libseccomp's part; how far that is, is filled in at the end.
@@ -416,6 +429,7 @@ class Compiler {
 
   const std::uint32_t default_action_;
   const std::vector<std::uint32_t> architectures_;
+  SeccompJudgements judgements_;
   const scmp_filter_ctx context_;
   std::size_t rules_ = 0;
   std::map<std::string, Count> counts_;

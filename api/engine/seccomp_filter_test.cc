@@ -6,6 +6,7 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -214,7 +215,6 @@ TEST(DefaultSeccompProfile, CoversTheOtherKindsOfX86) {
   };
 
   EXPECT_EQ(i386("read"), kAllow);
-  EXPECT_EQ(i386("socketcall"), kAllow);
   EXPECT_EQ(i386("clock_gettime64"), kAllow);
   EXPECT_EQ(i386("mount"), errno_action(EPERM));
   EXPECT_EQ(i386("umount"), errno_action(EPERM));
@@ -222,6 +222,116 @@ TEST(DefaultSeccompProfile, CoversTheOtherKindsOfX86) {
   EXPECT_EQ(answer(filter, number(SCMP_ARCH_X32, "ptrace")), kAllow);
   EXPECT_EQ(answer(filter, number(SCMP_ARCH_X32, "mount")), errno_action(EPERM));
   EXPECT_EQ(evaluate(filter, AUDIT_ARCH_AARCH64, 63), std::uint32_t{SECCOMP_RET_KILL_THREAD});
+}
+
+constexpr std::uint64_t kVsockFamily = 40;
+constexpr std::uint64_t kHighBit = std::uint64_t{1} << 32;
+
+/// The answer to i386's `multiplexer` with `call` as its first argument.
+std::uint32_t packed(const SeccompFilter& filter, const char* multiplexer, std::uint64_t call) {
+  return evaluate(filter, AUDIT_ARCH_I386, number(SCMP_ARCH_X86, multiplexer), {call, 0xffff1234});
+}
+
+/// A profile for all kinds of calls, with these rules.
+SeccompFilter filter_for_x86(const std::string& default_action, const std::string& rules) {
+  const auto filter =
+      compile(R"({"defaultAction":")" + default_action +
+              R"(","architectures":["SCMP_ARCH_X86","SCMP_ARCH_X32"],"syscalls":[)" + rules + "]}");
+  EXPECT_TRUE(filter) << filter.error().message;
+  return filter ? *filter : SeccompFilter{};
+}
+
+TEST(DefaultSeccompProfile, RefusesVsockInEveryShapeThatACallCanHave) {
+  const SeccompFilter filter = default_filter();
+  const std::uint32_t x32 = number(SCMP_ARCH_X32, "socket");
+  constexpr std::uint32_t kDirect = 359;  // i386's socket, since Linux 4.3
+
+  for (const std::uint64_t high : {std::uint64_t{0}, kHighBit, ~std::uint64_t{0} << 32}) {
+    EXPECT_EQ(answer(filter, SYS_socket, {kVsockFamily | high}), errno_action(EPERM)) << high;
+    EXPECT_EQ(answer(filter, x32, {kVsockFamily | high}), errno_action(EPERM)) << high;
+    EXPECT_EQ(answer(filter, SYS_socket, {AF_INET | high}), kAllow) << high;
+    EXPECT_EQ(answer(filter, x32, {AF_INET | high}), kAllow) << high;
+  }
+  EXPECT_EQ(evaluate(filter, AUDIT_ARCH_I386, kDirect, {kVsockFamily}), errno_action(EPERM));
+  EXPECT_EQ(evaluate(filter, AUDIT_ARCH_I386, kDirect, {AF_INET}), kAllow);
+  EXPECT_EQ(packed(filter, "socketcall", 1), errno_action(EPERM));
+}
+
+TEST(DefaultSeccompProfile, AllowsWhatElsePackedCallsStandFor) {
+  const SeccompFilter filter = default_filter();
+
+  for (std::uint64_t call = 2; call <= 20; ++call)
+    EXPECT_EQ(packed(filter, "socketcall", call), kAllow) << call;
+  for (const std::uint64_t call : {1u, 2u, 3u, 4u, 11u, 12u, 13u, 14u, 21u, 22u, 23u, 24u}) {
+    EXPECT_EQ(packed(filter, "ipc", call), kAllow) << call;
+    EXPECT_EQ(packed(filter, "ipc", call | 1 << 16), kAllow) << call;
+  }
+  EXPECT_EQ(evaluate(filter, AUDIT_ARCH_I386, number(SCMP_ARCH_X86, "mmap")), kAllow);
+  EXPECT_EQ(evaluate(filter, AUDIT_ARCH_I386, number(SCMP_ARCH_X86, "select")), kAllow);
+}
+
+TEST(SeccompFilter, JudgesAPackedCallAsTheOneThatItStandsFor) {
+  const SeccompFilter denies = filter_for_x86(
+      "SCMP_ACT_ALLOW", R"({"names":["connect","shmget"],"action":"SCMP_ACT_ERRNO"},)"
+                        R"({"names":["socketcall","ipc"],"action":"SCMP_ACT_ALLOW"})");
+  const SeccompFilter allows = filter_for_x86(
+      "SCMP_ACT_ERRNO",
+      R"({"names":["connect","accept4","shmget","socketcall"],"action":"SCMP_ACT_ALLOW"})");
+
+  EXPECT_EQ(packed(denies, "socketcall", 3), errno_action(EPERM));
+  EXPECT_EQ(packed(denies, "socketcall", 2), kAllow);
+  EXPECT_EQ(packed(denies, "ipc", 23), errno_action(EPERM));
+  EXPECT_EQ(packed(denies, "ipc", 23 | 1 << 16), errno_action(EPERM));
+  EXPECT_EQ(packed(denies, "ipc", 24), kAllow);
+  EXPECT_EQ(packed(allows, "socketcall", 3), kAllow);
+  EXPECT_EQ(packed(allows, "socketcall", 5), kAllow);  // accept is a form of accept4
+  EXPECT_EQ(packed(allows, "socketcall", 2), errno_action(EPERM));
+  EXPECT_EQ(packed(allows, "ipc", 23), kAllow);
+  EXPECT_EQ(packed(allows, "ipc", 24), errno_action(EPERM));
+}
+
+TEST(SeccompFilter, TakesTheStrictestAnswerWhereItCannotSeeTheArguments) {
+  const auto rule = [](const char* name, const char* action, int value) {
+    return std::string(R"({"names":[")") + name + R"("],"action":"SCMP_ACT_)" + action +
+           R"(","args":[{"index":0,"op":"SCMP_CMP_EQ","value":)" + std::to_string(value) + "}]}";
+  };
+  const SeccompFilter filter = filter_for_x86(
+      "SCMP_ACT_ALLOW", rule("socket", "TRAP", 16) + "," + rule("socket", "KILL_PROCESS", 17) +
+                            "," + rule("mmap", "ERRNO", 5));
+
+  EXPECT_EQ(packed(filter, "socketcall", 1), std::uint32_t{SECCOMP_RET_KILL_PROCESS});
+  EXPECT_EQ(packed(filter, "socketcall", 3), kAllow);
+  EXPECT_EQ(evaluate(filter, AUDIT_ARCH_I386, number(SCMP_ARCH_X86, "mmap"), {0x1234}),
+            errno_action(EPERM));
+}
+
+TEST(SeccompFilter, HoldsSocketcallShutThoughEachOfItsCallsIsAllowed) {
+  const SeccompFilter filter = filter_for_x86(
+      "SCMP_ACT_ERRNO", R"({"names":["socketcall"],"action":"SCMP_ACT_ERRNO"},)"
+                        R"({"names":["socket","connect"],"action":"SCMP_ACT_ALLOW"})");
+
+  EXPECT_EQ(packed(filter, "socketcall", 1), errno_action(EPERM));
+  EXPECT_EQ(packed(filter, "socketcall", 3), errno_action(EPERM));
+}
+
+TEST(SeccompFilter, ComparesWhatTheKernelWillSeeOfAnArgument) {
+  constexpr std::uint64_t kTiocsti = 0x5412;
+  constexpr std::uint64_t kSignExtended = 0xffffffff80045430;  // as musl passes TIOCGPTN
+  const SeccompFilter filter = filter_for_x86(
+      "SCMP_ACT_ALLOW", R"({"names":["ioctl"],"action":"SCMP_ACT_ERRNO","args":[{"index":1,)"
+                        R"("op":"SCMP_CMP_EQ","value":21522}]})");
+  const SeccompFilter ordered = filter_for_x86(
+      "SCMP_ACT_ERRNO", R"({"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,)"
+                        R"("op":"SCMP_CMP_GT","value":40}]})");
+  const std::uint32_t x32 = number(SCMP_ARCH_X32, "ioctl");
+
+  EXPECT_EQ(answer(filter, SYS_ioctl, {0, kTiocsti}), errno_action(EPERM));
+  EXPECT_EQ(answer(filter, SYS_ioctl, {0, kTiocsti | kHighBit}), errno_action(EPERM));
+  EXPECT_EQ(answer(filter, x32, {0, kTiocsti | kHighBit}), errno_action(EPERM));
+  EXPECT_EQ(answer(filter, SYS_ioctl, {0, kSignExtended}), kAllow);
+  EXPECT_EQ(answer(filter, SYS_ioctl, {kHighBit, 0x5401}), kAllow);
+  EXPECT_EQ(answer(ordered, SYS_socket, {41}), kAllow);
+  EXPECT_EQ(answer(ordered, SYS_socket, {kVsockFamily | kHighBit}), errno_action(EPERM));
 }
 
 TEST(SeccompFilter, TakesEveryAction) {

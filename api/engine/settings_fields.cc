@@ -69,12 +69,14 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"Links", kStrings, "null", kRefused, "no links yet"},
     {"OomScoreAdj", kInteger, "0", kHonoured, "inside the guest"},
     {"PidMode", kString, R"("")", kRefused, "no shared PID namespaces yet"},
-    {"Privileged", kBool, "false", kHonoured, "everything inside the guest, nothing of the host"},
+    {"Privileged", kBool, "false", kHonoured,
+     "everything inside the guest, its init included; nothing of the host"},
     {"PublishAllPorts", kBool, "false", kRefused, "no published ports yet"},
     {"ReadonlyRootfs", kBool, "false", kHonoured, ""},
     {"SecurityOpt", kStrings, "null", kChecked,
-     "no-new-privileges, seccomp (unconfined, builtin or a profile), apparmor=unconfined, "
-     "label=disable"},
+     "no-new-privileges, seccomp (unconfined, builtin or a profile; judged alike for x86-64, i386 "
+     "and x32, so i386's `socketcall` fails where `socket` depends on its arguments, as in the "
+     "default), apparmor=unconfined, label=disable"},
     {"StorageOpt", kStringMap, "null", kChecked, "size"},
     {"Tmpfs", kStringMap, "null", kHonoured, ""},
     {"UTSMode", kString, R"("")", kRefused, "the host's UTS namespace is not shared"},
