@@ -148,7 +148,8 @@ void VsockDevice::save(wire::Encoder& out) const {
     }
   }
   for (const VsockHeader& reset : resets_)
-    state.lost.push_back(VsockConnection::key(reset.source_port, reset.destination_port));
+    if (reset.source_cid == kHostCid)
+      state.lost.push_back(VsockConnection::key(reset.source_port, reset.destination_port));
   state.transmit_stalled = transmit_stalled_;
   out.put(state);
 }
@@ -202,7 +203,11 @@ base::Result<virtio::Progress> VsockDevice::serve_transmit() {
 base::Result<void> VsockDevice::handle_packet(virtio::Segments& packet) {
   VsockHeader header;
   if (!packet.read(header)) return broken("a packet without a header");
-  if (header.source_cid != guest_cid_ || header.destination_cid != kHostCid) return {};
+  if (header.source_cid != guest_cid_) return {};
+  if (header.destination_cid != kHostCid) {
+    refuse_foreign(header);
+    return {};
+  }
   const auto found =
       connections_.find(VsockConnection::key(header.destination_port, header.source_port));
   if (found == connections_.end()) {
@@ -219,6 +224,15 @@ base::Result<void> VsockDevice::handle_packet(virtio::Segments& packet) {
   connection.guest_forwarded = header.forwarded_bytes;
   handle(connection, header, packet);
   return {};
+}
+
+/// There is nobody but the host. A guest without a loopback transport sends here what is for
+/// itself, too (its own CID, CID 1): that must come back to nothing in it but the socket that
+/// asked.
+void VsockDevice::refuse_foreign(const VsockHeader& header) {
+  if (header.operation == kVsockReset) return;
+  queue_reset(header.destination_port, header.source_port);
+  resets_.back().source_cid = header.destination_cid;
 }
 
 /// A packet of no connection: a request that a listener may take; else a reset answers it.

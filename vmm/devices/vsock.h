@@ -12,7 +12,8 @@
 //
 // Threading: the device thread.
 // Trust: packets are the guest's: wrong ones are answered with RST, broken rings are an Error. It
-// can open connections only to ports that listen().
+// can open connections only to ports that listen() (the monitor has none), and reaches nobody but
+// the host: what is for another CID, its own among them, is answered with RST.
 #pragma once
 
 #include <array>
@@ -79,6 +80,7 @@ class VsockDevice final : public virtio::Device {
   // Packets from the guest.
   base::Result<virtio::Progress> serve_transmit();
   base::Result<void> handle_packet(virtio::Segments& packet);
+  void refuse_foreign(const VsockHeader& header);
   void handle_unknown(const VsockHeader& header);
   void handle(VsockConnection& connection, const VsockHeader& header, virtio::Segments& data);
   void handle_shutdown(VsockConnection& connection, std::uint32_t flags);

@@ -39,7 +39,7 @@ class Guest {
   }
 
   /// Lets the device work and returns the next packet; nothing if none comes.
-  std::optional<Packet> receive() {
+  std::optional<Packet> receive(std::uint64_t source_cid = kHostCid) {
     for (int i = 0; i < 4; ++i) EXPECT_TRUE(driver_.loop->run_once(0));
     const auto used = driver_.queue(0).take_used();
     if (!used) return std::nullopt;
@@ -47,7 +47,7 @@ class Guest {
     Packet packet{driver_.memory.take<VsockHeader>(at), ""};
     EXPECT_EQ(used->written, sizeof(VsockHeader) + packet.header.length);
     packet.data = driver_.memory.text(at + sizeof(VsockHeader), packet.header.length);
-    EXPECT_EQ(packet.header.source_cid, kHostCid);
+    EXPECT_EQ(packet.header.source_cid, source_cid);
     EXPECT_EQ(packet.header.destination_cid, kGuestCid);
     if (refill) {
       offer_buffer((at - room_) / kBufferSize);
@@ -480,11 +480,36 @@ TEST_F(VsockDeviceTest, ResetsPacketsOfNoConnection) {
   EXPECT_FALSE(guest_.receive());
 }
 
-TEST_F(VsockDeviceTest, IgnoresPacketsOfOtherCids) {
+TEST_F(VsockDeviceTest, IgnoresPacketsFromOtherCids) {
   guest_.send_raw({.source_cid = 77, .destination_cid = kHostCid, .operation = kVsockRequest}, "");
-  guest_.send_raw({.source_cid = kGuestCid, .destination_cid = 9, .operation = kVsockRequest}, "");
 
   EXPECT_FALSE(guest_.receive());
+}
+
+TEST_F(VsockDeviceTest, RefusesWhateverIsNotForTheHost) {
+  Peer peer;
+  device_.listen(5000, [&]() -> base::Result<base::UniqueFd> { return peer.other_end(); });
+  constexpr std::uint64_t kLocal = 1;
+  constexpr std::uint64_t kAny = 0xffffffff;
+  for (const std::uint64_t cid : {kLocal, kGuestCid, std::uint64_t{0}, std::uint64_t{9}, kAny}) {
+    VsockHeader header{.source_cid = kGuestCid,
+                       .destination_cid = cid,
+                       .source_port = 1234,
+                       .destination_port = 5000,
+                       .operation = kVsockRequest};
+
+    guest_.send_raw(header, "");
+    const auto reset = guest_.receive(cid);
+    header.operation = kVsockReset;
+    guest_.send_raw(header, "");
+
+    ASSERT_TRUE(reset) << cid;
+    EXPECT_EQ(reset->header.operation, kVsockReset);
+    EXPECT_EQ(reset->header.source_port, 5000u);
+    EXPECT_EQ(reset->header.destination_port, 1234u);
+    EXPECT_FALSE(guest_.receive());
+  }
+  EXPECT_EQ(device_.connection_count(), 0u);
 }
 
 TEST_F(VsockDeviceTest, ResetsAConnectionAfterAWrongPacket) {
