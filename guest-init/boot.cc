@@ -42,6 +42,10 @@ base::Result<void> mount_root() {
     RETURN_IF_ERROR(mount_at(mount.type, mount.target, mount.type, mount.flags, mount.data));
   }
   RETURN_IF_ERROR(make_directories("/base/sys"));
+  // guest-init's own file, which stays behind, runs in containers too (container_init.h): a process
+  // there that follows /proc/1/exe must not be able to change it.
+  if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NODEV, nullptr) != 0)
+    return base::errno_error("make the initramfs read-only");
   if (chdir("/base") != 0) return base::errno_error("enter the root");
   if (mount(".", "/", nullptr, MS_MOVE, nullptr) != 0) return base::errno_error("move the root");
   if (chroot(".") != 0 || chdir("/") != 0) return base::errno_error("change the root");
@@ -63,6 +67,13 @@ base::Result<void> open_network_to_users() {
   const std::string settings = "/proc/sys/net/ipv4/";
   RETURN_IF_ERROR(write_file_at(AT_FDCWD, settings + "ip_unprivileged_port_start", "0"));
   return write_file_at(AT_FDCWD, settings + "ping_group_range", "0 2147483647");
+}
+
+/// Where the kernel is in memory, and what it says, is for nobody in a container.
+base::Result<void> hide_the_kernel() {
+  const std::string settings = "/proc/sys/kernel/";
+  RETURN_IF_ERROR(write_file_at(AT_FDCWD, settings + "kptr_restrict", "2"));
+  return write_file_at(AT_FDCWD, settings + "dmesg_restrict", "1");
 }
 
 /// 0, 1 and 2 must be something, so that no other descriptor gets these numbers.
@@ -153,6 +164,7 @@ base::Result<Machine> boot() {
   fill_standard_descriptors();
   RETURN_IF_ERROR(raise_limits());
   RETURN_IF_ERROR(open_network_to_users());
+  RETURN_IF_ERROR(hide_the_kernel());
   RETURN_IF_ERROR(delegate_controllers(machine.cgroups));
   RETURN_IF_ERROR(grow_per_cpu_memory(machine.cgroups));
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -14,6 +15,16 @@ using protocol::FailureKind;
 using protocol::MessageType;
 
 constexpr std::size_t kMostWaiting = 1024;  // streams whose process has not come yet
+constexpr std::size_t kMostUnnamedControls = 8;
+constexpr std::size_t kMostUnnamedStreams = 1024;
+
+/// Gives the decoded first frame of a connection to `handle`; a frame that is wrong closes it.
+template <typename M, typename Handle>
+HostListener::Handler decoded(Handle handle) {
+  return [handle](std::span<const std::byte> frame, base::UniqueFd connection) {
+    if (const auto message = wire::decode<M>(frame)) handle(*message, std::move(connection));
+  };
+}
 
 }  // namespace
 
@@ -24,6 +35,9 @@ base::Result<std::unique_ptr<Server>> Server::create(Machine machine) {
 }
 
 base::Result<void> Server::open() {
+  // Its tasks share this memory while they are in a container already: nobody there may look into
+  // one, not even with the same user and capabilities.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::errno_error("PR_SET_DUMPABLE");
   auto loop = PollLoop::create();
   if (!loop) return std::move(loop).error();
   loop_ = *std::move(loop);
@@ -46,23 +60,33 @@ base::Result<void> Server::open() {
   if (!staged) return std::move(staged).error();
   staged_ = *std::move(staged);
 
-  const auto watch = [this](const base::UniqueFd& fd, void (Server::*handle)(),
-                            PollLoop::Watch& result) -> base::Result<void> {
-    auto made =
-        loop_->watch(fd.get(), kReadable, [this, handle](std::uint32_t) { (this->*handle)(); });
-    if (!made) return std::move(made).error();
-    result = *std::move(made);
-    return {};
-  };
-  RETURN_IF_ERROR(
-      watch(machine_.control_listener, &Server::accept_control, control_listener_watch_));
-  streams_ = std::make_unique<StreamListener>(
-      *loop_, std::move(machine_.stream_listener),
-      [this](const protocol::StreamOpen& open, base::UniqueFd connection) {
-        place_stream(open, std::move(connection));
-      });
-  RETURN_IF_ERROR(streams_->start());
-  return watch(child_signals_, &Server::reap, child_watch_);
+  RETURN_IF_ERROR(listen());
+  auto watch = loop_->watch(child_signals_.get(), kReadable, [this](std::uint32_t) { reap(); });
+  if (!watch) return std::move(watch).error();
+  child_watch_ = *std::move(watch);
+  return {};
+}
+
+base::Result<void> Server::listen() {
+  controls_ = std::make_unique<HostListener>(
+      *loop_,
+      HostListener::Port{std::move(machine_.control_listener), MessageType::kHello,
+                         kMostUnnamedControls},
+      machine_.is_host,
+      decoded<protocol::Hello>([this](const protocol::Hello& hello, base::UniqueFd connection) {
+        accept_control(hello, std::move(connection));
+      }));
+  streams_ = std::make_unique<HostListener>(
+      *loop_,
+      HostListener::Port{std::move(machine_.stream_listener), MessageType::kStreamOpen,
+                         kMostUnnamedStreams},
+      machine_.is_host,
+      decoded<protocol::StreamOpen>(
+          [this](const protocol::StreamOpen& open, base::UniqueFd connection) {
+            accept_stream(open, std::move(connection));
+          }));
+  RETURN_IF_ERROR(controls_->start());
+  return streams_->start();
 }
 
 base::Result<std::unique_ptr<Container>> Server::stage_container() {
@@ -79,10 +103,20 @@ void Server::run() {
 
 // --- Connections ---
 
-void Server::accept_control() {
-  base::UniqueFd connection(
-      accept4(machine_.control_listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (connection) control_->attach(std::move(connection));
+bool Server::is_hosts(const protocol::Secret& said) {
+  if (secret_.matches(said)) return true;
+  wrong_secrets_.tell("a connection without this machine's secret was closed");
+  return false;
+}
+
+void Server::accept_control(const protocol::Hello& request, base::UniqueFd connection) {
+  if (!is_hosts(request.secret)) return;
+  control_->attach(std::move(connection));
+  hello(request);
+}
+
+void Server::accept_stream(const protocol::StreamOpen& open, base::UniqueFd connection) {
+  if (is_hosts(open.secret)) place_stream(open, std::move(connection));
 }
 
 void Server::place_stream(const protocol::StreamOpen& open, base::UniqueFd connection) {

@@ -16,11 +16,12 @@
 
 #include "guest-init/container.h"
 #include "guest-init/control_stream.h"
+#include "guest-init/host_listener.h"
 #include "guest-init/partitioned_disk.h"
 #include "guest-init/poll_loop.h"
 #include "guest-init/process.h"
 #include "guest-init/protocol/messages.h"
-#include "guest-init/stream_listener.h"
+#include "guest-init/secret.h"
 
 namespace guest_init {
 
@@ -34,6 +35,7 @@ struct Machine {
   std::string cgroups = "/sys/fs/cgroup";
   base::UniqueFd control_listener;  // both non-blocking
   base::UniqueFd stream_listener;
+  PeerCheck is_host = &guest_init::is_host;  // of whom both accept connections
   base::UniqueFd init_program;
   std::function<base::Result<void>(const protocol::SetIdentity&)> take_identity;
   std::function<base::Result<void>(const protocol::ConfigureNetwork&)> configure_network;
@@ -59,8 +61,12 @@ class Server {
   base::Result<std::unique_ptr<Container>> stage_container();
 
   // Connections.
-  void accept_control();
+  base::Result<void> listen();
+  void accept_control(const protocol::Hello& hello, base::UniqueFd connection);
+  void accept_stream(const protocol::StreamOpen& open, base::UniqueFd connection);
   void place_stream(const protocol::StreamOpen& open, base::UniqueFd connection);
+  /// False, and told to the log: whoever said this is not the host.
+  bool is_hosts(const protocol::Secret& said);
 
   // Requests (server_requests.cc, but for the first two). Each answers with Done, its own reply, or
   // Failure.
@@ -109,17 +115,19 @@ class Server {
   std::optional<PartitionedDisk> writable_disk_;  // once a container has volumes
 
   std::unique_ptr<ControlStream> control_;
-  std::unique_ptr<StreamListener> streams_;
+  std::unique_ptr<HostListener> controls_;
+  std::unique_ptr<HostListener> streams_;
   std::vector<WaitingStream> waiting_;  // for their process
 
   std::string machine_id_;  // empty: no identity yet
+  MachineSecret secret_;
+  SeldomLog wrong_secrets_;
   int containers_staged_ = 0;
   std::unique_ptr<Container> staged_;
   std::map<std::uint32_t, std::unique_ptr<Container>> containers_;
   std::map<std::uint32_t, std::unique_ptr<Process>> processes_;
   bool shut_down_ = false;
 
-  PollLoop::Watch control_listener_watch_;
   PollLoop::Watch child_watch_;
 };
 

@@ -15,6 +15,7 @@ namespace guest_init {
 using protocol::FailureKind;
 
 void Server::hello(const protocol::Hello& request) {
+  if (!is_hosts(request.secret)) return control_->close();
   protocol::HelloReply reply;
   utsname name{};
   if (uname(&name) == 0) reply.kernel_release = name.release;
@@ -30,9 +31,15 @@ void Server::set_identity(const protocol::SetIdentity& request) {
   if (!machine_id_.empty())
     return refuse(request.request, FailureKind::kInvalidRequest, "identity",
                   "the machine has its identity already");
+  if (!MachineSecret::is_valid(request.secret))
+    return refuse(request.request, FailureKind::kInvalidRequest, "identity",
+                  "the machine's secret is empty");
   if (auto taken = machine_.take_identity(request); !taken)
     return refuse(request.request, FailureKind::kInvalidRequest, "identity", taken.error().message);
   machine_id_ = request.machine_id;
+  secret_.set(request.secret);
+  // Streams that came in the same breath, but faster.
+  std::erase_if(waiting_, [this](const WaitingStream& s) { return !is_hosts(s.open.secret); });
   done(request.request);
 }
 

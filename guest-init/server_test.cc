@@ -180,7 +180,7 @@ TEST_F(ServerTest, TellsANewHostWhatRunsAndWhatHasExited) {
   control_->reset();
 
   HostConnection again = machine_->connect_control();
-  again.send(protocol::Hello{});
+  again.send(protocol::Hello{.secret = kTestSecret});
   const auto reply = again.receive_as<protocol::HelloReply>();
   const auto exited = again.receive_as<protocol::ProcessExited>();
 
@@ -192,6 +192,109 @@ TEST_F(ServerTest, TellsANewHostWhatRunsAndWhatHasExited) {
   EXPECT_EQ(reply->processes[1].exit->code, 3);
   ASSERT_TRUE(exited);
   EXPECT_EQ(exited->process, 2u);
+}
+
+TEST_F(ServerTest, LetsANewControlConnectionReplaceTheOldOnlyWithTheSecret) {
+  prepare_default();
+  protocol::Secret almost = kTestSecret;
+  almost.back() ^= 1;
+
+  for (const protocol::Secret& wrong : {protocol::Secret{}, almost}) {
+    HostConnection stranger = machine_->connect_control();
+    stranger.send(protocol::Hello{.secret = wrong});
+    EXPECT_TRUE(stranger.wait_closed());
+  }
+  EXPECT_EQ(output_of(process_spec(1, "echo served")), "served\n");
+
+  HostConnection again = machine_->connect_control();
+  again.send(protocol::Hello{.secret = kTestSecret});
+  EXPECT_TRUE(again.receive_as<protocol::HelloReply>());
+  EXPECT_TRUE(again.receive_as<protocol::ProcessExited>());
+  EXPECT_TRUE(control_->wait_closed());
+}
+
+TEST_F(ServerTest, ClosesAControlConnectionThatDoesNotBeginWithAWholeHello) {
+  prepare_default();
+  wire::Bytes older = wire::frame(protocol::Hello{.secret = kTestSecret});
+  older.resize(older.size() - sizeof(protocol::Secret));
+  older[0] = std::byte{4};  // the length: the version alone
+  protocol::SignalProcess other;
+  const wire::Bytes huge = {std::byte{0xff}, std::byte{0xff}, std::byte{}, std::byte{},
+                            std::byte{1},    std::byte{},     std::byte{}, std::byte{}};
+
+  for (const wire::Bytes& bytes : {older, wire::frame(other), huge}) {
+    HostConnection connection = machine_->connect_control();
+    connection.send_bytes(bytes);
+    EXPECT_TRUE(connection.wait_closed());
+  }
+  EXPECT_EQ(output_of(process_spec(1, "echo served")), "served\n");
+}
+
+TEST_F(ServerTest, ClosesItsControlConnectionAfterAGreetingWithoutTheSecret) {
+  prepare_default();
+
+  control_->send(protocol::Hello{});
+
+  EXPECT_TRUE(control_->wait_closed());
+}
+
+TEST_F(ServerTest, GivesAStreamOnlyToWhoKnowsTheSecret) {
+  prepare_default();
+  start(process_spec(1, "echo hello; sleep 1000"));
+  protocol::StreamOpen open;
+  open.process = 1;
+  open.stream = protocol::Stream::kStdout;
+
+  HostConnection stranger = machine_->connect_stream();
+  stranger.send(open);
+
+  EXPECT_TRUE(stranger.wait_closed());
+  EXPECT_EQ(machine_->open_stream(1, protocol::Stream::kStdout).read(6), "hello\n");
+}
+
+TEST_F(ServerTest, KeepsOfTheStreamsThatCameBeforeTheSecretThoseThatKnowIt) {
+  protocol::StreamOpen open;
+  open.process = 1;
+  open.stream = protocol::Stream::kStdout;
+  HostConnection stranger = machine_->connect_stream();
+  stranger.send(open);
+  HostConnection own = machine_->open_stream(1, protocol::Stream::kStdout);
+
+  prepare_default();
+  start(process_spec(1, "echo hello"));
+
+  EXPECT_TRUE(stranger.wait_closed());
+  EXPECT_EQ(own.read_to_end(), "hello\n");
+}
+
+TEST_F(ServerTest, HasNoEarForStrangersEvenWithTheSecret) {
+  if (machine_->is_real()) GTEST_SKIP() << "only the host reaches it";
+  prepare_default();
+  start(process_spec(1, "echo hello; sleep 1000"));
+  protocol::StreamOpen open;
+  open.process = 1;
+  open.stream = protocol::Stream::kStdout;
+  open.secret = kTestSecret;
+
+  for (int attempt = 0; attempt < 50; ++attempt) {
+    HostConnection control = machine_->connect_as_stranger(TestMachine::Port::kControl);
+    control.send(protocol::Hello{.secret = kTestSecret});
+    EXPECT_TRUE(control.wait_closed());
+    HostConnection stream = machine_->connect_as_stranger(TestMachine::Port::kStreams);
+    stream.send(open);
+    EXPECT_TRUE(stream.wait_closed());
+  }
+
+  EXPECT_EQ(machine_->open_stream(1, protocol::Stream::kStdout).read(6), "hello\n");
+}
+
+TEST_F(ServerTest, RefusesAnIdentityWithoutASecret) {
+  protocol::SetIdentity identity;
+  identity.machine_id = std::string(32, 'a');
+
+  control_->send(identity);
+
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
 }
 
 TEST_F(ServerTest, GivesATerminalWithItsSize) {

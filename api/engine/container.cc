@@ -1,6 +1,7 @@
 #include "api/engine/container.h"
 
 #include <array>
+#include <charconv>
 
 namespace engine {
 
@@ -60,6 +61,28 @@ Health health_of(const json& value) {
   return health;
 }
 
+std::string hex_of(const protocol::Secret& secret) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : secret) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+/// Nothing if it is not as hex_of() makes it.
+std::optional<protocol::Secret> secret_of(const std::string& text) {
+  protocol::Secret secret{};
+  if (text.size() != 2 * secret.size()) return std::nullopt;
+  for (std::size_t i = 0; i < secret.size(); ++i) {
+    const char* const digits = text.data() + 2 * i;
+    const auto [end, error] = std::from_chars(digits, digits + 2, secret[i], 16);
+    if (error != std::errc() || end != digits + 2) return std::nullopt;
+  }
+  return secret;
+}
+
 Status status_of(const std::string& word) {
   for (const Status status : kStatuses)
     if (to_string(status) == word) return status;
@@ -101,6 +124,8 @@ std::string to_json_text(const ContainerState& state) {
              {"finished_at", state.finished_at}};
   if (state.paused_to_commit) value["paused_to_commit"] = true;
   if (state.of_build) value["of_build"] = true;
+  if (state.machine_secret != protocol::Secret{})
+    value["machine_secret"] = hex_of(state.machine_secret);
   if (state.endpoint) value["endpoint"] = to_json(*state.endpoint);
   if (state.health) value["health"] = to_json(*state.health);
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -121,9 +146,15 @@ Result<ContainerState> parse_container_state(std::string_view text) {
                          .started_at = value.at("started_at"),
                          .finished_at = value.at("finished_at"),
                          .endpoint = std::nullopt,
+                         .machine_secret = {},
                          .health = std::nullopt};
     if (value.contains("endpoint")) state.endpoint = endpoint_of(value.at("endpoint"));
     if (value.contains("health")) state.health = health_of(value.at("health"));
+    if (value.contains("machine_secret")) {
+      const auto secret = secret_of(value.at("machine_secret"));
+      if (!secret) return Error{Code::kDataLoss, "stored container state: machine_secret"};
+      state.machine_secret = *secret;
+    }
     return state;
   } catch (const json::exception& error) {
     return Error{Code::kDataLoss, std::string("stored container state: ") + error.what()};

@@ -48,7 +48,10 @@ struct ContainerState {
   TimeNs started_at = 0;
   TimeNs finished_at = 0;
   std::optional<Endpoint> endpoint;  // while it runs
-  std::optional<Health> health;      // from the first start of one with a health check
+  /// Of its present or last machine. In the database before that machine runs, so that the next
+  /// daemon can go on with it; all zero in rows of a daemon that knew of none.
+  protocol::Secret machine_secret{};
+  std::optional<Health> health;  // from the first start of one with a health check
 
   bool running() const { return status == Status::kRunning || status == Status::kPaused; }
 };

@@ -180,6 +180,8 @@ class Containers {
   net::awaitable<base::Result<void>> start_locked(ContainerPtr container);
   net::awaitable<base::Result<void>> check_image(ContainerPtr container);
   net::awaitable<base::Result<Launch>> launch(ContainerPtr container);
+  /// For the container's next machine; committed.
+  base::Result<void> renew_secret(Container& container);
   net::awaitable<base::Result<std::optional<Endpoint>>> connect(ContainerPtr container);
   void start_failed(const ContainerPtr& container, const base::Error& error);
   /// `taken_over`: when this daemon took over a run that an earlier one began; 0 for one of its

@@ -125,6 +125,7 @@ net::awaitable<void> Containers::end_left_over(ContainerPtr container) {
   if (!is_kept && !has_lasting_volumes(*container, true)) co_return;
   AdoptSpec spec;
   spec.id = container->id;
+  spec.secret = container->state.machine_secret;
   const auto machine = co_await parts_.machines.adopt(std::move(spec));
   if (!machine) co_return;  // there is none, or it ended
   spdlog::info("container {}: its machine is ended in order", container->short_id());
@@ -140,6 +141,7 @@ net::awaitable<bool> Containers::take_over(ContainerPtr container) {
   if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
   AdoptSpec spec{.id = container->id,
                  .network = container->state.endpoint,
+                 .secret = container->state.machine_secret,
                  .processes = {},
                  .kill_unknown_from = kFirstFilesProcess};
   AdoptSpec::Process process{.sink = container->output,

@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "api/engine/containers.h"
+#include "api/engine/identifiers.h"
 #include "api/engine/machine_spec.h"
 
 namespace engine {
@@ -113,9 +114,15 @@ net::awaitable<Result<void>> Containers::check_image(ContainerPtr container) {
   co_return co_await parts_.pool.run(ask);
 }
 
+Result<void> Containers::renew_secret(Container& container) {
+  container.state.machine_secret = random_secret();
+  return commit(container);
+}
+
 net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr container) {
   if (auto allowed = co_await check_image(container); !allowed)
     co_return std::move(allowed).error();
+  RETURN_IF_ERROR_ASYNC(renew_secret(*container));
   if (auto logging = begin_log(*container, false); !logging)
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto claimed = co_await claim_volumes(container);

@@ -391,6 +391,51 @@ TEST_F(ContainersTest, KnowsItsContainersAfterARestart) {
   EXPECT_FALSE(std::filesystem::exists(directory_ / "containers" / "half-made"));
 }
 
+TEST_F(ContainersTest, EveryMachineHasASecretOfItsOwnThatTheNextDaemonKnows) {
+  const ContainerPtr container = create({"sleep"});
+  ASSERT_TRUE(await(containers_->start(container)));
+  const protocol::Secret first = host_.last_spec().secret;
+  ASSERT_TRUE(await(containers_->kill(container, SIGKILL)));
+  await(containers_->wait(container, WaitCondition::kNotRunning, 0));
+  ASSERT_TRUE(await(containers_->start(container)));
+  const protocol::Secret second = host_.last_spec().secret;
+  host_.leave_running(container->id);
+
+  open();
+
+  EXPECT_NE(first, protocol::Secret{});
+  EXPECT_NE(second, protocol::Secret{});
+  EXPECT_NE(first, second);
+  EXPECT_EQ(host_.last_adopted_secret(), second);
+}
+
+TEST_F(ContainersTest, TheSecretIsKeptBeforeTheMachineRuns) {
+  const ContainerPtr container = create({"sleep"});
+  host_.fail_next_start({Code::kUnavailable, "the daemon might have died here"});
+  ASSERT_FALSE(await(containers_->start(container)));
+  host_.leave_running(container->id);
+
+  open();
+
+  EXPECT_EQ(host_.last_adopted_secret(), host_.last_spec().secret);
+}
+
+TEST(ContainerState, KeepsItsMachinesSecretAndTakesRowsWithoutOne) {
+  ContainerState state;
+  const auto older = parse_container_state(to_json_text(state));
+  for (std::size_t i = 0; i < state.machine_secret.size(); ++i)
+    state.machine_secret[i] = static_cast<std::uint8_t>(0xff - 7 * i);
+  const std::string text = to_json_text(state);
+  const auto kept = parse_container_state(text);
+  std::string damaged = text;
+  damaged.replace(damaged.find("fff8"), 4, "xff8");
+
+  ASSERT_TRUE(older && kept);
+  EXPECT_EQ(older->machine_secret, protocol::Secret{});
+  EXPECT_EQ(kept->machine_secret, state.machine_secret);
+  EXPECT_EQ(parse_container_state(damaged).error().code, Code::kDataLoss);
+}
+
 TEST_F(ContainersTest, AMachineThatOutlivedItsContainerIsEndedInOrder) {
   const ContainerPtr exited = run({"true"});
   await(containers_->wait(exited, WaitCondition::kNotRunning, 0));

@@ -51,6 +51,13 @@ std::string random_id() {
   }
 }
 
+protocol::Secret random_secret() {
+  protocol::Secret secret{};
+  while (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size())) {
+  }
+  return secret;
+}
+
 std::string random_name(int attempt) {
   std::string name(kAdjectives[random_number() % kAdjectives.size()]);
   name += '_';

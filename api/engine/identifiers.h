@@ -1,13 +1,18 @@
-// Identifiers: container IDs, random names, and which names Docker allows.
+// Identifiers: container IDs, secrets, random names, and which names Docker allows.
 #pragma once
 
 #include <string>
 #include <string_view>
 
+#include "guest-init/protocol/messages.h"
+
 namespace engine {
 
 /// 64 lower-case hex digits from the kernel's random source, not all of the first 12 decimal.
 std::string random_id();
+
+/// A machine's secret, from the kernel's random source.
+protocol::Secret random_secret();
 
 /// "brave_otter"; with a digit behind it when `attempt` > 0.
 std::string random_name(int attempt);

@@ -291,6 +291,7 @@ Result<MachineSpec> machine_spec_for(const Container& container, StartContext co
   spec.layers = container.layers;
   spec.disk = container.disk();
   spec.machine_id = random_id().substr(0, 32);
+  spec.secret = container.state.machine_secret;
   spec.container = container_of(container, context);
   add_volumes(container, context.mount_disks, spec);
   auto limits = limits_for(container.settings, storage_of(container));

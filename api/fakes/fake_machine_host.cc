@@ -250,6 +250,7 @@ net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
     engine::AdoptSpec spec) {
   if (survivors_.erase(spec.id) == 0)
     co_return Error{Code::kNotFound, "the machine did not survive"};
+  last_adopted_secret_ = spec.secret;
   const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_);
   for (const auto& [id, process] : spec.processes) {
     protocol::StartProcess sleeping;

@@ -50,6 +50,8 @@ class FakeMachineHost final : public engine::MachineHost,
 
   /// The spec of the last start(), for tests that look at it.
   const engine::MachineSpec& last_spec() const { return last_spec_; }
+  /// And of the last adopt().
+  const protocol::Secret& last_adopted_secret() const { return last_adopted_secret_; }
   std::size_t endpoints_in_use() const { return in_use_.size(); }
   void fail_next_start(base::Error error) { next_failure_ = std::move(error); }
   /// What every run of the files tool sends.
@@ -64,6 +66,7 @@ class FakeMachineHost final : public engine::MachineHost,
  private:
   net::any_io_executor executor_;
   engine::MachineSpec last_spec_;
+  protocol::Secret last_adopted_secret_{};
   std::map<int, bool> in_use_;
   std::optional<base::Error> next_failure_;
   std::set<std::string> survivors_;

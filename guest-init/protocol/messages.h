@@ -1,9 +1,10 @@
 // The protocol between the daemon (host) and guest-init (PID 1 in the guest), over virtio-vsock.
 //
 // Connections (always opened by the host):
-//   kControlPort  frames (wire.h) in both directions. One control stream counts at a time: a newer
-//                 one replaces the older, which guest-init then closes. Losing it stops nothing:
-//                 processes go on, and exits are kept until a new control stream was told of them.
+//   kControlPort  frames (wire.h) in both directions, Hello first. One control stream counts at a
+//                 time: a newer one replaces the older, which guest-init then closes, once its
+//                 Hello has proved that it is the host's. Losing it stops nothing: processes go on,
+//                 and exits are kept until a new control stream was told of them.
 //   kStreamPort   one connection per stdio stream. The host sends one StreamOpen frame, then
 //                 kStdin: raw bytes host -> guest; half-close is end of file (also for the process,
 //                 unless it has a terminal). A reset, or a close of both ways at once, only loses
@@ -20,7 +21,10 @@
 // Requests are carried out in the order they arrive. If one fails, later ones that need it fail
 // too. Nothing of the tenant runs before SetIdentity was carried out: guest-init refuses it.
 //
-// Trust: guest-init trusts the host. The host trusts nothing that arrives here.
+// Trust: guest-init trusts the host, and whoever else is in the guest not at all: a connection
+// counts only if it comes from CID 2, which no process of a guest can have, and, from SetIdentity
+// on, says the machine's secret. One that does not is closed, nothing else happens. The host trusts
+// nothing that arrives here.
 #pragma once
 
 #include <array>
@@ -36,7 +40,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 6;
+inline constexpr std::uint32_t kVersion = 7;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -71,11 +75,16 @@ enum class MessageType : std::uint16_t {
   kProcessList = 70,
 };
 
+/// What only the host and this machine's guest-init know. Made anew for each clone. Comparing takes
+/// as long for a wrong one as for the right one (guest-init/secret.h).
+using Secret = std::array<std::uint8_t, 32>;
+
 /// Host -> guest, first on a control stream. Answered by HelloReply.
 struct Hello {
   static constexpr MessageType kType = MessageType::kHello;
   std::uint32_t version = kVersion;
-  static void fields(auto& self, auto&& visit) { visit(self.version); }
+  Secret secret{};  // of SetIdentity; before it, and so for a template, it does not count
+  static void fields(auto& self, auto&& visit) { visit(self.version, self.secret); }
 };
 
 /// Host -> guest: make this clone differ from all others. Answered by Done.
@@ -87,8 +96,9 @@ struct SetIdentity {
   std::int64_t realtime_ns = 0;  // CLOCK_REALTIME now
   std::string machine_id;  // 32 lower-case hex digits, bound over /etc/machine-id where the image
                            // has that file
+  Secret secret{};         // not all zero
   static void fields(auto& self, auto&& visit) {
-    visit(self.request, self.entropy, self.realtime_ns, self.machine_id);
+    visit(self.request, self.entropy, self.realtime_ns, self.machine_id, self.secret);
   }
 };
 
@@ -284,13 +294,17 @@ struct Shutdown {
 enum class Stream : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2 };
 
 /// Host -> guest, first on a kStreamPort connection. Not answered: a stream that cannot be is
-/// reset. May arrive before its StartProcess. `offset` resumes an output stream at that byte.
+/// reset. May arrive before its StartProcess, and before SetIdentity, which then decides whether it
+/// stays. `offset` resumes an output stream at that byte.
 struct StreamOpen {
   static constexpr MessageType kType = MessageType::kStreamOpen;
   std::uint32_t process = 0;
   Stream stream = Stream::kStdin;
   std::uint64_t offset = 0;
-  static void fields(auto& self, auto&& visit) { visit(self.process, self.stream, self.offset); }
+  Secret secret{};
+  static void fields(auto& self, auto&& visit) {
+    visit(self.process, self.stream, self.offset, self.secret);
+  }
 };
 
 /// Host -> guest: the exit of `process` is recorded; its state and replay buffers can go. Answered

@@ -46,6 +46,14 @@ base::Result<wire::RawFrame> HostConnection::receive() {
   }
 }
 
+bool HostConnection::wait_closed() {
+  while (wait_readable()) {
+    std::array<std::byte, 4096> bytes;
+    if (recv(fd_.get(), bytes.data(), bytes.size(), 0) <= 0) return true;
+  }
+  return false;
+}
+
 base::Error HostConnection::unexpected(const wire::RawFrame& frame) {
   std::string message = "unexpected message of type " + std::to_string(frame.type);
   if (frame.type == static_cast<std::uint16_t>(protocol::MessageType::kFailure))

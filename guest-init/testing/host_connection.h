@@ -38,6 +38,8 @@ class HostConnection {
   }
   /// `size` raw bytes, or fewer at the end of the stream.
   std::string read(std::size_t size);
+  /// Reads on to the end; false if it does not come in time.
+  bool wait_closed();
   std::string read_to_end() { return read(std::string::npos); }
 
  private:

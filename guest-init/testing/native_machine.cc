@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -31,6 +32,15 @@ constexpr const char* kInitProgram = "";
 #endif
 
 constexpr int kStepUs = 10'000;
+
+/// Abstract addresses that begin so are bound by strangers; the host's connections have none.
+constexpr std::string_view kStranger = "stranger-";
+
+bool is_host_here(const sockaddr_storage& peer) {
+  sockaddr_un address{};
+  std::memcpy(&address, &peer, sizeof address);
+  return std::string_view(address.sun_path + 1, kStranger.size()) != kStranger;
+}
 
 sockaddr_un unix_address(const std::string& path) {
   sockaddr_un address{};
@@ -56,6 +66,7 @@ class NativeMachine : public TestMachine {
 
   HostConnection connect_control() override { return HostConnection(connect("control")); }
   HostConnection connect_stream() override { return HostConnection(connect("streams")); }
+  HostConnection connect_as_stranger(Port port) override;
   const TestDisks& disks() const override { return disks_; }
   bool wait_for_power_off() override;
   bool has_init_program() const override { return *kInitProgram != '\0'; }
@@ -69,7 +80,7 @@ class NativeMachine : public TestMachine {
   [[noreturn]] void serve() const;
   std::string cgroup() const;
   void remove_cgroups() const;
-  base::UniqueFd connect(const std::string& name) const;
+  base::UniqueFd connect(const std::string& name, const std::string& own_name = "") const;
   void kill_server();
 
   std::string directory_;
@@ -78,6 +89,7 @@ class NativeMachine : public TestMachine {
   std::string layers_device_;
   std::string writable_device_;
   pid_t server_ = -1;
+  int strangers_ = 0;
 };
 
 base::Result<void> NativeMachine::run() {
@@ -190,14 +202,24 @@ void NativeMachine::serve() const {
   machine.init_program.reset(open(kInitProgram, O_PATH | O_CLOEXEC));
   machine.control_listener = listen_at(directory_ + "-control");
   machine.stream_listener = listen_at(directory_ + "-streams");
+  machine.is_host = &is_host_here;
   auto server = Server::create(std::move(machine));
   require(server);
   (*server)->run();
   _exit(0);
 }
 
-base::UniqueFd NativeMachine::connect(const std::string& name) const {
+HostConnection NativeMachine::connect_as_stranger(Port port) {
+  const std::string own_name = std::string(kStranger) + directory_ + std::to_string(strangers_++);
+  return HostConnection(connect(port == Port::kControl ? "control" : "streams", own_name));
+}
+
+/// `own_name`: an abstract address to connect from.
+base::UniqueFd NativeMachine::connect(const std::string& name, const std::string& own_name) const {
   base::UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_un own = unix_address(std::string(1, '\0') + own_name);
+  if (!own_name.empty() && bind(fd.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0)
+    return {};
   const sockaddr_un address = unix_address(directory_ + "-" + name);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     fd.reset();

@@ -38,6 +38,7 @@ class ServerTest : public ::testing::Test {
   void identify() {
     protocol::SetIdentity identity;
     identity.machine_id = std::string(32, 'a');
+    identity.secret = kTestSecret;
     identity.entropy.fill(static_cast<std::uint8_t>(getpid()));
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);

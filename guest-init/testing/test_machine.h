@@ -10,6 +10,9 @@
 
 namespace guest_init::testing {
 
+/// Of every test machine, from identify() on.
+inline constexpr protocol::Secret kTestSecret = {0x5e, 0xc4, 0xe7};
+
 class TestMachine {
  public:
   /// kNotSupported where this host cannot run one: the test is then skipped. `volumes`: files, made
@@ -27,9 +30,14 @@ class TestMachine {
     open.process = process;
     open.stream = stream;
     open.offset = offset;
+    open.secret = kTestSecret;
     connection.send(open);
     return connection;
   }
+
+  enum class Port { kControl, kStreams };
+  /// A connection of somebody who is not the host; only where is_real() is false.
+  virtual HostConnection connect_as_stranger(Port port) = 0;
 
   virtual const TestDisks& disks() const = 0;
   /// Whether the machine has ended in order. Waits a bounded time.

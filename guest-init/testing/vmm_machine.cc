@@ -210,6 +210,7 @@ class VmmMachine : public TestMachine {
 
   HostConnection connect_control() override;
   HostConnection connect_stream() override;
+  HostConnection connect_as_stranger(Port) override { return HostConnection({}); }
   const TestDisks& disks() const override { return disks_; }
   bool wait_for_power_off() override;
   bool has_init_program() const override { return true; }

@@ -44,9 +44,10 @@ std::vector<base::UniqueFd> descriptors(base::UniqueFd fd) {
   return fds;
 }
 
-protocol::SetIdentity identity_of(const std::string& machine_id) {
+protocol::SetIdentity identity_of(const MachineSpec& spec) {
   protocol::SetIdentity identity;
-  identity.machine_id = machine_id;
+  identity.machine_id = spec.machine_id;
+  identity.secret = spec.secret;
   [[maybe_unused]] const auto filled =
       ::getrandom(identity.entropy.data(), identity.entropy.size(), 0);  // 64 bytes: never short
   timespec now{};
@@ -186,6 +187,7 @@ Result<StreamSocket> CloneMachine::next_stream() {
 
 net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base::UniqueFd tap) {
   id_ = spec.id;
+  secret_ = spec.secret;
   const auto self = shared_from_this();
   Result<void> done = process_->rename(spec.id);
   if (done && spec.weights != GroupWeights{}) done = set_weights(spec.weights);
@@ -267,7 +269,7 @@ CloneMachine::StartReplies CloneMachine::request_start(MachineSpec& spec) {
   auto io = std::make_shared<ProcessIo>(context_.executor, spec.process.process, spec.sink);
   processes_.emplace(spec.process.process, io);
   StartReplies replies;
-  replies.emplace_back("identity", session_->request(identity_of(spec.machine_id)));
+  replies.emplace_back("identity", session_->request(identity_of(spec)));
   replies.emplace_back("network", session_->request(network_of(spec.network)));
   replies.emplace_back("container", session_->request(spec.container));
   replies.emplace_back(kProcessPhase, session_->request(spec.process));
@@ -315,7 +317,7 @@ Result<void> CloneMachine::open_streams(ProcessIo& io, const protocol::StartProc
   for (const protocol::Stream stream : streams) {
     auto socket = next_stream();
     if (!socket) return std::move(socket).error();
-    io.open(stream, std::move(*socket));
+    io.open(stream, std::move(*socket), secret_);
   }
   return {};
 }

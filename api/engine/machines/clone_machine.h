@@ -139,6 +139,7 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   std::shared_ptr<GuestSession> session_;
   std::optional<StreamSocket> control_stream_;  // until the session has it
   std::vector<StreamSocket> spare_streams_;     // connected to the guest, not yet named
+  protocol::Secret secret_{};                   // from begin() or adopt() on
   std::uint32_t next_tag_;
   std::vector<MonitorReply> setup_;  // what the monitor has not answered yet
   std::map<ProcessId, std::shared_ptr<ProcessIo>> processes_;

@@ -29,8 +29,9 @@ net::awaitable<Result<void>> CloneMachine::greet(AdoptSpec spec) {
   auto control = open_stream(protocol::kControlPort);
   if (!control) co_return std::move(control).error();
   early_exits_.emplace();
+  secret_ = spec.secret;
   start_session(std::move(*control));
-  const auto pending = session_->hello();
+  const auto pending = session_->hello(secret_);
   session_->flush();
   const auto reply = co_await pending.wait_for(context_.start_timeout);
   if (!reply) co_return Error{Code::kDeadlineExceeded, "the guest does not answer"};
@@ -50,7 +51,7 @@ Result<void> CloneMachine::resume(const AdoptSpec& spec, const protocol::HelloRe
     AdoptSpec::Process wanted;
     if (found != spec.processes.end()) wanted = found->second;
     const auto open = [&](protocol::Stream stream, std::uint64_t offset) {
-      if (auto socket = next_stream()) io->open(stream, std::move(*socket), offset);
+      if (auto socket = next_stream()) io->open(stream, std::move(*socket), secret_, offset);
     };
     open(protocol::Stream::kStdout, wanted.stdout_bytes.value_or(known.stdout_bytes));
     if (!wanted.tty)

@@ -304,6 +304,7 @@ TEST_F(CloneMachineTest, ARestartedDaemonGoesOnWithAllOutput) {
   auto sink = std::make_shared<CollectingSink>(executor());
   AdoptSpec wanted;
   wanted.id = "c0ffee";
+  wanted.secret = kSecret;
   wanted.processes[1].sink = sink;
   const auto adopted = adopt(wanted);
   ASSERT_TRUE(adopted) << adopted.error().message;
@@ -337,6 +338,7 @@ TEST_F(CloneMachineTest, ARestartedDaemonHearsOfWhatEndedMeanwhile) {
 
   AdoptSpec wanted;
   wanted.id = "c0ffee";
+  wanted.secret = kSecret;
   wanted.processes[1].sink = std::make_shared<CollectingSink>(executor());
   wanted.processes[4].sink = wanted.processes[1].sink;
   wanted.kill_unknown_from = 100;
@@ -360,6 +362,22 @@ TEST_F(CloneMachineTest, ARestartedDaemonHearsOfWhatEndedMeanwhile) {
   ::waitpid(monitor, nullptr, 0);
 }
 
+TEST_F(CloneMachineTest, ADaemonThatDoesNotKnowTheSecretCannotGoOn) {
+  ASSERT_TRUE(start({"sleep"}));
+  const pid_t monitor = clone_->monitor_pid();
+  forget_everything();
+  AdoptSpec wanted;
+  wanted.id = "c0ffee";
+  wanted.secret = kSecret;
+  wanted.secret.back() = 1;
+
+  const auto adopted = adopt(wanted);
+
+  ASSERT_FALSE(adopted);
+  EXPECT_EQ(adopted.error().code, Code::kUnavailable) << adopted.error().message;
+  ::waitpid(monitor, nullptr, 0);
+}
+
 TEST_F(CloneMachineTest, ARestartedDaemonLearnsHowAMachineEnded) {
   ASSERT_TRUE(start({"sleep"}));
   const pid_t monitor = clone_->monitor_pid();
@@ -369,6 +387,7 @@ TEST_F(CloneMachineTest, ARestartedDaemonLearnsHowAMachineEnded) {
 
   AdoptSpec wanted;
   wanted.id = "c0ffee";
+  wanted.secret = kSecret;
   const auto adopted = adopt(wanted);
   launcher_->remove_left_over("c0ffee");
 

@@ -23,9 +23,9 @@ std::shared_ptr<GuestSession> GuestSession::start(net::any_io_executor executor,
 GuestSession::GuestSession(net::any_io_executor executor, StreamSocket socket, Handlers handlers)
     : executor_(std::move(executor)), socket_(std::move(socket)), handlers_(std::move(handlers)) {}
 
-Reply<base::Result<protocol::HelloReply>> GuestSession::hello() {
+Reply<base::Result<protocol::HelloReply>> GuestSession::hello(const protocol::Secret& secret) {
   Reply<base::Result<protocol::HelloReply>> reply(executor_);
-  if (auto queued = queue(wire::frame(protocol::Hello{})); !queued) {
+  if (auto queued = queue(wire::frame(protocol::Hello{.secret = secret})); !queued) {
     reply.set(std::move(queued).error());
   } else {
     hello_ = reply;

@@ -47,7 +47,8 @@ class GuestSession : public std::enable_shared_from_this<GuestSession> {
   static std::shared_ptr<GuestSession> start(net::any_io_executor executor, StreamSocket socket,
                                              Handlers handlers);
 
-  Reply<base::Result<protocol::HelloReply>> hello();
+  /// `secret`: the machine's, once it has one.
+  Reply<base::Result<protocol::HelloReply>> hello(const protocol::Secret& secret = {});
 
   template <typename M>
   Reply<Answer> request(M message) {

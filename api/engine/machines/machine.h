@@ -71,7 +71,10 @@ struct MachineSpec {
   std::optional<Endpoint> network;  // from Networks::connect; absent: only loopback. Released by
                                     // Machines when the machine has ended, or if start() fails.
   std::string machine_id;           // 32 lower-case hex digits
-  GroupWeights weights;             // against other machines
+  /// What its guest-init knows the daemon by; random, for this machine only. Whoever may adopt() it
+  /// later has to keep it.
+  protocol::Secret secret{};
+  GroupWeights weights;  // against other machines
   /// `request`, `layers` and `volume_disks` are filled in by start().
   protocol::PrepareContainer container;
   /// The container's first process; `request` is filled in by start().
@@ -180,6 +183,7 @@ struct AdoptSpec {
   };
   std::string id;
   std::optional<Endpoint> network;  // as given to start()
+  protocol::Secret secret{};        // as given to start()
   std::map<ProcessId, Process> processes;
   /// Other processes of the machine go on unwatched; those from this number on are killed.
   ProcessId kill_unknown_from = ~ProcessId{0};

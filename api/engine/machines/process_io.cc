@@ -35,8 +35,10 @@ net::awaitable<std::vector<std::byte>> read_available(StreamSocket& socket) {
 
 }  // namespace
 
-void ProcessIo::open(protocol::Stream stream, StreamSocket socket, std::uint64_t offset) {
-  const protocol::StreamOpen request{.process = id_, .stream = stream, .offset = offset};
+void ProcessIo::open(protocol::Stream stream, StreamSocket socket, const protocol::Secret& secret,
+                     std::uint64_t offset) {
+  const protocol::StreamOpen request{
+      .process = id_, .stream = stream, .offset = offset, .secret = secret};
   boost::system::error_code ignored;   // a broken stream shows as its end
   socket.non_blocking(true, ignored);  // one guest must not stop the thread of all
   net::write(socket, net::buffer(wire::frame(request)), ignored);

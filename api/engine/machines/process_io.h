@@ -24,9 +24,10 @@ class ProcessIo : public std::enable_shared_from_this<ProcessIo> {
   ProcessIo(net::any_io_executor executor, ProcessId id, std::shared_ptr<OutputSink> sink)
       : executor_(executor), id_(id), sink_(std::move(sink)), outcome_(executor) {}
 
-  /// Names `socket` to the guest as this process's `stream` and begins to pump. `offset`: bytes of
-  /// an output stream that the sink already has.
-  void open(protocol::Stream stream, StreamSocket socket, std::uint64_t offset = 0);
+  /// Names `socket` to the guest, with its machine's `secret`, as this process's `stream` and
+  /// begins to pump. `offset`: bytes of an output stream that the sink already has.
+  void open(protocol::Stream stream, StreamSocket socket, const protocol::Secret& secret,
+            std::uint64_t offset = 0);
 
   /// See Machine.
   net::awaitable<base::Result<void>> write_stdin(std::vector<std::byte> bytes);

@@ -214,7 +214,14 @@ class FakeMonitor {
   void handle(const wire::RawFrame& frame) {
     switch (static_cast<protocol::MessageType>(frame.type)) {
       case protocol::MessageType::kHello:
+        if (!is_hosts(wire::decode<protocol::Hello>(frame.payload)->secret))
+          return control_stream_.reset();
         return greet();
+      case protocol::MessageType::kSetIdentity: {
+        const auto message = wire::decode<protocol::SetIdentity>(frame.payload);
+        secret_ = message->secret;
+        return done(message->request);
+      }
       case protocol::MessageType::kPrepareContainer: {
         prepared_ = *wire::decode<protocol::PrepareContainer>(frame.payload);
         return done(prepared_.request);
@@ -236,6 +243,8 @@ class FakeMonitor {
       }
     }
   }
+
+  bool is_hosts(const protocol::Secret& said) const { return !secret_ || said == *secret_; }
 
   void done(std::uint32_t request) { send_frame(control_stream_.get(), protocol::Done{request}); }
 
@@ -323,6 +332,7 @@ class FakeMonitor {
     const auto frame = stream.frames.next();
     if (!frame || !frame->has_value()) return;
     const auto open = wire::decode<protocol::StreamOpen>((*frame)->payload);
+    if (open->secret == protocol::Secret{} || !is_hosts(open->secret)) return stream.fd.reset();
     stream.named = true;
     stream.process = open->process;
     stream.stream = open->stream;
@@ -389,6 +399,7 @@ class FakeMonitor {
   std::list<FakeStream> streams_;
   std::vector<std::uint32_t> tags_;
   std::map<std::uint64_t, base::UniqueFd> disk_;  // offset -> file
+  std::optional<protocol::Secret> secret_;
   protocol::PrepareContainer prepared_;
   std::map<std::uint32_t, FakeProcess> processes_;
   bool running_ = false;

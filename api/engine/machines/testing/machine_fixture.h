@@ -146,12 +146,15 @@ class MachineFixture : public ::testing::Test {
     return path;
   }
 
+  static constexpr protocol::Secret kSecret = {1, 2, 3};
+
   MachineSpec spec(std::vector<std::string> argv, std::shared_ptr<OutputSink> sink = nullptr) {
     MachineSpec spec;
     spec.id = "c0ffee";
     spec.disk = file("disk", std::string(4096, '\0'));
     spec.layers = {{file("layer", std::string(4096, 'l')), 4096}};
     spec.machine_id = std::string(32, 'a');
+    spec.secret = kSecret;
     spec.process.process = 1;
     spec.process.argv = std::move(argv);
     spec.sink = std::move(sink);

@@ -53,6 +53,8 @@ double since(Clock::time_point start) {
 }
 
 constexpr std::uint64_t kDockerCapabilities = 0xa80425fb;
+/// One for all: a run with --adopt must know the one before it.
+constexpr protocol::Secret kSecret = {'t', 'r', 'y'};
 
 net::awaitable<base::Result<MachineSpec>> spec_for(MachineHost& host, const Options& options,
                                                    int number) {
@@ -62,6 +64,7 @@ net::awaitable<base::Result<MachineSpec>> spec_for(MachineHost& host, const Opti
   spec.layers = {{options.layer, fs::file_size(options.layer)}};
   spec.disk = options.host.state / (spec.id + ".ext4");
   spec.machine_id = fmt::format("{:032x}", number + 1);
+  spec.secret = kSecret;
   spec.container.container = 1;
   spec.container.hostname = spec.id;
   spec.container.hostname_file = spec.id + "\n";
@@ -123,6 +126,7 @@ net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& opt
 net::awaitable<base::Result<void>> adopt_one(MachineHost& host, const Options& options) {
   AdoptSpec spec;
   spec.id = "try-0";
+  spec.secret = kSecret;
   spec.processes[1].sink = std::make_shared<PrintingSink>();
   const base::ScopeExit remove_disk(
       [disk = options.host.state / "try-0.ext4"] { fs::remove(disk); });
