@@ -17,11 +17,29 @@ namespace guest_init {
 
 namespace {
 
-/// A container that makes cgroups of its own can nest them at will.
-constexpr int kDeepestCgroup = 8;
+/// A container that makes cgroups of its own can nest them at will: a systemd in which a systemd
+/// runs Kubernetes comes to about 16.
+constexpr int kDeepestCgroup = 32;
+/// Nor is there a limit to how many it makes; looked at in one request:
+constexpr int kMostCgroups = 4096;
+constexpr std::size_t kMostRemovalSteps = 1u << 17;
 constexpr std::size_t kLargestPidList = 1u << 20;
 
-base::Result<void> add_processes(const std::string& path, int depth, std::vector<pid_t>& pids) {
+/// A name of a cgroup in the directory `parent`, or nothing.
+std::optional<std::string> first_child(int parent) {
+  const int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(fdopendir(copy), closedir);
+  if (!directory) return std::nullopt;
+  while (const dirent* entry = readdir(directory.get()))
+    if (entry->d_type == DT_DIR && std::string_view(entry->d_name) != "." &&
+        std::string_view(entry->d_name) != "..")
+      return entry->d_name;
+  return std::nullopt;
+}
+
+/// `left`: how many more cgroups are looked at.
+base::Result<void> add_processes(const std::string& path, int depth, int& left,
+                                 std::vector<pid_t>& pids) {
   auto list = read_regular_file(path + "/cgroup.procs", kLargestPidList);
   if (!list) return std::move(list).error();
   std::string_view rest = *list;
@@ -35,14 +53,32 @@ base::Result<void> add_processes(const std::string& path, int depth, std::vector
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(path.c_str()), closedir);
   if (!directory) return base::errno_error("open " + path);
   while (const dirent* entry = readdir(directory.get())) {
-    if (entry->d_type != DT_DIR || entry->d_name[0] == '.') continue;
-    // It may be gone by now.
-    (void)add_processes(path + "/" + entry->d_name, depth - 1, pids).has_value();
+    const std::string_view name = entry->d_name;
+    if (entry->d_type != DT_DIR || name == "." || name == "..") continue;
+    if (--left < 0) return {};
+    // It may be gone by now, or have no processes of its own (a threaded one).
+    (void)add_processes(path + "/" + entry->d_name, depth - 1, left, pids).has_value();
   }
   return {};
 }
 
 }  // namespace
+
+std::optional<std::string> place_below(std::string_view proc_cgroup, std::string_view name) {
+  constexpr std::string_view kUnified = "0::";
+  while (!proc_cgroup.empty()) {
+    const std::string_view line = proc_cgroup.substr(0, proc_cgroup.find('\n'));
+    proc_cgroup.remove_prefix(std::min(proc_cgroup.size(), line.size() + 1));
+    if (!line.starts_with(kUnified)) continue;
+    const std::string path = std::string(line.substr(kUnified.size())) + "/";
+    const std::string own = "/" + std::string(name) + "/";
+    const std::size_t at = path.find(own);
+    if (at == std::string::npos) return std::nullopt;
+    const std::string below = path.substr(at + own.size());
+    return below.empty() ? "." : below.substr(0, below.size() - 1);
+  }
+  return std::nullopt;
+}
 
 std::optional<std::string> swap_max(std::uint64_t memory_bytes, std::int64_t memory_swap_bytes) {
   if (memory_swap_bytes == 0) return std::nullopt;
@@ -179,7 +215,8 @@ base::Result<void> Cgroup::freeze(bool frozen) const {
 
 base::Result<std::vector<pid_t>> Cgroup::processes() const {
   std::vector<pid_t> pids;
-  RETURN_IF_ERROR(add_processes(path_, kDeepestCgroup, pids));
+  int left = kMostCgroups;
+  RETURN_IF_ERROR(add_processes(path_, kDeepestCgroup, left, pids));
   return pids;
 }
 
@@ -187,9 +224,38 @@ base::Result<void> Cgroup::kill_all() const {
   return write_file_at(directory_.get(), "cgroup.kill", "1");
 }
 
+base::Result<base::UniqueFd> Cgroup::directory_of(pid_t pid) const {
+  const auto text = read_regular_file("/proc/" + std::to_string(pid) + "/cgroup", kLargestPidList);
+  if (!text) return base::Error{base::Code::kNotFound, "the process is gone"};
+  const auto place = place_below(*text, path_.substr(path_.find_last_of('/') + 1));
+  if (!place) return base::Error{base::Code::kNotFound, "the process is in no cgroup of its own"};
+  // Kernel's directories only: there is nothing to follow.
+  base::UniqueFd directory(
+      openat(directory_.get(), place->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) return base::errno_error("open cgroup " + *place);
+  return directory;
+}
+
+/// Deepest first, with one descriptor however deep the container nested them.
 base::Result<void> Cgroup::remove() const {
-  if (rmdir(path_.c_str()) != 0) return base::errno_error("remove " + path_);
-  return {};
+  base::UniqueFd here(openat(directory_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  std::vector<std::string> names;  // from this cgroup to where `here` is
+  for (std::size_t steps = 0; here && steps < kMostRemovalSteps; ++steps) {
+    if (auto child = first_child(here.get())) {
+      here.reset(openat(here.get(), child->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      names.push_back(*std::move(child));
+    } else if (names.empty()) {
+      if (rmdir(path_.c_str()) != 0) return base::errno_error("remove " + path_);
+      return {};
+    } else {
+      here.reset(openat(here.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (here && unlinkat(here.get(), names.back().c_str(), AT_REMOVEDIR) != 0)
+        return base::errno_error("remove cgroup " + names.back());
+      names.pop_back();
+    }
+  }
+  if (!here) return base::errno_error("remove the cgroups below " + path_);
+  return base::Error{base::Code::kResourceExhausted, "too many cgroups below " + path_};
 }
 
 }  // namespace guest_init

@@ -36,6 +36,10 @@ std::string io_max(const std::string& disk, const protocol::PrepareContainer::Li
 /// The value of `key` in a flat-keyed cgroup file ("low 0\nhigh 0\noom_kill 2\n"); 0 if missing.
 std::uint64_t flat_keyed_value(std::string_view text, std::string_view key);
 
+/// Where a process's cgroup is below the one called `name`, from its /proc/<pid>/cgroup
+/// ("0::/container1/init\n"): "init", "." for that one itself. Nothing if it is not below.
+std::optional<std::string> place_below(std::string_view proc_cgroup, std::string_view name);
+
 /// One cgroup directory below guest-init's own mount. Destroying it does not remove it.
 class Cgroup {
  public:
@@ -58,8 +62,11 @@ class Cgroup {
   std::uint64_t oom_kills() const;
   /// SIGKILL to everything in it.
   base::Result<void> kill_all() const;
-  /// Only when nothing is in it any more.
+  /// Only when nothing is in it any more; with the cgroups that the container made below.
   base::Result<void> remove() const;
+  /// The cgroup below this one (or this one) that `pid`, one of its processes, is in. kNotFound:
+  /// the process is gone, or elsewhere.
+  base::Result<base::UniqueFd> directory_of(pid_t pid) const;
 
  private:
   base::Result<void> limit_disks(const protocol::PrepareContainer::Limits& limits) const;

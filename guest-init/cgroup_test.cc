@@ -1,6 +1,10 @@
 #include "guest-init/cgroup.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
 
 #include "guest-init/protocol/cpu_weight.h"
 
@@ -71,6 +75,38 @@ TEST(CgroupSettings, NameEveryRateOfADisk) {
 
   EXPECT_TRUE(limits_disks(limits));
   EXPECT_EQ(io_max("254:16", limits), "254:16 rbps=max wbps=1048576 riops=50 wiops=max");
+}
+
+TEST(Cgroup, IsRemovedWithAllThatWasMadeBelow) {
+  char parent[] = "/tmp/cgroup-test-XXXXXX";
+  ASSERT_NE(mkdtemp(parent), nullptr);
+  auto cgroup = Cgroup::create(parent, "container1");
+  ASSERT_TRUE(cgroup);
+  std::string deep = cgroup->path() + "/.hidden";
+  for (int depth = 0; depth < 100; ++depth, deep += "/deep")
+    ASSERT_EQ(mkdir(deep.c_str(), 0755), 0);
+  for (const char* name : {"/a", "/a/b", "/a/c", "/d"})
+    ASSERT_EQ(mkdir((cgroup->path() + name).c_str(), 0755), 0);
+
+  const auto removed = cgroup->remove();
+
+  EXPECT_TRUE(removed) << removed.error().message;
+  EXPECT_NE(access(cgroup->path().c_str(), F_OK), 0);
+  EXPECT_EQ(rmdir(parent), 0);
+}
+
+TEST(PlaceBelow, IsWhereAProcessWentInItsContainersCgroup) {
+  EXPECT_EQ(place_below("0::/container1\n", "container1"), ".");
+  EXPECT_EQ(place_below("0::/container1/init\n", "container1"), "init");
+  EXPECT_EQ(place_below("1:name=x:/y\n0::/test/container1/a/b\n", "container1"), "a/b");
+  EXPECT_EQ(place_below("0::/container1/container1/c\n", "container1"), "container1/c");
+}
+
+TEST(PlaceBelow, IsNothingElsewhere) {
+  EXPECT_EQ(place_below("0::/container12/init\n", "container1"), std::nullopt);
+  EXPECT_EQ(place_below("0::/\n", "container1"), std::nullopt);
+  EXPECT_EQ(place_below("1:memory:/container1\n", "container1"), std::nullopt);
+  EXPECT_EQ(place_below("", "container1"), std::nullopt);
 }
 
 TEST(FlatKeyedValue, IsTheWholeKeys) {

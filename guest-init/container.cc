@@ -13,6 +13,9 @@ namespace {
 
 using protocol::FailureKind;
 
+/// How EBUSY arrives.
+constexpr base::Code kInnerCgroup = base::Code::kConflict;
+
 protocol::Failure failure(FailureKind kind, std::string stage, base::Error error) {
   protocol::Failure result;
   result.kind = kind;
@@ -101,7 +104,7 @@ std::optional<protocol::Failure> Container::prepare(const protocol::PrepareConta
 base::Result<std::unique_ptr<SharedTask>> Container::join(int own_pid_namespace) const {
   // What is cloned next is born in the container's PID namespace; guest-init itself stays.
   if (setns(task_->pidfd(), CLONE_NEWPID) != 0) return base::errno_error("join the container");
-  auto task = SharedTask::create(0, cgroup_.directory());
+  auto task = create_member();
   if (setns(own_pid_namespace, CLONE_NEWPID) != 0) return base::errno_error("leave the container");
   if (!task) return task;
   base::Result<void> joined;
@@ -110,6 +113,19 @@ base::Result<std::unique_ptr<SharedTask>> Container::join(int own_pid_namespace)
       joined = base::errno_error("join the container's namespaces");
   }));
   if (!joined) return std::move(joined).error();
+  return task;
+}
+
+/// As runc does: a cgroup that hands controllers on to others below takes no processes (EBUSY).
+base::Result<std::unique_ptr<SharedTask>> Container::create_member() const {
+  constexpr int kAttempts = 8;  // the first process may go on while it is looked for
+  auto task = SharedTask::create(0, cgroup_.directory());
+  for (int attempt = 0; !task && task.error().code == kInnerCgroup && attempt < kAttempts;
+       ++attempt) {
+    const auto directory = cgroup_.directory_of(task_->pid());
+    if (!directory) return base::Error(directory.error());
+    task = SharedTask::create(0, directory->get());
+  }
   return task;
 }
 

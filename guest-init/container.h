@@ -35,7 +35,9 @@ class Container {
 
   /// A task in which the container's first process can start (this container's own) ...
   SharedTask& first_task() { return *task_; }
-  /// ... and a new one for each further process. `own_pid_namespace`: guest-init's own.
+  /// ... and a new one for each further process, in the container's cgroup; where the container has
+  /// made a tree of that, in which only the leaves hold processes, in the cgroup of its first
+  /// process. `own_pid_namespace`: guest-init's own.
   base::Result<std::unique_ptr<SharedTask>> join(int own_pid_namespace) const;
 
   /// A task of guest-init's own that sees the container's filesystem, and is none of its processes.
@@ -55,6 +57,8 @@ class Container {
   base::Result<void> make_disks_clean() const { return filesystem_.make_disks_clean(); }
 
  private:
+  base::Result<std::unique_ptr<SharedTask>> create_member() const;
+
   Container(Cgroup cgroup, DevicePolicy devices, ContainerFilesystem filesystem)
       : cgroup_(std::move(cgroup)),
         devices_(std::move(devices)),

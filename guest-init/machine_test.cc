@@ -31,6 +31,41 @@ TEST_F(MachineTest, HoldsTheContainerToItsLimits) {
   EXPECT_EQ(output, "33554432\n50000 100000\n20\n20\n");
 }
 
+TEST_F(MachineTest, JoinsTheFirstProcessWhereTheContainerMadeATreeOfItsCgroup) {
+  identify();
+  auto spec = container_spec();
+  spec.privileged = true;  // so that it may
+  spec.limits.pids = 20;
+  prepare(spec);
+  HostConnection out = machine_->open_stream(1, protocol::Stream::kStdout);
+  start(
+      process_spec(1,
+                   "cd /sys/fs/cgroup && mkdir -p init/deep other && echo 1 >init/deep/cgroup.procs"
+                   " && echo +pids >cgroup.subtree_control && echo made && exec sleep 1000"));
+  ASSERT_EQ(out.read(5), "made\n");
+
+  EXPECT_EQ(output_of(process_spec(2, "cat /proc/self/cgroup")), "0::/init/deep\n");
+  EXPECT_EQ(output_of(process_spec(3, "cat /sys/fs/cgroup/pids.max")), "20\n");
+  protocol::FreezeContainer freeze;
+  freeze.container = 1;
+  for (const bool frozen : {true, false}) {
+    freeze.frozen = frozen;
+    control_->send(freeze);
+    expect_done();
+  }
+  protocol::ListProcesses list;
+  list.container = 1;
+  control_->send(list);
+  const auto listed = control_->receive_as<protocol::ProcessList>();
+  ASSERT_TRUE(listed);
+  EXPECT_EQ(listed->processes.size(), 1u);
+  protocol::RemoveContainer remove;
+  remove.container = 1;
+  control_->send(remove);
+  wait_exit();
+  expect_done();
+}
+
 TEST_F(MachineTest, SaysWhenMemoryRanOut) {
   identify();
   auto spec = container_spec();

@@ -38,6 +38,42 @@ def standing_log(container):
     return logs[-1]
 
 
+class CgroupTreeTest(HostTest):
+    """As systemd, dockerd and k3s do: the first process moves below and hands controllers on."""
+
+    MAKE = ("cd /sys/fs/cgroup && mkdir init && echo 1 >init/cgroup.procs && echo '+memory +pids' >cgroup.subtree_control"
+            " && mkdir -p sub/below && echo 50000000 >sub/memory.max && echo made; while :; do sleep 1; done")
+
+    def _container(self):
+        docker("run", "-d", "--name", "tree", "--privileged", "-m", "128m", "--health-cmd", "true",
+               "--health-interval", "1s", "busybox", "sh", "-c", self.MAKE)
+        wait_for_log("tree", b"made")
+
+    def test_everything_that_starts_a_process_in_it_works(self):
+        self._container()
+
+        self.assertEqual(output("exec", "tree", "cat", "/proc/self/cgroup"), "0::/init")
+        self.assertEqual(output("exec", "-t", "tree", "echo", "in").strip(), "in")
+        docker("cp", os.path.abspath(__file__), "tree:/copied")
+        self.assertIn("CgroupTreeTest", output("exec", "tree", "cat", "/copied"))
+        wait_until(lambda: output("inspect", "-f", "{{.State.Health.Status}}", "tree") == "healthy")
+
+    def test_limits_and_observation_are_the_whole_trees(self):
+        self._container()
+
+        self.assertIn("sleep 1", output("top", "tree"))
+        stats = api().get("/containers/tree/stats", stream="false")
+        self.assertEqual(stats["memory_stats"]["limit"], 128 << 20)
+        self.assertGreaterEqual(stats["pids_stats"]["current"], 1)
+        docker("update", "--pids-limit", "60", "tree")
+        self.assertEqual(output("exec", "tree", "cat", "/sys/fs/cgroup/pids.max"), "60")
+        docker("pause", "tree")
+        docker("unpause", "tree")
+        docker("stop", "-t", "1", "tree")
+        docker("start", "tree")
+        self.assertEqual(output("exec", "tree", "echo", "again"), "again")
+
+
 class PauseTest(HostTest):
     def test_a_paused_container_stands_still(self):
         docker("run", "-d", "--name", "still", "busybox", "sh", "-c", "while :; do echo x; done")
