@@ -66,6 +66,16 @@ TEST_F(MachineTest, JoinsTheFirstProcessWhereTheContainerMadeATreeOfItsCgroup) {
   expect_done();
 }
 
+TEST_F(MachineTest, LetsNobodyChangeItsProgramThatAContainersInitRuns) {
+  prepare_default();
+  auto spec = process_spec(1,
+                           "for change in 'chmod 777' 'chown 1' 'truncate -s 0'; do"
+                           "  $change /proc/1/exe 2>/dev/null && echo done; done; echo tried");
+  spec.use_init = true;
+
+  EXPECT_EQ(output_of(spec), "tried\n");
+}
+
 TEST_F(MachineTest, SaysWhenMemoryRanOut) {
   identify();
   auto spec = container_spec();
