@@ -47,7 +47,8 @@ int main(int argc, char** argv) {
                                           .pool = options.pool,
                                           .networking = options.networking,
                                           .bridge = {},
-                                          .subnet = {}});
+                                          .subnet = {},
+                                          .link_local = options.link_local});
   };
   const auto result = program::run_daemon(config);
   if (result) return 0;

@@ -67,6 +67,8 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_flag("--live-restore", options.live_restore,
                "containers go on running when the daemon is stopped; the next one takes them over");
   app.add_flag("!--no-network", options.networking, "make no bridge: only --network none works");
+  app.add_flag("--allow-link-local", options.link_local,
+               "containers may reach 169.254.0.0/16, where clouds have metadata services");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -23,6 +23,7 @@ struct Options {
   std::string log_level = "info";
   std::size_t pool = 2;  // clones kept ready
   bool networking = true;
+  bool link_local = false;            // containers may reach 169.254.0.0/16
   std::filesystem::path config_file;  // daemon.json; read by config_file.h
   std::vector<std::string> insecure_registries;
   std::vector<std::string> registry_mirrors;

@@ -58,10 +58,11 @@ Result<std::unique_ptr<BridgeNetworks>> BridgeNetworks::open(net::any_io_executo
   if (!subnet) return subnet.error();
   std::unique_ptr<BridgeNetworks> networks(
       new BridgeNetworks(executor, pool, privileged, config, *subnet));
-  RETURN_IF_ERROR(privileged.create_bridge(
-      {config.bridge, subnet->address(kGatewayHost), subnet->prefix_length, config.mtu}));
-  RETURN_IF_ERROR(privileged.install_rules(
-      {networks->table(), config.bridge, subnet->to_string(), networks->tap_prefix()}));
+  RETURN_IF_ERROR(
+      privileged.create_bridge({config.bridge, to_string(mac_of(subnet->network + kGatewayHost)),
+                                subnet->address(kGatewayHost), subnet->prefix_length, config.mtu}));
+  RETURN_IF_ERROR(privileged.install_rules({networks->table(), config.bridge, subnet->to_string(),
+                                            networks->tap_prefix(), config.link_local}));
   RETURN_IF_ERROR(privileged.enable_forwarding());
   return networks;
 }
@@ -93,13 +94,8 @@ net::awaitable<Result<BridgeNetworks::Spare>> BridgeNetworks::make_endpoint() {
   const auto endpoint = allocate();
   if (!endpoint) co_return endpoint.error();
   std::function<Result<base::UniqueFd>()> work =
-      [&privileged = privileged_, endpoint = *endpoint, bridge = config_.bridge,
-       rule = rule_of(*endpoint)]() -> Result<base::UniqueFd> {
-    auto tap = privileged.create_tap(endpoint.tap, bridge, endpoint.mtu);
-    if (!tap) return tap;
-    RETURN_IF_ERROR(privileged.allow_tap(rule));
-    return tap;
-  };
+      [&privileged = privileged_, mtu = endpoint->mtu, bridge = config_.bridge,
+       rule = rule_of(*endpoint)] { return privileged.create_tap(rule, bridge, mtu); };
   auto tap = co_await pool_.run(std::move(work));
   if (!tap) {
     used_.erase(*subnet_.host(endpoint->address));

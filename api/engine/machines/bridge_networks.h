@@ -24,6 +24,7 @@ class BridgeNetworks final : public Networks {
     std::string bridge;  // empty: "cvb<tag>"
     std::string subnet;  // empty: chosen
     std::uint32_t mtu = 1500;
+    bool link_local = false;  // whether machines may reach 169.254.0.0/16
     std::size_t spare_endpoints = 2;
   };
 

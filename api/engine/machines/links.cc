@@ -5,6 +5,8 @@
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/ether.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -109,6 +111,17 @@ Result<void> set_mtu(const std::string& name, std::uint32_t mtu) {
   if (!request) return std::move(request).error();
   request->ifr_mtu = static_cast<int>(mtu);
   return socket_ioctl(SIOCSIFMTU, &*request, "set the mtu of " + name);
+}
+
+Result<void> set_mac(const std::string& name, const std::string& mac) {
+  auto request = request_for(name);
+  if (!request) return std::move(request).error();
+  ether_addr parsed{};
+  if (::ether_aton_r(mac.c_str(), &parsed) == nullptr)
+    return Error{Code::kInvalidArgument, "bad MAC address '" + mac + "'"};
+  request->ifr_hwaddr.sa_family = ARPHRD_ETHER;
+  std::memcpy(request->ifr_hwaddr.sa_data, &parsed, sizeof parsed);
+  return socket_ioctl(SIOCSIFHWADDR, &*request, "set the MAC address of " + name);
 }
 
 Result<void> set_address(const std::string& name, const std::string& address,

@@ -26,6 +26,8 @@ base::Result<base::UniqueFd> create_tap(const std::string& name);
 
 base::Result<void> set_up(const std::string& name, bool up);
 base::Result<void> set_mtu(const std::string& name, std::uint32_t mtu);
+/// One that was set stays; a bridge without takes a port's, and another one when that port goes.
+base::Result<void> set_mac(const std::string& name, const std::string& mac);
 base::Result<void> set_address(const std::string& name, const std::string& address,
                                std::uint8_t prefix_length);
 

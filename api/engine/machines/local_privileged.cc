@@ -161,22 +161,32 @@ Result<void> LocalPrivileged::create_bridge(const BridgeSpec& spec) {
   if (auto made = links::create_bridge(spec.name);
       !made && made.error().code != Code::kAlreadyExists)
     return made;
+  RETURN_IF_ERROR(links::set_mac(spec.name, spec.mac));
   RETURN_IF_ERROR(links::set_address(spec.name, spec.address, spec.prefix_length));
   RETURN_IF_ERROR(links::set_mtu(spec.name, spec.mtu));
   return links::set_up(spec.name, true);
 }
 
-Result<base::UniqueFd> LocalPrivileged::create_tap(const std::string& name,
-                                                   const std::string& bridge, std::uint32_t mtu) {
-  auto tap = links::create_tap(name);
+Result<base::UniqueFd> LocalPrivileged::create_tap(const TapRule& rule, const std::string& bridge,
+                                                   std::uint32_t mtu) {
+  auto tap = links::create_tap(rule.tap);
   if (!tap) return tap;
-  // The guest must not be able to talk to the host over IPv6 link-local addresses of the tap.
+  auto connected = connect_tap(rule, bridge, mtu);
+  if (connected) return tap;
+  tap->reset();
+  [[maybe_unused]] const auto forgotten = forbid_tap(rule);  // the first error is the one to tell
+  return std::move(connected).error();
+}
+
+Result<void> LocalPrivileged::connect_tap(const TapRule& rule, const std::string& bridge,
+                                          std::uint32_t mtu) {
+  RETURN_IF_ERROR(allow_tap(rule));
+  // The host itself sends nothing over IPv6 into the tap.
   [[maybe_unused]] const auto no_ipv6 =
-      write_file("/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6", "1");
-  RETURN_IF_ERROR(links::set_mtu(name, mtu));
-  RETURN_IF_ERROR(links::add_to_bridge(bridge, name));
-  RETURN_IF_ERROR(links::set_up(name, true));
-  return tap;
+      write_file("/proc/sys/net/ipv6/conf/" + rule.tap + "/disable_ipv6", "1");
+  RETURN_IF_ERROR(links::set_mtu(rule.tap, mtu));
+  RETURN_IF_ERROR(links::add_to_bridge(bridge, rule.tap));
+  return links::set_up(rule.tap, true);
 }
 
 Result<void> LocalPrivileged::delete_bridge(const std::string& name) {

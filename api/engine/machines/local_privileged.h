@@ -27,7 +27,7 @@ class LocalPrivileged final : public Privileged {
   base::Result<void> set_weights(const std::string& group, const GroupWeights& weights) override;
   void remove_group(const std::string& group) override;
   base::Result<void> create_bridge(const BridgeSpec& spec) override;
-  base::Result<base::UniqueFd> create_tap(const std::string& name, const std::string& bridge,
+  base::Result<base::UniqueFd> create_tap(const TapRule& rule, const std::string& bridge,
                                           std::uint32_t mtu) override;
   base::Result<void> delete_bridge(const std::string& name) override;
   base::Result<void> enable_forwarding() override;
@@ -39,6 +39,8 @@ class LocalPrivileged final : public Privileged {
  private:
   /// A network namespace with nothing in it, shared by all monitors: making one takes milliseconds.
   base::Result<int> empty_network_namespace();
+  /// The rule first, then the bridge.
+  base::Result<void> connect_tap(const TapRule& rule, const std::string& bridge, std::uint32_t mtu);
   base::Result<base::UniqueFd> make_group(const std::string& group, const GroupLimits& limits);
 
   Config config_;

@@ -142,6 +142,7 @@ class LocalMachineHost final : public MachineHost {
     config.tag = tag_;
     config.bridge = config_.bridge;
     config.subnet = config_.subnet;
+    config.link_local = config_.link_local;
     auto networks = BridgeNetworks::open(executor_, blocking_, privileged_, config);
     if (!networks) return base::annotate(std::move(networks).error(), "set up the network");
     networks_ = std::move(*networks);

@@ -22,10 +22,11 @@ struct MachineHostConfig {
   std::filesystem::path monitor;    // containervm-vmm
   std::string tenant = "default";
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
-  std::size_t pool = 2;    // clones restored in advance; 0: none
-  bool networking = true;  // false: connect() answers kNotSupported, nothing is made on the host
-  std::string bridge;      // name of the default bridge; empty: derived from `state`
-  std::string subnet;      // "172.17.0.0/16"; empty: the first free one
+  std::size_t pool = 2;     // clones restored in advance; 0: none
+  bool networking = true;   // false: connect() answers kNotSupported, nothing is made on the host
+  std::string bridge;       // name of the default bridge; empty: derived from `state`
+  std::string subnet;       // "172.17.0.0/16"; empty: the first free one
+  bool link_local = false;  // whether machines may reach 169.254.0.0/16 (metadata services)
 };
 
 class MachineHost {

@@ -53,20 +53,22 @@ struct SpawnedMonitor {
 
 struct BridgeSpec {
   std::string name;
+  std::string mac;      // "02:42:ac:11:00:01"
   std::string address;  // the gateway's: "172.17.0.1"
   std::uint8_t prefix_length = 0;
   std::uint32_t mtu = 1500;
 };
 
-/// A network's NAT and filter rules, all in tables of this name (families ip and bridge).
+/// A network's NAT and filter rules, all in tables of this name (families ip and netdev).
 struct RuleSpec {
   std::string table;
-  std::string bridge;      // interface
-  std::string subnet;      // "172.17.0.0/16"
-  std::string tap_prefix;  // every tap of this daemon begins with it
+  std::string bridge;       // interface
+  std::string subnet;       // "172.17.0.0/16"
+  std::string tap_prefix;   // every tap of this daemon begins with it
+  bool link_local = false;  // whether machines may reach 169.254.0.0/16 (metadata services)
 };
 
-/// What a tap may send: frames from this MAC and this address, nothing else.
+/// What a tap may send: IPv4 and ARP from this MAC and this address, nothing else.
 struct TapRule {
   std::string table;
   std::string tap;
@@ -88,17 +90,19 @@ class Privileged {
 
   /// Makes the bridge with its address and brings it up; one that exists is taken over.
   virtual base::Result<void> create_bridge(const BridgeSpec& spec) = 0;
-  /// A tap with IFF_VNET_HDR on the bridge, up. It disappears with its last descriptor.
-  virtual base::Result<base::UniqueFd> create_tap(const std::string& name,
-                                                  const std::string& bridge, std::uint32_t mtu) = 0;
+  /// A tap with IFF_VNET_HDR on the bridge, up, that was never without its rule (the tables must
+  /// be installed). It disappears with its last descriptor; forbid_tap() removes what remains.
+  virtual base::Result<base::UniqueFd> create_tap(const TapRule& rule, const std::string& bridge,
+                                                  std::uint32_t mtu) = 0;
   /// Removes a bridge; its taps stay, unconnected. Absent: nothing to do.
   virtual base::Result<void> delete_bridge(const std::string& name) = 0;
   /// Forwarding of IPv4 between interfaces (for the whole host, as Docker does it).
   virtual base::Result<void> enable_forwarding() = 0;
 
-  /// Replaces both tables by these rules, with no tap allowed yet.
+  /// Replaces the tables by these rules; taps that exist may send nothing until allow_tap().
   virtual base::Result<void> install_rules(const RuleSpec& spec) = 0;
   virtual base::Result<void> remove_rules(const std::string& table) = 0;
+  /// For a tap that an earlier daemon made.
   virtual base::Result<void> allow_tap(const TapRule& rule) = 0;
   virtual base::Result<void> forbid_tap(const TapRule& rule) = 0;
 };

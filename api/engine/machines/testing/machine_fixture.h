@@ -60,7 +60,7 @@ class TestPrivileged : public Privileged {
   }
   void remove_group(const std::string&) override {}
   base::Result<void> create_bridge(const BridgeSpec&) override { return none(); }
-  base::Result<base::UniqueFd> create_tap(const std::string&, const std::string&,
+  base::Result<base::UniqueFd> create_tap(const TapRule&, const std::string&,
                                           std::uint32_t) override {
     return none();
   }
