@@ -65,7 +65,9 @@ struct Shape {
   static void fields(auto& self, auto&& visit) { visit(self.vcpus, self.memory_bytes); }
 };
 
-/// Descriptors: kernel (uncompressed vmlinux ELF), initramfs (cpio). Set up a machine to boot.
+/// Descriptors: kernel (uncompressed vmlinux ELF), initramfs (cpio). Set up a machine to boot. The
+/// kernel needs its relocations in a section .relocs, as its layout becomes random, unless
+/// "nokaslr" is on the command line.
 struct BootMachine {
   static constexpr MessageType kType = MessageType::kBootMachine;
   std::uint32_t request = 0;

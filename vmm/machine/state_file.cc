@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstring>
 
-#include "vmm/boot/kernel_image.h"
+#include "vmm/boot/read_file.h"
 
 namespace machine {
 namespace {

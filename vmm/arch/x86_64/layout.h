@@ -5,7 +5,7 @@
 //   0x0000_9000   identity page tables of the boot processor
 //   0x0002_0000   command line
 //   0x0004_0000   setup_data: device tree, RNG seed
-//   0x0010_0000   RAM; the kernel where its ELF says; initramfs at the end, then the vmgenid page
+//   0x0010_0000   RAM; the kernel at random from 16 MiB on; at the end initramfs and vmgenid page
 //   0xc000_0000   end of low RAM at the latest
 //   0xd000_0000   virtio-mmio slots, 4 KiB each
 //   0xfec0_0000   IOAPIC            0xfee0_0000   local APICs
@@ -32,6 +32,11 @@ inline constexpr std::size_t kCommandLineCapacity = 2048;  // COMMAND_LINE_SIZE 
 inline constexpr std::uint64_t kSetupDataAddress = 0x40000;
 inline constexpr std::uint64_t kLowUsableEnd = 0x9fc00;
 inline constexpr std::uint64_t kHighStart = 1_MiB;
+
+// Linux's KASLR: steps of CONFIG_PHYSICAL_ALIGN in KERNEL_IMAGE_SIZE of addresses from
+// __START_KERNEL_map on.
+inline constexpr std::uint64_t kKernelStep = 2_MiB;
+inline constexpr std::uint64_t kKernelAddresses = 1_GiB;
 
 inline constexpr std::uint64_t kLowRamLimit = 3_GiB;
 inline constexpr std::uint64_t kHighRamStart = 4_GiB;

@@ -8,6 +8,7 @@
 
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/boot/kernel_image.h"
+#include "vmm/boot/read_file.h"
 
 namespace x86_64 {
 namespace {
@@ -82,19 +83,40 @@ struct Initramfs {
   std::uint64_t size = 0;
 };
 
-base::Result<Initramfs> load_initramfs(const GuestMemory& memory, const RamLayout& ram, int file,
-                                       GuestAddress kernel_end) {
-  if (file < 0) return Initramfs{};
+/// As high as it can be.
+base::Result<Initramfs> place_initramfs(const RamLayout& ram, int file) {
+  const std::uint64_t top = generation_page(ram).value;
+  if (file < 0) return Initramfs{top, 0};
   const auto size = boot::file_size(file);
   if (!size) return size.error();
-  const std::uint64_t top = generation_page(ram).value;
-  if (*size > top || ((top - *size) & ~(kPageSize - 1)) < kernel_end.value)
+  if (*size > top)
     return base::Error{base::Code::kResourceExhausted, "initramfs does not fit into memory"};
-  const Initramfs placed{(top - *size) & ~(kPageSize - 1), *size};
+  return Initramfs{(top - *size) & ~(kPageSize - 1), *size};
+}
+
+base::Result<void> load_initramfs(const GuestMemory& memory, int file, const Initramfs& placed,
+                                  GuestAddress kernel_end) {
+  if (placed.address < kernel_end.value)
+    return base::Error{base::Code::kResourceExhausted, "initramfs does not fit into memory"};
+  if (placed.size == 0) return {};
   const auto destination = memory.slice({placed.address}, placed.size);
   if (!destination) return destination.error();
-  RETURN_IF_ERROR(boot::read_fully(file, 0, *destination));
-  return placed;
+  return boot::read_fully(file, 0, *destination);
+}
+
+/// One of the shifts, in whole steps, by which what ends at `end` still ends below `limit`.
+std::uint64_t random_shift(std::uint64_t random, std::uint64_t end, std::uint64_t limit) {
+  if (end > limit) return 0;
+  const std::uint64_t places = (limit - end) / kKernelStep + 1;
+  return random % places * kKernelStep;
+}
+
+/// The kernel wants to be no lower than it was linked for, and its addresses in the part of the
+/// address space that is for it.
+boot::KernelShift choose_shift(const LayoutSeed& seed, const boot::KernelImage& linked,
+                               const Initramfs& initramfs) {
+  return {.in_memory = random_shift(seed.memory, linked.end.value, initramfs.address),
+          .in_addresses = random_shift(seed.addresses, linked.end.value, kKernelAddresses)};
 }
 
 base::Result<void> write_command_line(const GuestMemory& memory, const std::string& text) {
@@ -105,17 +127,19 @@ base::Result<void> write_command_line(const GuestMemory& memory, const std::stri
 }
 
 boot_params make_boot_params(const RamLayout& ram, const Initramfs& initramfs,
-                             std::size_t command_line_size, std::uint64_t setup_data_address) {
+                             const LinuxBoot& boot, std::uint64_t setup_data_address) {
   boot_params params{};
   params.hdr.boot_flag = kBootFlag;
   params.hdr.header = kHeaderMagic;
   params.hdr.version = kBootProtocol;
   params.hdr.type_of_loader = kUndefinedLoader;
-  params.hdr.kernel_alignment = static_cast<std::uint32_t>(2_MiB);
+  params.hdr.kernel_alignment = static_cast<std::uint32_t>(kKernelStep);
   params.hdr.cmd_line_ptr = static_cast<std::uint32_t>(kCommandLineAddress);
-  params.hdr.cmdline_size = static_cast<std::uint32_t>(command_line_size);
-  params.hdr.ramdisk_image = static_cast<std::uint32_t>(initramfs.address);
+  params.hdr.cmdline_size = static_cast<std::uint32_t>(boot.command_line.size());
+  if (initramfs.size > 0) params.hdr.ramdisk_image = static_cast<std::uint32_t>(initramfs.address);
   params.hdr.ramdisk_size = static_cast<std::uint32_t>(initramfs.size);
+  // "What you map yourself may be anywhere, too": its direct map, vmalloc, vmemmap.
+  if (boot.layout) params.hdr.loadflags |= KASLR_FLAG;
   params.hdr.setup_data = setup_data_address;
   const std::vector<E820Range> map = e820_map(ram);
   for (std::size_t i = 0; i < map.size(); ++i)
@@ -151,18 +175,26 @@ std::vector<E820Range> e820_map(const RamLayout& ram) {
 
 base::Result<GuestAddress> load_linux(const GuestMemory& memory, const RamLayout& ram,
                                       const LinuxBoot& boot) {
-  const auto kernel = boot::load_kernel(memory, boot.kernel, {kHighStart}, generation_page(ram));
-  if (!kernel) return kernel.error();
-  const auto initramfs = load_initramfs(memory, ram, boot.initramfs, kernel->end);
+  const auto file = boot::KernelFile::open(boot.kernel);
+  if (!file) return file.error();
+  if (boot.layout && !file->relocatable())
+    return base::Error{base::Code::kInvalidArgument,
+                       "kernel image: no section .relocs, so its addresses cannot be random; "
+                       "nokaslr on the command line boots it as it is"};
+  const auto initramfs = place_initramfs(ram, boot.initramfs);
   if (!initramfs) return initramfs.error();
+  const auto shift =
+      boot.layout ? choose_shift(*boot.layout, file->linked(), *initramfs) : boot::KernelShift{};
+  const auto kernel = file->load(memory, {kHighStart}, generation_page(ram), shift);
+  if (!kernel) return kernel.error();
+  RETURN_IF_ERROR(load_initramfs(memory, boot.initramfs, *initramfs, kernel->end));
   RETURN_IF_ERROR(write_page_tables(memory));
   RETURN_IF_ERROR(write_gdt(memory));
   RETURN_IF_ERROR(write_command_line(memory, boot.command_line));
   const auto setup_data_address = write_setup_data(memory, boot);
   if (!setup_data_address) return setup_data_address.error();
-  RETURN_IF_ERROR(memory.write(
-      GuestAddress{kBootParamsAddress},
-      make_boot_params(ram, *initramfs, boot.command_line.size(), *setup_data_address)));
+  RETURN_IF_ERROR(memory.write(GuestAddress{kBootParamsAddress},
+                               make_boot_params(ram, *initramfs, boot, *setup_data_address)));
   return kernel->entry;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,12 +35,21 @@ struct E820Range {
 };
 std::vector<E820Range> e820_map(const RamLayout& ram);
 
+/// Two random numbers: where the kernel is in physical memory, and at which addresses it runs.
+struct LayoutSeed {
+  std::uint64_t memory = 0;
+  std::uint64_t addresses = 0;
+};
+
 struct LinuxBoot {
   int kernel = -1;     // files, borrowed
   int initramfs = -1;  // -1: none
   std::string command_line;
   std::span<const std::byte> device_tree;
   std::span<const std::byte> rng_seed;
+  /// KASLR: the kernel's places follow from the seed, and it chooses random ones for what it maps
+  /// itself. A kernel without relocations is then refused. nullopt: all where it was linked to be.
+  std::optional<LayoutSeed> layout;
 };
 
 /// Loads kernel and initramfs and writes boot_params, page tables, GDT, command line and

@@ -1,7 +1,6 @@
 #include "vmm/arch/x86_64/linux_boot.h"
 
 #include <asm/bootparam.h>
-#include <elf.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -9,10 +8,12 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <set>
 
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/base/mapped_region.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/boot/tiny_kernel.h"
 
 namespace x86_64 {
 namespace {
@@ -24,42 +25,16 @@ base::UniqueFd file_with(const std::string& contents) {
   return file;
 }
 
-std::string tiny_kernel(std::uint64_t at) {
-  struct {
-    Elf64_Ehdr header;
-    Elf64_Phdr segment;
-    char code[16];
-  } image{};
-  std::memcpy(image.header.e_ident, ELFMAG, SELFMAG);
-  image.header.e_ident[EI_CLASS] = ELFCLASS64;
-  image.header.e_ident[EI_DATA] = ELFDATA2LSB;
-  image.header.e_machine = EM_X86_64;
-  image.header.e_type = ET_EXEC;
-  image.header.e_entry = at;
-  image.header.e_phoff = offsetof(decltype(image), segment);
-  image.header.e_phentsize = sizeof(Elf64_Phdr);
-  image.header.e_phnum = 1;
-  image.segment = {.p_type = PT_LOAD,
-                   .p_flags = 7,
-                   .p_offset = offsetof(decltype(image), code),
-                   .p_vaddr = at,
-                   .p_paddr = at,
-                   .p_filesz = 16,
-                   .p_memsz = 0x2000,
-                   .p_align = 1};
-  std::memset(image.code, 0x90, sizeof image.code);
-  return std::string(reinterpret_cast<const char*>(&image), sizeof image);
-}
-
 class LinuxBootTest : public testing::Test {
  protected:
   static constexpr std::uint64_t kBytes = 64_MiB;
+  static constexpr std::uint64_t kLinkedAt = 16_MiB;
 
   LinuxBootTest() {
     ram_ = *base::MappedRegion::map(kBytes, PROT_READ | PROT_WRITE,
                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
     memory_.emplace(*memory::GuestMemory::create({{{0}, ram_.bytes()}}));
-    kernel_ = file_with(tiny_kernel(16_MiB));
+    kernel_ = file_with(boot::TinyKernel(kLinkedAt, kLinkedAt + 0x1000).bytes());
     boot_.kernel = kernel_.get();
     boot_.command_line = "console=hvc0";
   }
@@ -75,6 +50,11 @@ class LinuxBootTest : public testing::Test {
     return *memory_->read<boot_params>(memory::GuestAddress{kBootParamsAddress});
   }
 
+  /// The kernel's own address, which it holds at its beginning; it was loaded to `place`.
+  std::uint64_t first_address(std::uint64_t place) const {
+    return *memory_->read<std::uint64_t>({place});
+  }
+
   base::MappedRegion ram_;
   std::optional<memory::GuestMemory> memory_;
   base::UniqueFd kernel_;
@@ -85,8 +65,54 @@ TEST_F(LinuxBootTest, ReturnsTheKernelsEntryPoint) {
   const auto entry = load_linux(*memory_, ram_layout(kBytes), boot_);
 
   ASSERT_TRUE(entry) << entry.error().message;
-  EXPECT_EQ(entry->value, 16_MiB);
-  EXPECT_EQ(ram_.data()[16_MiB], std::byte{0x90});
+  EXPECT_EQ(entry->value, kLinkedAt + 8);
+  EXPECT_EQ(first_address(kLinkedAt), boot::TinyKernel::kMap + kLinkedAt);
+  EXPECT_EQ(params().hdr.loadflags & KASLR_FLAG, 0);
+}
+
+TEST_F(LinuxBootTest, ASeedChoosesTheKernelsPlacesAndTellsIt) {
+  boot_.layout = LayoutSeed{.memory = 3, .addresses = 5};
+
+  const auto entry = load_linux(*memory_, ram_layout(kBytes), boot_);
+
+  ASSERT_TRUE(entry) << entry.error().message;
+  EXPECT_EQ(entry->value, kLinkedAt + 6_MiB + 8);
+  EXPECT_EQ(first_address(kLinkedAt + 6_MiB), boot::TinyKernel::kMap + kLinkedAt + 10_MiB);
+  EXPECT_EQ(params().hdr.loadflags & KASLR_FLAG, KASLR_FLAG);
+}
+
+TEST_F(LinuxBootTest, EverySeedGivesPlacesThatTheKernelFitsInto) {
+  const auto initramfs = file_with(std::string(5000, 'i'));
+  boot_.initramfs = initramfs.get();
+  std::set<std::uint64_t> places, addresses;
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    boot_.layout = LayoutSeed{.memory = seed, .addresses = ~seed};
+    const auto entry = load_linux(*memory_, ram_layout(kBytes), boot_);
+    ASSERT_TRUE(entry) << seed << ": " << entry.error().message;
+    const std::uint64_t place = entry->value - 8;
+    places.insert(place);
+    addresses.insert(first_address(place) - boot::TinyKernel::kMap);
+    ASSERT_TRUE(memory_->copy_in({place}, std::vector<std::byte>(64)));
+  }
+
+  EXPECT_EQ(*places.begin(), kLinkedAt);
+  EXPECT_EQ(*places.rbegin(), kBytes - 2_MiB);
+  EXPECT_EQ(places.size(), (kBytes - kLinkedAt) / 2_MiB);
+  EXPECT_EQ(*addresses.begin(), kLinkedAt);
+  EXPECT_EQ(*addresses.rbegin(), 1_GiB - 2_MiB);
+  EXPECT_EQ(addresses.size(), (1_GiB - kLinkedAt) / 2_MiB);
+}
+
+TEST_F(LinuxBootTest, RefusesASeedForAKernelThatCannotBeMoved) {
+  boot::TinyKernel fixed(kLinkedAt, kLinkedAt + 0x1000);
+  fixed.forget_relocations();
+  kernel_ = file_with(fixed.bytes());
+  boot_.kernel = kernel_.get();
+  EXPECT_TRUE(load_linux(*memory_, ram_layout(kBytes), boot_));
+
+  boot_.layout = LayoutSeed{};
+  EXPECT_EQ(load_linux(*memory_, ram_layout(kBytes), boot_).error().code,
+            base::Code::kInvalidArgument);
 }
 
 TEST_F(LinuxBootTest, ChainsDeviceTreeAndSeedInSetupData) {

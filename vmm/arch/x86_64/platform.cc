@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <string_view>
 
 #include "vmm/arch/x86_64/cpuid.h"
 #include "vmm/arch/x86_64/device_tree.h"
@@ -23,6 +24,15 @@ constexpr std::uint64_t kMostMemory = 1024_GiB;
 constexpr char kCommandLine[] =
     "console=hvc0 earlyprintk=serial,0x3f8,115200 quiet reboot=k panic=-1 tsc=reliable "
     "no_timer_check nomodule dummy.numdummies=0";
+
+/// Whether `word` is one of the blank-separated ones of `text`.
+bool has_word(std::string_view text, std::string_view word) {
+  for (std::size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+    const std::size_t end = at + word.size();
+    if ((at == 0 || text[at - 1] == ' ') && (end == text.size() || text[end] == ' ')) return true;
+  }
+  return false;
+}
 
 base::Result<void> fill_random(std::span<std::byte> bytes) {
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
@@ -160,6 +170,11 @@ base::Result<void> Platform::boot(const kvm::System& system, const Boot& boot) {
   if (!boot.command_line.empty()) linux_boot.command_line += " " + boot.command_line;
   linux_boot.device_tree = *tree;
   linux_boot.rng_seed = seed;
+  if (!has_word(boot.command_line, "nokaslr")) {
+    LayoutSeed layout;
+    RETURN_IF_ERROR(fill_random(std::as_writable_bytes(std::span(&layout, 1))));
+    linux_boot.layout = layout;
+  }
   const auto entry = load_linux(memory_, ram_, linux_boot);
   if (!entry) return entry.error();
   new_generation_ = false;
