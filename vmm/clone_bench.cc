@@ -78,9 +78,8 @@ Result<UniqueFd> make_image() {
   return file;
 }
 
-machine::Machine::Settings settings(const kvm::System& system, EventLoop& loop,
-                                    const std::string& build) {
-  return {system, loop, {}, [](const launch::Stopped&) {}, build};
+machine::Machine::Settings settings(EventLoop& loop, const std::string& build) {
+  return {loop, {}, [](const launch::Stopped&) {}, build};
 }
 
 Result<Template> make_template(const kvm::System& system, EventLoop& loop, const Options& options) {
@@ -92,7 +91,7 @@ Result<Template> make_template(const kvm::System& system, EventLoop& loop, const
   auto image = make_image();
   if (!image) return image.error();
   auto machine =
-      machine::Machine::boot(settings(system, loop, made.build), made.shape, image->get(), -1, "");
+      machine::Machine::boot(system, settings(loop, made.build), made.shape, image->get(), -1, "");
   if (!machine) return machine.error();
   Result<void> outcome;
   RETURN_IF_ERROR((*machine)->save_template(UniqueFd(::dup(made.memory.get())),
@@ -127,7 +126,7 @@ Result<Times> measure(const kvm::System& system, EventLoop& loop, const Template
   Times times;
   for (std::uint64_t round = 0; round <= rounds; ++round) {
     const auto start = Clock::now();
-    auto clone = machine::Machine::restore(settings(system, loop, from.build), from.shape,
+    auto clone = machine::Machine::restore(system, settings(loop, from.build), from.shape,
                                            from.memory.get(), from.state.get());
     const auto restored = Clock::now();
     if (!clone) return clone.error();

@@ -93,6 +93,10 @@ base::Result<void> enter_sandbox(const Options& options) {
   return sandbox::enter(std::move(settings));
 }
 
+void complain(const base::Error& error) {
+  std::fprintf(stderr, "containervm-vmm: %s\n", error.message.c_str());
+}
+
 base::Result<void> serve(const Options& options) {
   RETURN_IF_ERROR(machine::VcpuThread::install_signal_handler());
   if (auto entered = enter_sandbox(options); !entered)
@@ -102,12 +106,21 @@ base::Result<void> serve(const Options& options) {
   auto loop = base::EventLoop::create();
   if (!loop) return loop.error();
   auto server = machine::ControlServer::create(
-      {*system, **loop, base::UniqueFd(options.control_fd), base::UniqueFd(options.result_fd),
-       machine::build_id(), sandbox::restrict_vcpu_thread, sandbox::restrict_to_running});
+      {.system = *std::move(system),
+       .loop = **loop,
+       .listener = base::UniqueFd(options.control_fd),
+       .result = base::UniqueFd(options.result_fd),
+       .build = machine::build_id(),
+       .restrictions = {.vcpu = sandbox::restrict_vcpu_thread,
+                        .disk = sandbox::restrict_disk_thread,
+                        .device_of_clone = sandbox::restrict_device_thread,
+                        .device_of_template = sandbox::restrict_saving_device_thread}});
   if (!server) return server.error();
-  RETURN_IF_ERROR((*loop)->run());
-  // The kernel takes everything down faster than destructors would, and nobody waits for it.
-  ::_exit(0);
+  const auto ran = (*loop)->run();
+  if (!ran) complain(ran.error());
+  // The kernel takes everything down faster than destructors would, and nobody waits for it; nor
+  // does the sandbox of a running machine let threads end one by one.
+  ::_exit(ran ? 0 : 1);
 }
 
 }  // namespace
@@ -120,7 +133,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (const auto served = serve(options); !served) {
-    std::fprintf(stderr, "containervm-vmm: %s\n", served.error().message.c_str());
+    complain(served.error());
     return 1;
   }
   return 0;

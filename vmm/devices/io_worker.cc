@@ -1,5 +1,9 @@
 #include "vmm/devices/io_worker.h"
 
+#include <sys/prctl.h>
+
+#include <optional>
+
 namespace devices {
 
 base::Result<std::unique_ptr<IoWorker>> IoWorker::create(base::EventLoop& loop) {
@@ -22,12 +26,30 @@ IoWorker::~IoWorker() {
   if (thread_.joinable()) thread_.join();
 }
 
-void IoWorker::start() {
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+base::Result<void> IoWorker::start(const std::function<base::Result<void>()>& prepare) {
+  if (thread_.joinable()) return {};
+  std::optional<base::Result<void>> prepared;
+  thread_ = std::thread([this, &prepare, &prepared] {
+    ::prctl(PR_SET_NAME, "disk");
+    auto result = prepare ? prepare() : base::Result<void>();
+    const bool ready = result.has_value();
+    {
+      const std::lock_guard lock(mutex_);
+      prepared = std::move(result);
+    }
+    changed_.notify_all();
+    if (ready) run();
+  });
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return prepared.has_value(); });
+  }
+  if (!*prepared) thread_.join();
+  return *std::move(prepared);
 }
 
 void IoWorker::submit(Task task) {
-  start();
+  [[maybe_unused]] const auto started = start({});  // nothing is there that could fail
   {
     const std::lock_guard lock(mutex_);
     queued_.push_back(std::move(task));

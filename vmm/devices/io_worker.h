@@ -1,9 +1,9 @@
 // IoWorker: the one thread on which a machine's disks do what may wait (a read that is not in the
 // page cache, a flush, a discard).
 //
-// Threading: submit() and drain() on the device thread; `work` runs on the worker, `done` on the
-// device thread again. The thread is started by the first submit(): a sandbox must let the device
-// thread create it (clone3, mmap, mprotect, futex) or call start() before.
+// Threading: start(), submit() and drain() on the device thread; `work` runs on the worker, `done`
+// on the device thread again. Without start() the first submit() starts the thread; a sandbox in
+// which the device thread may not do that needs start().
 // Ownership: outlives the disks that use it; the loop outlives it.
 #pragma once
 
@@ -30,7 +30,9 @@ class IoWorker {
   IoWorker(const IoWorker&) = delete;
   IoWorker& operator=(const IoWorker&) = delete;
 
-  void start();
+  /// Starts the thread, on which `prepare` (may be empty) runs first; blocks until it has. An Error
+  /// of `prepare` is returned, and there is no thread then.
+  base::Result<void> start(const std::function<base::Result<void>()>& prepare);
 
   /// Queues a task. Tasks run one after another, in order.
   void submit(Task task);

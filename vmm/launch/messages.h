@@ -150,7 +150,8 @@ struct AdoptStream {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.tag); }
 };
 
-/// Let the vCPUs run. Answered when they do.
+/// Let the vCPUs run. Answered when they do. From then on nothing can be attached (kConflict), and
+/// the monitor cannot make another machine.
 struct Run {
   static constexpr MessageType kType = MessageType::kRun;
   std::uint32_t request = 0;
@@ -158,8 +159,8 @@ struct Run {
 };
 
 /// Descriptors: memory file, state file, both empty and writable. Pauses the machine, writes both,
-/// answers Saved and leaves the machine paused (Stop it). Only before anything of a tenant ran in
-/// it.
+/// answers Saved and leaves the machine paused (Stop it). Only a machine that was booted, before
+/// anything of a tenant ran in it.
 struct SaveTemplate {
   static constexpr MessageType kType = MessageType::kSaveTemplate;
   std::uint32_t request = 0;

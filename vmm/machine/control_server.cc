@@ -123,17 +123,45 @@ base::Result<Machine*> ControlServer::machine() {
   return machine_.get();
 }
 
+base::Result<Machine*> ControlServer::machine_in_set_up() {
+  const auto target = machine();
+  if (target && (*target)->started())
+    return base::Error{base::Code::kConflict, "the machine has been started already"};
+  return target;
+}
+
+base::Result<void> ControlServer::check_can_build(const std::vector<base::UniqueFd>& fds) const {
+  if (fds.size() != 2) return wrong_descriptors();
+  if (machine_) return base::Error{base::Code::kConflict, "there is a machine already"};
+  return {};
+}
+
 Machine::Settings ControlServer::machine_settings() {
-  return {settings_.system, settings_.loop, settings_.prepare_vcpu_thread,
-          [this](launch::Stopped stopped) { finish(stopped); }, settings_.build};
+  return {.loop = settings_.loop,
+          .restrictions = restrictions(),
+          .on_end = [this](launch::Stopped stopped) { finish(stopped); },
+          .build = settings_.build};
+}
+
+/// With the device thread's restriction goes /dev/kvm: the machine's own descriptors stay.
+ThreadRestrictions ControlServer::restrictions() {
+  const auto without_kvm = [this](std::function<base::Result<void>()> restrict) {
+    return [this, restrict = std::move(restrict)] {
+      system_.reset();
+      return restrict ? restrict() : base::Result<void>();
+    };
+  };
+  ThreadRestrictions all = settings_.restrictions;
+  all.device_of_clone = without_kvm(std::move(all.device_of_clone));
+  all.device_of_template = without_kvm(std::move(all.device_of_template));
+  return all;
 }
 
 base::Result<void> ControlServer::handle(const launch::BootMachine& message,
                                          std::vector<base::UniqueFd>& fds) {
-  if (fds.size() != 2) return wrong_descriptors();
-  if (machine_) return base::Error{base::Code::kConflict, "there is a machine already"};
-  auto machine = Machine::boot(machine_settings(), message.shape, fds[0].get(), fds[1].get(),
-                               message.command_line);
+  RETURN_IF_ERROR(check_can_build(fds));
+  auto machine = Machine::boot(*system_, machine_settings(), message.shape, fds[0].get(),
+                               fds[1].get(), message.command_line);
   if (!machine) return machine.error();
   machine_ = *std::move(machine);
   return {};
@@ -141,9 +169,9 @@ base::Result<void> ControlServer::handle(const launch::BootMachine& message,
 
 base::Result<void> ControlServer::handle(const launch::RestoreMachine& message,
                                          std::vector<base::UniqueFd>& fds) {
-  if (fds.size() != 2) return wrong_descriptors();
-  if (machine_) return base::Error{base::Code::kConflict, "there is a machine already"};
-  auto machine = Machine::restore(machine_settings(), message.shape, fds[0].get(), fds[1].get());
+  RETURN_IF_ERROR(check_can_build(fds));
+  auto machine =
+      Machine::restore(*system_, machine_settings(), message.shape, fds[0].get(), fds[1].get());
   if (!machine) return machine.error();
   machine_ = *std::move(machine);
   return {};
@@ -152,7 +180,7 @@ base::Result<void> ControlServer::handle(const launch::RestoreMachine& message,
 base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
                                          std::vector<base::UniqueFd>& fds) {
   if (fds.size() != message.extents.size()) return wrong_descriptors();
-  const auto target = machine();
+  const auto target = machine_in_set_up();
   if (!target) return target.error();
   std::vector<LayersWindow::Extent> shown;
   std::vector<devices::FileExtent> on_disk;
@@ -174,7 +202,7 @@ base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
 base::Result<void> ControlServer::handle(const launch::AttachDisk& message,
                                          std::vector<base::UniqueFd>& fds) {
   if (fds.size() != message.extents.size()) return wrong_descriptors();
-  const auto target = machine();
+  const auto target = machine_in_set_up();
   if (!target) return target.error();
   std::vector<devices::FileExtent> extents;
   for (std::size_t i = 0; i < fds.size(); ++i)
@@ -187,7 +215,7 @@ base::Result<void> ControlServer::handle(const launch::AttachDisk& message,
 base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,
                                          std::vector<base::UniqueFd>& fds) {
   if (fds.size() != 1) return wrong_descriptors();
-  const auto target = machine();
+  const auto target = machine_in_set_up();
   if (!target) return target.error();
   return (*target)->devices().net().attach(std::move(fds[0]), message.mac);
 }

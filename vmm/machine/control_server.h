@@ -1,12 +1,14 @@
 // ControlServer: serves the daemon's control protocol (vmm/launch/messages.h) for one machine.
 //
-// Threads: the device thread. Ownership: system and loop outlive it; it owns the machine.
+// Threads: the device thread. Ownership: the loop outlives it; it owns /dev/kvm, until the machine
+// runs, and the machine.
 // Trust: the daemon is trusted, but a malformed packet is answered or the connection dropped, never
 // obeyed in part.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "vmm/base/event_loop.h"
 #include "vmm/base/seqpacket.h"
@@ -17,20 +19,19 @@ namespace machine {
 class ControlServer {
  public:
   struct Settings {
-    const kvm::System& system;
+    kvm::System system;
     base::EventLoop& loop;
     base::UniqueFd listener;  // SOCK_SEQPACKET, listening
     base::UniqueFd result;    // may be empty: the Stopped packet is also written here
     std::string build;
-    /// Narrow the sandbox: on each vCPU thread, and once a clone is restored. May be empty.
-    std::function<base::Result<void>()> prepare_vcpu_thread;
-    std::function<base::Result<void>()> after_restore;
+    ThreadRestrictions restrictions;
   };
 
   static base::Result<std::unique_ptr<ControlServer>> create(Settings settings);
 
  private:
-  explicit ControlServer(Settings settings) : settings_(std::move(settings)) {}
+  explicit ControlServer(Settings settings)
+      : settings_(std::move(settings)), system_(std::move(settings_.system)) {}
 
   void on_connect();
   void on_packet(std::uint32_t events);
@@ -51,7 +52,11 @@ class ControlServer {
   base::Result<void> answer(const wire::RawFrame& frame, std::vector<base::UniqueFd> fds);
   base::Result<void> save_template(const wire::RawFrame& frame, std::vector<base::UniqueFd> fds);
   base::Result<Machine*> machine();
+  /// The machine, as long as something may be attached to it.
+  base::Result<Machine*> machine_in_set_up();
+  base::Result<void> check_can_build(const std::vector<base::UniqueFd>& fds) const;
   Machine::Settings machine_settings();
+  ThreadRestrictions restrictions();
 
   template <typename M>
   void send(const M& message);
@@ -61,6 +66,7 @@ class ControlServer {
   void finish(const launch::Stopped& stopped);
 
   Settings settings_;
+  std::optional<kvm::System> system_;  // until a machine runs
   base::EventLoop::Watch listening_;
   base::UniqueFd connection_;
   base::EventLoop::Watch watch_;

@@ -50,6 +50,11 @@ class DeviceSet {
   /// it takes KVM milliseconds, which a clone that is to run at once does not wait for.
   void keep_kicks_in_kernel(LoopCalls& calls, std::size_t first = 0);
 
+  /// Starts the disks' thread, `prepare` first on it (io_worker.h).
+  base::Result<void> start_disk_thread(const std::function<base::Result<void>()>& prepare) {
+    return worker_->start(prepare);
+  }
+
   void pause();
   void resume();
   /// One state per slot, only while paused; restore only before anything else.

@@ -48,10 +48,11 @@ Machine::~Machine() {
   threads_.clear();
 }
 
-base::Result<std::unique_ptr<Machine>> Machine::assemble(Settings settings,
+base::Result<std::unique_ptr<Machine>> Machine::assemble(const kvm::System& system,
+                                                         Settings settings,
                                                          const launch::Shape& shape,
                                                          base::MappedRegion ram) {
-  auto vm = settings.system.create_vm();
+  auto vm = system.create_vm();
   if (!vm) return vm.error();
   std::unique_ptr<Machine> machine(
       new Machine(std::move(settings), shape, std::move(ram), *std::move(vm)));
@@ -72,7 +73,7 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(Settings settings,
   auto layers_window = LayersWindow::create(launch::kLayersWindowBytes);
   if (!layers_window) return layers_window.error();
   self->layers_window_ = *std::move(layers_window);
-  auto platform = arch::Platform::create(self->settings_.system, self->vm_,
+  auto platform = arch::Platform::create(system, self->vm_,
                                          {.ram = self->ram_.bytes(),
                                           .registers = self->register_windows_.bytes(),
                                           .window = self->layers_window_.bytes()},
@@ -87,24 +88,26 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(Settings settings,
   return machine;
 }
 
-base::Result<std::unique_ptr<Machine>> Machine::boot(Settings settings, const launch::Shape& shape,
-                                                     int kernel, int initramfs,
+base::Result<std::unique_ptr<Machine>> Machine::boot(const kvm::System& system, Settings settings,
+                                                     const launch::Shape& shape, int kernel,
+                                                     int initramfs,
                                                      const std::string& command_line) {
   RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
   auto ram = map_fresh_ram(ram_bytes(shape));
   if (!ram) return ram.error();
-  auto machine = assemble(std::move(settings), shape, *std::move(ram));
+  auto machine = assemble(system, std::move(settings), shape, *std::move(ram));
   if (!machine) return machine;
   arch::Platform::Boot boot;
   boot.kernel = kernel;
   boot.initramfs = initramfs;
   boot.command_line = command_line;
   boot.virtio_slots = (*machine)->devices_->slots();
-  RETURN_IF_ERROR((*machine)->platform_->boot((*machine)->settings_.system, boot));
+  RETURN_IF_ERROR((*machine)->platform_->boot(system, boot));
   return machine;
 }
 
-base::Result<std::unique_ptr<Machine>> Machine::restore(Settings settings,
+base::Result<std::unique_ptr<Machine>> Machine::restore(const kvm::System& system,
+                                                        Settings settings,
                                                         const launch::Shape& shape, int memory_file,
                                                         int state_file) {
   RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
@@ -114,7 +117,7 @@ base::Result<std::unique_ptr<Machine>> Machine::restore(Settings settings,
     return base::Error{base::Code::kInvalidArgument, "the template has another shape"};
   auto ram = map_cloned_ram(memory_file, ram_bytes(shape), state->extents);
   if (!ram) return ram.error();
-  auto made = assemble(std::move(settings), shape, *std::move(ram));
+  auto made = assemble(system, std::move(settings), shape, *std::move(ram));
   if (!made) return made;
   Machine& machine = **made;
   machine.restored_ = true;
@@ -137,16 +140,24 @@ base::Result<void> Machine::show_layers(std::span<const LayersWindow::Extent> ex
 base::Result<void> Machine::run() {
   if (started_) return base::Error{base::Code::kConflict, "the machine has been started already"};
   started_ = true;
+  const ThreadRestrictions& restrictions = settings_.restrictions;
+  RETURN_IF_ERROR(devices_->start_disk_thread(restrictions.disk));
   if (restored_) devices_->resume();
   RETURN_IF_ERROR(platform_->resume());
+  start_vcpu_threads();  // they park
+  const auto& restrict = restored_ ? restrictions.device_of_clone : restrictions.device_of_template;
+  if (restrict) RETURN_IF_ERROR(restrict());
   control_.set_phase(RunControl::Phase::kRunning);
+  running_ = true;
+  return {};
+}
+
+void Machine::start_vcpu_threads() {
   for (kvm::Vcpu& vcpu : platform_->vcpus())
     threads_.push_back(std::make_unique<VcpuThread>(
         vcpu, *platform_, control_,
-        VcpuThread::Settings{settings_.prepare_vcpu_thread,
+        VcpuThread::Settings{settings_.restrictions.vcpu,
                              [this](End end) { report_end(std::move(end)); }}));
-  running_ = true;
-  return {};
 }
 
 void Machine::report_end(End end) {
@@ -175,8 +186,9 @@ void Machine::park() {
 
 base::Result<void> Machine::save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
                                           std::function<void(base::Result<Saved>)> done) {
-  if (saving_ || ended_) return base::Error{base::Code::kConflict, "the machine cannot be saved"};
-  if (running_ && !restored_) {
+  if (saving_ || ended_ || restored_)
+    return base::Error{base::Code::kConflict, "the machine cannot be saved"};
+  if (running_) {
     auto settling = Settling::start(
         settings_.loop, [this] { return devices_->balloon().released_bytes(); },
         [this] { begin_saving(); });
@@ -191,11 +203,12 @@ base::Result<void> Machine::save_template(base::UniqueFd memory_file, base::Uniq
 void Machine::begin_saving() {
   settling_.reset();
   park();
-  if (threads_.empty()) on_parked();
+  on_parked();  // there may be no threads, or none that ever left its first parking
 }
 
 void Machine::on_parked() {
-  if (!saving_ || ended_) return;
+  // Threads also park when they have been started, and a save may wait for the guest to settle.
+  if (!saving_ || ended_ || running_ || !(threads_.empty() || control_.parked())) return;
   const Saving saving = *std::exchange(saving_, std::nullopt);
   saving.done(write_template(saving));
 }
@@ -209,7 +222,7 @@ base::Result<Machine::Saved> Machine::write_template(const Saving& saving) {
   state.devices = devices_->save();
   state.streams = devices_->vsock().saveable_tags();
   wire::Encoder platform;
-  RETURN_IF_ERROR(platform_->save(settings_.system, platform));
+  RETURN_IF_ERROR(platform_->save(platform));
   state.platform = std::move(platform).take();
   RETURN_IF_ERROR(write_ram(saving.memory_file.get(), ram_.bytes(), state.extents));
   RETURN_IF_ERROR(write_state(saving.state_file.get(), state));

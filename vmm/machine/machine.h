@@ -5,7 +5,7 @@
 //
 // Threads: everything is called on the device thread, which runs the loop; the machine's vCPU
 // threads are its own. Callbacks come on the device thread, from the loop.
-// Ownership: system and loop outlive it. Descriptors are borrowed for the duration of a call.
+// Ownership: the loop outlives it. Descriptors are borrowed for the duration of a call.
 #pragma once
 
 #include <functional>
@@ -28,13 +28,21 @@
 
 namespace machine {
 
+/// How each of the machine's threads narrows its sandbox before the guest's first instruction.
+/// Called on that thread; each may be empty. An Error ends the machine.
+struct ThreadRestrictions {
+  std::function<base::Result<void>()> vcpu;
+  std::function<base::Result<void>()> disk;
+  /// The device thread, with all others started: of a clone, or of a machine that may be saved.
+  std::function<base::Result<void>()> device_of_clone;
+  std::function<base::Result<void>()> device_of_template;
+};
+
 class Machine {
  public:
   struct Settings {
-    const kvm::System& system;
     base::EventLoop& loop;
-    /// Runs first on each vCPU thread (its sandbox); may be empty.
-    std::function<base::Result<void>()> prepare_vcpu_thread;
+    ThreadRestrictions restrictions;
     std::function<void(launch::Stopped)> on_end;
     /// The only build whose templates are restored.
     std::string build;
@@ -46,12 +54,14 @@ class Machine {
   };
 
   /// A machine about to boot Linux. `initramfs` may be -1.
-  static base::Result<std::unique_ptr<Machine>> boot(Settings settings, const launch::Shape& shape,
-                                                     int kernel, int initramfs,
+  static base::Result<std::unique_ptr<Machine>> boot(const kvm::System& system, Settings settings,
+                                                     const launch::Shape& shape, int kernel,
+                                                     int initramfs,
                                                      const std::string& command_line);
 
   /// A clone of a template.
-  static base::Result<std::unique_ptr<Machine>> restore(Settings settings,
+  static base::Result<std::unique_ptr<Machine>> restore(const kvm::System& system,
+                                                        Settings settings,
                                                         const launch::Shape& shape, int memory_file,
                                                         int state_file);
 
@@ -63,13 +73,15 @@ class Machine {
   /// Before run(), once: the layers in the window.
   base::Result<void> show_layers(std::span<const LayersWindow::Extent> extents);
 
-  /// kConflict if it has run.
+  /// Starts the threads, narrows the sandbox of each and lets the guest run. kConflict if it has
+  /// run.
   base::Result<void> run();
+  bool started() const { return started_; }
   bool running() const { return running_; }
 
   /// Lets a guest that booted settle (settling.h: seconds), parks the vCPUs, writes a template into
   /// two empty files, calls `done`. The machine stays parked. kConflict (at once) if one is being
-  /// saved.
+  /// saved, or if the machine is a clone.
   base::Result<void> save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
                                    std::function<void(base::Result<Saved>)> done);
 
@@ -85,9 +97,11 @@ class Machine {
 
   Machine(Settings settings, const launch::Shape& shape, base::MappedRegion ram, kvm::Vm vm);
 
-  static base::Result<std::unique_ptr<Machine>> assemble(Settings settings,
+  static base::Result<std::unique_ptr<Machine>> assemble(const kvm::System& system,
+                                                         Settings settings,
                                                          const launch::Shape& shape,
                                                          base::MappedRegion ram);
+  void start_vcpu_threads();
   void report_end(End end);
   void finish(End end);
   void on_parked();

@@ -1,6 +1,7 @@
 #include "vmm/machine/vcpu_thread.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <string>
@@ -43,10 +44,11 @@ VcpuThread::~VcpuThread() {
 void VcpuThread::kick() { ::pthread_kill(thread_.native_handle(), kKickSignal); }
 
 void VcpuThread::main() {
+  ::prctl(PR_SET_NAME, "vcpu");
   current_run = &vcpu_.area();
   if (settings_.prepare) {
     if (const auto prepared = settings_.prepare(); !prepared)
-      fail(launch::StopReason::kMonitorError, prepared.error().message);
+      return fail(launch::StopReason::kMonitorError, prepared.error().message);
   }
   while (control_.enter()) {
     vcpu_.request_exit(false);

@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/mount.h>
 #include <linux/seccomp.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -69,7 +70,25 @@ base::Result<void> set_limit(int resource, rlim_t value) {
   return {};
 }
 
+/// No program that this process could ever execute gains a capability, whoever it belongs to: the
+/// bounding set is empty, and being root means nothing. Must come before the capabilities go.
+base::Result<void> give_up_gaining_capabilities() {
+  constexpr unsigned long kBits = SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP |
+                                  SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
+                                  SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
+  // Up to the last that this kernel knows, which may be newer than its headers here.
+  for (unsigned long capability = 0; ::prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0;
+       ++capability)
+    if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+      return base::errno_error("bounding set");
+  if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
+    return base::errno_error("ambient set");
+  if (::prctl(PR_SET_SECUREBITS, kBits, 0, 0, 0) != 0) return base::errno_error("securebits");
+  return {};
+}
+
 base::Result<void> drop_privileges(const std::optional<Identity>& identity) {
+  RETURN_IF_ERROR(give_up_gaining_capabilities());
   if (identity) {
     if (::setgroups(0, nullptr) != 0 ||
         ::setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
@@ -106,7 +125,11 @@ base::Result<void> enter(Settings settings) {
   return install(kProcessFilter);
 }
 
-base::Result<void> restrict_to_running() { return install(kRunningFilter); }
+base::Result<void> restrict_device_thread() { return install(kDeviceFilter); }
+
+base::Result<void> restrict_saving_device_thread() { return install(kSavingFilter); }
+
+base::Result<void> restrict_disk_thread() { return install(kDiskFilter); }
 
 base::Result<void> restrict_vcpu_thread() { return install(kVcpuFilter); }
 

@@ -1,8 +1,8 @@
 // The monitor's sandbox: what a guest that took over the monitor would find itself in.
 //
 // Order: enter() first thing in main(), while the process has one thread and only the descriptors
-// it was given; restrict_to_running() once a clone is restored; restrict_vcpu_thread() first on
-// each vCPU thread.
+// it was given; before the guest's first instruction each thread narrows its own system calls, the
+// device thread last, as it starts the others.
 // A system call that no filter knows kills the process (SIGSYS): the daemon sees that.
 // Spec: seccomp(2), namespaces(7), capabilities(7).
 #pragma once
@@ -39,10 +39,13 @@ struct Settings {
 /// Needs root, or a kernel that lets anybody make user namespaces.
 base::Result<void> enter(Settings settings);
 
-/// From now on this process cannot build another machine.
-base::Result<void> restrict_to_running();
-
-/// Only for the calling thread.
+/// The following narrow the calling thread, for good; what the thread may still call is in
+/// PROTECTIONS.md. The device thread of a clone, and of a machine that a template is made of. From
+/// then on neither can build another machine, start a thread, map a file or take part in more than
+/// it was given.
+base::Result<void> restrict_device_thread();
+base::Result<void> restrict_saving_device_thread();
+base::Result<void> restrict_disk_thread();
 base::Result<void> restrict_vcpu_thread();
 
 }  // namespace sandbox

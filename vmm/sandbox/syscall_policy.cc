@@ -1,26 +1,39 @@
-// Build-time program: writes sandbox_filters.h, the seccomp filters of sandbox.h as BPF. Compiling
-// them here keeps libseccomp, and the time it takes, out of every start of a machine.
+// Build-time program: writes sandbox_filters.h, the seccomp filters of sandbox.h as BPF, and the
+// names of the calls that each allows. Compiling them here keeps libseccomp, and the time it takes,
+// out of every start of a machine.
 //
-// Three filters, each narrower than the one before it; a thread gets them one on top of the other.
-//   process   everything a monitor does from its sandbox on
-//   running   without what builds a machine
-//   vcpu      what a vCPU thread does
+// A thread has the process filter from the sandbox on, and from the guest's first instruction on a
+// second one; the kernel asks both.
+//   process   everything a monitor does until its machine runs; whatever the others allow
+//   device    the thread of the loop and of all devices, while a clone runs
+//   saving    the same, where the machine was booted to make a template of it
+//   disk      the thread that does what may wait (io_worker.h)
+//   vcpu      a thread that runs a vCPU
+// PROTECTIONS.md says what each call of a running clone is used for; thread_filters_test.cc
+// compares.
 #include <asm/kvm.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/futex.h>
 #include <linux/if_tun.h>
 #include <linux/kvm.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "vmm/kvm/table.h"
@@ -39,67 +52,75 @@ struct Rule {
 };
 
 constexpr scmp_datum_t kAllBits = 0xffffffff;  // of a 32-bit argument
+constexpr scmp_datum_t kPointer = ~scmp_datum_t{0};
+
+/// Of a 32-bit argument: no bits but these.
+constexpr scmp_datum_t except(scmp_datum_t bits) { return kAllBits & ~bits; }
 
 using Rules = std::vector<Rule>;
 
-/// What malloc, mutexes, threads and the clock need.
-const Rules kRuntime = {
-    {SCMP_SYS(futex), {}},
-    {SCMP_SYS(mmap), {{2, PROT_EXEC, 0}}},
-    {SCMP_SYS(mprotect), {{2, PROT_EXEC, 0}}},
-    {SCMP_SYS(mremap), {}},
+/// What malloc and mutexes need on every thread. Of futexes no more than waiting and waking.
+constexpr scmp_datum_t kFutexOperation = except(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+const Rules kEveryThread = {
+    {SCMP_SYS(futex), {{1, kFutexOperation, FUTEX_WAIT}}},
+    {SCMP_SYS(futex), {{1, kFutexOperation, FUTEX_WAKE}}},
+    {SCMP_SYS(futex), {{1, kFutexOperation, FUTEX_WAIT_BITSET}}},
+    {SCMP_SYS(mmap),
+     {{2, PROT_EXEC, 0}, {3, except(MAP_NORESERVE | MAP_STACK), MAP_PRIVATE | MAP_ANONYMOUS}}},
     {SCMP_SYS(munmap), {}},
-    {SCMP_SYS(madvise), {}},
     {SCMP_SYS(brk), {}},
-    {SCMP_SYS(rt_sigreturn), {}},
-    {SCMP_SYS(rt_sigprocmask), {}},
-    {SCMP_SYS(sched_yield), {}},
-    {SCMP_SYS(clock_gettime), {}},
-    {SCMP_SYS(gettid), {}},
-    {SCMP_SYS(getpid), {}},
-    {SCMP_SYS(restart_syscall), {}},
-    {SCMP_SYS(exit), {}},
-    {SCMP_SYS(exit_group), {}},
-    {SCMP_SYS(write), {}},  // event descriptors, log
+    {SCMP_SYS(write), {}},  // event descriptors, the log
 };
 
-/// Devices and the control socket, on descriptors that were handed in.
+/// The device thread, on descriptors that were handed in.
 const Rules kDevices = {
     {SCMP_SYS(epoll_wait), {}},
-    {SCMP_SYS(epoll_pwait), {}},
     {SCMP_SYS(epoll_ctl), {}},
-    {SCMP_SYS(poll), {}},
-    {SCMP_SYS(eventfd2), {}},
-    {SCMP_SYS(read), {}},
+    {SCMP_SYS(poll), {{1, kPointer, 1}, {2, kAllBits, 0}}},
+    {SCMP_SYS(read), {}},  // event descriptors
     {SCMP_SYS(readv), {}},
     {SCMP_SYS(writev), {}},
-    {SCMP_SYS(pread64), {}},
-    {SCMP_SYS(preadv), {}},
-    {SCMP_SYS(preadv2), {}},
-    {SCMP_SYS(pwrite64), {}},
+    {SCMP_SYS(preadv2), {{5, except(RWF_NOWAIT), 0}}},
     {SCMP_SYS(pwritev), {}},
-    {SCMP_SYS(pwritev2), {}},
-    {SCMP_SYS(fallocate), {}},
-    {SCMP_SYS(fdatasync), {}},
-    {SCMP_SYS(fsync), {}},
-    {SCMP_SYS(ftruncate), {}},
-    {SCMP_SYS(fstat), {}},
-    {SCMP_SYS(newfstatat), {{3, AT_EMPTY_PATH, AT_EMPTY_PATH}}},
-    {SCMP_SYS(lseek), {}},
-    {SCMP_SYS(recvmsg), {}},
-    {SCMP_SYS(recvfrom), {}},
-    {SCMP_SYS(sendmsg), {}},
-    {SCMP_SYS(sendto), {{4, ~scmp_datum_t{0}, 0}}},  // no address: connected sockets only
-    {SCMP_SYS(accept4), {}},
+    {SCMP_SYS(pwrite64), {}},  // the machine's last words
+    {SCMP_SYS(recvmsg), {{2, except(MSG_DONTWAIT | MSG_CMSG_CLOEXEC), 0}}},
+    {SCMP_SYS(recvfrom), {{3, kAllBits, MSG_DONTWAIT}, {4, kPointer, 0}}},
+    {SCMP_SYS(sendmsg), {{2, except(MSG_DONTWAIT), MSG_NOSIGNAL}}},
+    {SCMP_SYS(accept4),
+     {{1, kPointer, 0}, {2, kPointer, 0}, {3, kAllBits, SOCK_CLOEXEC | SOCK_NONBLOCK}}},
     {SCMP_SYS(shutdown), {}},
     {SCMP_SYS(close), {}},
-    {SCMP_SYS(fcntl), {{1, kAllBits, F_GETFL}}},
-    {SCMP_SYS(fcntl), {{1, kAllBits, F_SETFL}}},
-    {SCMP_SYS(getrandom), {}},
-    {SCMP_SYS(ioctl), {{1, kAllBits, FIONREAD}}},
-    {SCMP_SYS(ioctl), {{1, kAllBits, TUNSETVNETHDRSZ}}},
+    {SCMP_SYS(getrandom), {{2, kAllBits, 0}}},
+    {SCMP_SYS(madvise), {{2, kAllBits, MADV_DONTNEED}}},
     {SCMP_SYS(ioctl), {{1, kAllBits, TUNSETOFFLOAD}}},
-    {SCMP_SYS(tgkill), {{2, kAllBits, SIGUSR1}}},  // kicks a vCPU thread
+    {SCMP_SYS(ioctl), {{1, kAllBits, KVM_SIGNAL_MSI}}},
+    {SCMP_SYS(ioctl), {{1, kAllBits, KVM_IOEVENTFD}}},  // some are registered while it runs already
+    // pthread_kill(), for kicking a vCPU
+    {SCMP_SYS(getpid), {}},
+    {SCMP_SYS(rt_sigprocmask), {}},
+    {SCMP_SYS(tgkill), {{2, kAllBits, SIGUSR1}}},
+    {SCMP_SYS(exit_group), {}},
+};
+
+/// What saving a template needs beside kDevices.
+const Rules kSaving = {
+    {SCMP_SYS(timerfd_create), {}},
+    {SCMP_SYS(timerfd_settime), {}},
+    {SCMP_SYS(ftruncate), {}},
+    {SCMP_SYS(ioctl), {{1, kAllBits, FIONREAD}}},
+};
+
+/// The disk thread. The device thread does without it what cannot wait.
+const Rules kDisk = {
+    {SCMP_SYS(preadv2), {{5, except(RWF_NOWAIT), 0}}},
+    {SCMP_SYS(pwritev), {}},
+    {SCMP_SYS(fallocate), {{1, kAllBits, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE}}},
+    {SCMP_SYS(fallocate), {{1, kAllBits, FALLOC_FL_ZERO_RANGE}}},
+    {SCMP_SYS(fdatasync), {}},
+};
+
+const Rules kVcpu = {
+    {SCMP_SYS(rt_sigreturn), {}},  // from the handler of the kick
 };
 
 /// Starting threads, and narrowing their filters. clone3 hides its flags from us: glibc falls back
@@ -108,19 +129,27 @@ constexpr scmp_datum_t kThreadFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_
                                       CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
                                       CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
 const Rules kThreads = {
-    {SCMP_SYS(clone), {{0, ~scmp_datum_t{0}, kThreadFlags}}},
+    {SCMP_SYS(clone), {{0, kPointer, kThreadFlags}}},
+    {SCMP_SYS(mprotect), {{2, PROT_EXEC, 0}}},
     {SCMP_SYS(rt_sigaction), {}},  // glibc, at the first thread
     {SCMP_SYS(set_robust_list), {}},
     {SCMP_SYS(rseq), {}},
-    {SCMP_SYS(sched_getaffinity), {}},
-    {SCMP_SYS(seccomp), {{0, kAllBits, 1}}},  // SECCOMP_SET_MODE_FILTER
+    {SCMP_SYS(seccomp), {{0, kAllBits, 1}, {1, kAllBits, 0}}},  // SECCOMP_SET_MODE_FILTER
+    {SCMP_SYS(exit), {}},
+    {SCMP_SYS(prctl), {{0, kAllBits, PR_SET_NAME}}},
 };
 
 /// Only before a machine runs.
 const Rules kSetUp = {
+    {SCMP_SYS(mmap), {{2, PROT_EXEC, 0}}},  // memory and layers from files
+    {SCMP_SYS(madvise), {{2, kAllBits, MADV_NOHUGEPAGE}}},
     {SCMP_SYS(epoll_create1), {}},
-    {SCMP_SYS(timerfd_create), {}},
-    {SCMP_SYS(timerfd_settime), {}},
+    {SCMP_SYS(eventfd2), {}},
+    {SCMP_SYS(fcntl), {{1, kAllBits, F_SETFL}}},
+    {SCMP_SYS(fstat), {}},
+    {SCMP_SYS(newfstatat), {{3, AT_EMPTY_PATH, AT_EMPTY_PATH}}},  // how glibc spells fstat
+    {SCMP_SYS(pread64), {}},
+    {SCMP_SYS(ioctl), {{1, kAllBits, TUNSETVNETHDRSZ}}},
 };
 
 /// KVM requests that build a machine.
@@ -131,8 +160,10 @@ constexpr unsigned long kBuilding[] = {
     KVM_SET_TSS_ADDR,
     KVM_SET_IDENTITY_MAP_ADDR,
     KVM_ENABLE_CAP,
+    KVM_SET_USER_MEMORY_REGION,
     KVM_CREATE_VCPU,
     kvm::kGetSupportedCpuid,
+    kvm::kGetMsrIndexList,
     kvm::kSetCpuid2,
     KVM_SET_MP_STATE,
     KVM_SET_REGS,
@@ -141,22 +172,18 @@ constexpr unsigned long kBuilding[] = {
     KVM_SET_XCRS,
     KVM_SET_DEBUGREGS,
     KVM_SET_LAPIC,
+    kvm::kSetMsrs,
     KVM_SET_VCPU_EVENTS,
     KVM_SET_TSC_KHZ,
-    KVM_IOEVENTFD,
+    KVM_KVMCLOCK_CTRL,
+    KVM_SET_CLOCK,
 };
 
-/// KVM requests of a machine that runs, starts to run or is saved.
-constexpr unsigned long kServing[] = {
-    KVM_CHECK_EXTENSION, kvm::kGetMsrIndexList,
-    kvm::kGetMsrs,       kvm::kSetMsrs,
-    kvm::kGetCpuid2,     KVM_GET_MP_STATE,
-    KVM_GET_REGS,        KVM_GET_SREGS,
-    kvm::kGetXsave2,     KVM_GET_XCRS,
-    KVM_GET_DEBUGREGS,   KVM_GET_LAPIC,
-    KVM_GET_VCPU_EVENTS, KVM_GET_TSC_KHZ,
-    KVM_GET_CLOCK,       KVM_SET_CLOCK,
-    KVM_KVMCLOCK_CTRL,   KVM_SET_USER_MEMORY_REGION,  // a clone gets layers after it was restored
+/// KVM requests that save one.
+constexpr unsigned long kReading[] = {
+    KVM_CHECK_EXTENSION, kvm::kGetMsrs,   kvm::kGetCpuid2, KVM_GET_MP_STATE,  KVM_GET_REGS,
+    KVM_GET_SREGS,       kvm::kGetXsave2, KVM_GET_XCRS,    KVM_GET_DEBUGREGS, KVM_GET_LAPIC,
+    KVM_GET_VCPU_EVENTS, KVM_GET_TSC_KHZ, KVM_GET_CLOCK,
 };
 
 /// KVM requests of a vCPU thread: run, and what its IOAPIC accesses cause.
@@ -180,6 +207,7 @@ class Filter {
 
   Filter& allow(const Rules& rules) {
     for (const Rule& rule : rules) {
+      names_.insert(name_of(rule.syscall));
       std::vector<scmp_arg_cmp> compares;
       for (const Argument& argument : rule.arguments)
         compares.push_back({argument.index, SCMP_CMP_MASKED_EQ, argument.mask, argument.value});
@@ -201,7 +229,24 @@ class Filter {
     return *this;
   }
 
-  void print(const char* name) const {
+  /// `kXFilter` and `kXCalls`, for X = `name`.
+  void print(const std::string& name) const {
+    print_program("k" + name + "Filter");
+    std::printf("inline constexpr std::string_view k%sCalls[] = {\n", name.c_str());
+    for (const std::string& call : names_) std::printf("    \"%s\",\n", call.c_str());
+    std::printf("};\n\n");
+  }
+
+ private:
+  static std::string name_of(int syscall) {
+    char* const name = ::seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, syscall);
+    if (name == nullptr) std::abort();
+    std::string copy(name);
+    std::free(name);
+    return copy;
+  }
+
+  void print_program(const std::string& name) const {
     std::FILE* const file = std::tmpfile();
     if (file == nullptr) std::abort();
     check(::seccomp_export_bpf(context_, ::fileno(file)), "export");
@@ -212,7 +257,7 @@ class Filter {
       unsigned char jump_false;
       unsigned value;
     } instruction;
-    std::printf("inline constexpr sock_filter %s[] = {\n", name);
+    std::printf("inline constexpr sock_filter %s[] = {\n", name.c_str());
     while (std::fread(&instruction, sizeof instruction, 1, file) == 1)
       std::printf("    {0x%x, %u, %u, 0x%x},\n", instruction.code, instruction.jump_true,
                   instruction.jump_false, instruction.value);
@@ -220,8 +265,8 @@ class Filter {
     std::fclose(file);
   }
 
- private:
   scmp_filter_ctx context_;
+  std::set<std::string> names_;
 };
 
 }  // namespace
@@ -229,18 +274,20 @@ class Filter {
 int main() {
   std::printf(
       "// Made by syscall_policy.cc.\n#pragma once\n\n#include <linux/filter.h>\n\n"
-      "namespace sandbox {\n\n");
+      "#include <string_view>\n\nnamespace sandbox {\n\n");
   Filter process;
-  process.allow(kRuntime).allow(kSetUp).allow(kDevices).allow(kThreads).pretend_absent(
-      SCMP_SYS(clone3));
-  process.allow_requests(kBuilding).allow_requests(kServing).allow_requests(kRunning);
-  process.print("kProcessFilter");
-  Filter running;
-  running.allow(kRuntime).allow(kDevices).allow(kThreads).pretend_absent(SCMP_SYS(clone3));
-  running.allow_requests(kServing).allow_requests(kRunning);
-  running.print("kRunningFilter");
+  process.allow(kEveryThread).allow(kDevices).allow(kSaving).allow(kDisk).allow(kVcpu);
+  process.allow(kThreads).allow(kSetUp).pretend_absent(SCMP_SYS(clone3));
+  process.allow_requests(kBuilding).allow_requests(kReading).allow_requests(kRunning);
+  process.print("Process");
+  Filter device;
+  device.allow(kEveryThread).allow(kDevices).print("Device");
+  Filter saving;
+  saving.allow(kEveryThread).allow(kDevices).allow(kSaving).allow_requests(kReading);
+  saving.print("Saving");
+  Filter disk;
+  disk.allow(kEveryThread).allow(kDisk).print("Disk");
   Filter vcpu;
-  vcpu.allow(kRuntime).allow_requests(kRunning);
-  vcpu.print("kVcpuFilter");
+  vcpu.allow(kEveryThread).allow(kVcpu).allow_requests(kRunning).print("Vcpu");
   std::printf("}  // namespace sandbox\n");
 }

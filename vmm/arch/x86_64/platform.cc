@@ -147,9 +147,10 @@ base::Result<void> Platform::set_processor_cpuids(const kvm::System& system) {
 
 base::Result<void> Platform::boot(const kvm::System& system, const Boot& boot) {
   RETURN_IF_ERROR(set_processor_cpuids(system));
-  const auto msrs = system.saved_msrs();
+  auto msrs = system.saved_msrs();
   if (!msrs) return msrs.error();
-  auto initial = read_msrs(vcpus_.front(), *msrs);
+  saved_msrs_ = *std::move(msrs);
+  auto initial = read_msrs(vcpus_.front(), saved_msrs_);
   if (!initial) return initial.error();
   initial_msrs_ = *std::move(initial);
 
@@ -222,14 +223,12 @@ base::Result<std::size_t> Platform::xsave_size() const {
   return std::max(static_cast<std::size_t>(*size), sizeof(kvm::XsaveArea));
 }
 
-base::Result<void> Platform::save(const kvm::System& system, wire::Encoder& out) {
+base::Result<void> Platform::save(wire::Encoder& out) {
   const auto xsave = xsave_size();
-  const auto msrs = system.saved_msrs();
   if (!xsave) return xsave.error();
-  if (!msrs) return msrs.error();
   SavedTime time;
   for (const kvm::Vcpu& vcpu : vcpus_) {
-    auto state = save_vcpu(vcpu, *msrs, initial_msrs_, *xsave);
+    auto state = save_vcpu(vcpu, saved_msrs_, initial_msrs_, *xsave);
     if (!state) return state.error();
     time.vcpus.push_back(*std::move(state));
   }

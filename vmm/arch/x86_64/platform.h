@@ -82,7 +82,8 @@ class Platform final : private InterruptSink {
   /// Handles an exit that only x86 has; false if it is none of those.
   bool handle_exit(kvm::Vcpu& vcpu);
 
-  base::Result<void> save(const kvm::System& system, wire::Encoder& out);
+  /// Only of a machine that was booted.
+  base::Result<void> save(wire::Encoder& out);
   base::Result<void> restore(wire::Decoder& in);
 
   /// Gives a restored machine a new generation ID (fresh random bytes), of which resume() tells the
@@ -121,6 +122,7 @@ class Platform final : private InterruptSink {
   ResetLine reset_line_;
   bus::AddressBus mmio_;
   bus::AddressBus ports_;
+  std::vector<std::uint32_t> saved_msrs_;  // of a machine that was booted: what save() saves
   std::vector<MsrValue> initial_msrs_;
   std::optional<SavedTime> restored_;  // until resume()
   bool new_generation_ = false;
