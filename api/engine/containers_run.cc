@@ -5,6 +5,8 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <csignal>
+#include <sstream>
+#include <string>
 
 #include "api/engine/containers.h"
 #include "api/engine/identifiers.h"
@@ -246,14 +248,21 @@ void Containers::record_exit(const ContainerPtr& container,
   container->changed.notify_all();
 }
 
+/// The guest's last lines, each as one of the log's (program/log.h makes them printable).
+static void log_end(const Container& container, const MachineEnd& end) {
+  spdlog::warn("container {}: its machine ended: {}", container.short_id(), end.message);
+  std::istringstream console(end.console_tail);
+  for (std::string line; std::getline(console, line);)
+    spdlog::warn("container {}: console: {}", container.short_id(), line);
+}
+
 net::awaitable<void> Containers::end_machine(ContainerPtr container,
                                              std::shared_ptr<Machine> machine) {
   const bool has_volumes = has_lasting_volumes(*container, false);
   co_await machine->shutdown(has_volumes ? kVolumesTimeout : kShutdownTimeout);
   const MachineEnd end = co_await machine->wait_stopped();
   if (end.reason != EndReason::kRequested && end.reason != EndReason::kGuestShutdown)
-    spdlog::warn("container {}: its machine ended: {}\n{}", container->short_id(), end.message,
-                 end.console_tail);
+    log_end(*container, end);
   if (container->machine == machine) {
     container->machine.reset();
     release_volumes(container);

@@ -1,18 +1,16 @@
 // containervmd: the Docker Engine API on virtual machines.
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include "api/program/config_file.h"
 #include "api/program/daemon.h"
+#include "api/program/log.h"
 #include "api/program/options.h"
 
 int main(int argc, char** argv) {
   program::ParsedOptions parsed = program::parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
   program::Options& options = *parsed.options;
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("containervmd"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
-  spdlog::set_level(spdlog::level::from_str(options.log_level));
+  program::open_log(options.log_level);
 
   if (!options.config_file.empty()) {
     const auto read = program::read_config_file(options.config_file, options);

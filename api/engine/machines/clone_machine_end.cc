@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 
 #include "api/engine/machines/clone_machine.h"
+#include "vmm/base/printable.h"
 
 namespace engine {
 
@@ -119,7 +120,8 @@ MachineEnd CloneMachine::conclude(std::string how_process_ended) const {
     if (stopped) end.console_tail = stopped->console_tail;
     return end;
   }
-  if (stopped) return {reason_of(stopped->reason), stopped->message, stopped->console_tail};
+  if (stopped)
+    return {reason_of(stopped->reason), base::printable(stopped->message), stopped->console_tail};
   return {EndReason::kMonitorDied,
           "the machine's monitor " +
               (how_process_ended.empty() ? std::string("died") : how_process_ended),

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 
+#include "vmm/base/printable.h"
 #include "vmm/base/seqpacket.h"
 
 namespace engine {
@@ -64,8 +65,8 @@ net::awaitable<Result<launch::Saved>> TemplateBuilder::build(std::shared_ptr<Tem
   }
   const std::string console = co_await self->finish();
   if (saved || console.empty()) co_return saved;
-  co_return Error{saved.error().code,
-                  saved.error().message + "; the guest's console said:\n" + console};
+  co_return Error{saved.error().code, saved.error().message + "; the guest's console said: " +
+                                          base::printable(console)};
 }
 
 Result<void> TemplateBuilder::connect() {
