@@ -1,7 +1,6 @@
 #include "images/store/layer_process.h"
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,9 +13,10 @@
 #include <vector>
 
 #include "images/store/erofs_format.h"
+#include "images/store/layer_group.h"
 #include "images/store/layer_messages.h"
 #include "images/store/reference.h"
-#include "vmm/base/scope_exit.h"
+#include "vmm/base/spawn.h"
 #include "vmm/base/unique_fd.h"
 
 namespace images {
@@ -25,41 +25,29 @@ namespace {
 
 constexpr std::size_t kFeedBytes = 128u << 10;
 
-/// Above every number the child gives a meaning, so that placing one cannot overwrite another.
-base::Result<base::UniqueFd> lift(int fd) {
-  base::UniqueFd lifted(::fcntl(fd, F_DUPFD_CLOEXEC, 16));
-  if (!lifted) return base::errno_error("duplicate descriptor");
-  return lifted;
-}
+// It dies before a container does: who sent the layer can send it again.
+constexpr int kOomScore = 500;
 
-struct Placement {
-  int fd = -1;
-  int target = -1;
+/// Its descriptors from 0 on, but for 1, on which it answers, and 2, which is this process's own.
+struct Inputs {
+  int input = -1;
+  int image = -1;
+  int recipe = -1;
 };
 
 base::Result<pid_t> spawn(const std::string& program, std::vector<std::string> arguments,
-                          const std::vector<Placement>& placements) {
-  arguments.insert(arguments.begin(), "containervm-layer");
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  std::array<char*, 1> environment{nullptr};
-
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  base::ScopeExit destroy([&] { posix_spawn_file_actions_destroy(&actions); });
-  std::vector<base::UniqueFd> lifted;
-  for (const Placement& placement : placements) {
-    auto fd = lift(placement.fd);
-    if (!fd) return std::move(fd).error();
-    posix_spawn_file_actions_adddup2(&actions, fd->get(), placement.target);
-    lifted.push_back(*std::move(fd));
-  }
-  pid_t pid = -1;
-  const int error =
-      ::posix_spawn(&pid, program.c_str(), &actions, nullptr, argv.data(), environment.data());
-  if (error != 0) return base::errno_error("start " + program, error);
-  return pid;
+                          const Inputs& inputs, int answers, const LayerGroup& group) {
+  arguments.insert(arguments.begin(), program);
+  static_assert(kLayerInputFd == 0 && kLayerImageFd == 3 && kLayerRecipeFd == 4);
+  const base::SpawnPlan plan{
+      .argv = std::move(arguments),
+      .descriptors = {inputs.input, answers, STDERR_FILENO, inputs.image, inputs.recipe},
+      .own_pid_namespace = ::geteuid() == 0,
+      .group = group.directory(),
+      .oom_score_adj = kOomScore};
+  const auto spawned = base::spawn(plan);
+  if (!spawned) return spawned.error();
+  return spawned->pid;
 }
 
 /// What the child said, until it said its last word.
@@ -134,19 +122,22 @@ base::Error died(int status) {
 /// The converter as a running process. Ended and reaped by finish(), or by the destructor.
 class Child {
  public:
-  static base::Result<Child> start(const std::string& program, std::vector<std::string> arguments,
-                                   std::vector<Placement> placements) {
+  static base::Result<Child> start(const std::string& program, const std::string& groups,
+                                   std::vector<std::string> arguments, const Inputs& inputs) {
+    auto group = LayerGroup::make(groups);
+    if (!group) return std::move(group).error();
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) < 0) return base::errno_error("pipe");
     base::UniqueFd read_end(ends[0]);
     const base::UniqueFd write_end(ends[1]);
-    placements.push_back({write_end.get(), STDOUT_FILENO});
-    auto pid = spawn(program, std::move(arguments), placements);
+    auto pid = spawn(program, std::move(arguments), inputs, write_end.get(), *group);
     if (!pid) return std::move(pid).error();
-    return Child(*pid, std::move(read_end));
+    return Child(*std::move(group), *pid, std::move(read_end));
   }
   Child(Child&& other) noexcept
-      : pid_(std::exchange(other.pid_, -1)), output_(std::move(other.output_)) {}
+      : group_(std::move(other.group_)),
+        pid_(std::exchange(other.pid_, -1)),
+        output_(std::move(other.output_)) {}
   Child& operator=(Child&&) = delete;
   ~Child() {
     kill();
@@ -169,7 +160,8 @@ class Child {
   }
 
  private:
-  Child(pid_t pid, base::UniqueFd output) : pid_(pid), output_(std::move(output)) {}
+  Child(LayerGroup group, pid_t pid, base::UniqueFd output)
+      : group_(std::move(group)), pid_(pid), output_(std::move(output)) {}
 
   int reap() {
     int status = 0;
@@ -180,14 +172,15 @@ class Child {
     return status;
   }
 
+  LayerGroup group_;  // outlives the process
   pid_t pid_;
   base::UniqueFd output_;
 };
 
-base::Result<LayerConverted> run(const std::string& program, std::vector<std::string> arguments,
-                                 std::vector<Placement> placements,
+base::Result<LayerConverted> run(const std::string& program, const std::string& groups,
+                                 std::vector<std::string> arguments, const Inputs& inputs,
                                  const ConvertProgress& progress) {
-  auto child = Child::start(program, std::move(arguments), std::move(placements));
+  auto child = Child::start(program, groups, std::move(arguments), inputs);
   if (!child) return std::move(child).error();
   return child->finish(progress);
 }
@@ -249,8 +242,8 @@ base::Result<ConvertedLayer> LayerProcess::convert(FileRange blob, int image, in
                                                    const LayerLimits& limits,
                                                    const ConvertProgress& progress) const {
   auto layer =
-      run(program_, convert_arguments("convert", blob.offset, blob.length, limits),
-          {{blob.fd, kLayerInputFd}, {image, kLayerImageFd}, {recipe, kLayerRecipeFd}}, progress);
+      run(program_, groups_, convert_arguments("convert", blob.offset, blob.length, limits),
+          {.input = blob.fd, .image = image, .recipe = recipe}, progress);
   if (!layer) return std::move(layer).error();
   return checked(*std::move(layer), image);
 }
@@ -264,9 +257,9 @@ base::Result<ConvertedLayer> LayerProcess::convert_stream(ByteSource& blob, std:
     return base::errno_error("socketpair");
   base::UniqueFd ours(ends[0]);
   base::UniqueFd theirs(ends[1]);
-  auto child = Child::start(
-      program_, convert_arguments("convert-stream", 0, max_bytes, limits),
-      {{theirs.get(), kLayerInputFd}, {image, kLayerImageFd}, {recipe, kLayerRecipeFd}});
+  auto child =
+      Child::start(program_, groups_, convert_arguments("convert-stream", 0, max_bytes, limits),
+                   {.input = theirs.get(), .image = image, .recipe = recipe});
   if (!child) return std::move(child).error();
   theirs.reset();
   auto fed = feed(blob, max_bytes, ours.get());
@@ -282,10 +275,10 @@ base::Result<ConvertedLayer> LayerProcess::convert_stream(ByteSource& blob, std:
 
 base::Result<std::uint64_t> LayerProcess::decompress(FileRange blob, int out,
                                                      std::uint64_t max_bytes) const {
-  auto done = run(program_,
+  auto done = run(program_, groups_,
                   {"decompress", std::to_string(blob.offset), std::to_string(blob.length),
                    std::to_string(max_bytes)},
-                  {{blob.fd, kLayerInputFd}, {out, kLayerImageFd}}, {});
+                  {.input = blob.fd, .image = out}, {});
   if (!done) return std::move(done).error();
   return size_of(out);
 }

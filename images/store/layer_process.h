@@ -24,8 +24,10 @@ struct FileRange {
 
 class LayerProcess {
  public:
-  /// `program` is the path of containervm-layer.
-  explicit LayerProcess(std::string program) : program_(std::move(program)) {}
+  /// `program` is the path of containervm-layer; `groups` a cgroup v2 directory in which each that
+  /// runs gets one of its own (layer_group.h), or empty.
+  explicit LayerProcess(std::string program, std::string groups = {})
+      : program_(std::move(program)), groups_(std::move(groups)) {}
 
   /// convert_layer() on `blob`; `image` and `recipe` are new empty files.
   base::Result<ConvertedLayer> convert(FileRange blob, int image, int recipe,
@@ -40,6 +42,7 @@ class LayerProcess {
 
  private:
   std::string program_;
+  std::string groups_;
 };
 
 }  // namespace images

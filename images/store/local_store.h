@@ -30,7 +30,7 @@ class LocalStore : public Store {
  public:
   LocalStore(StoreOptions options, LayerFiles files, Catalog catalog)
       : options_(std::move(options)),
-        process_(options_.layer_tool),
+        process_(options_.layer_tool, options_.layer_groups),
         files_(std::move(files)),
         catalog_(std::move(catalog)) {}
 

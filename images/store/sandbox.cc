@@ -1,10 +1,7 @@
 #include "images/store/sandbox.h"
 
-#include <fcntl.h>
-#include <grp.h>
 #include <seccomp.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,6 +11,7 @@
 #include "images/store/layer_messages.h"
 #include "vmm/base/scope_exit.h"
 #include "vmm/base/units.h"
+#include "vmm/sandbox/sandbox.h"
 
 namespace images {
 
@@ -49,14 +47,6 @@ base::Result<void> set_limits(std::uint64_t file_bytes) {
   RETURN_IF_ERROR(limit(RLIMIT_CPU, kMaxCpuSeconds));
   if (!kSanitized) RETURN_IF_ERROR(limit(RLIMIT_AS, 2_GiB));
   std::signal(SIGXFSZ, SIG_IGN);  // a write past the limit fails with EFBIG
-  return {};
-}
-
-base::Result<void> become_nobody() {
-  if (::geteuid() != 0) return {};
-  if (::setgroups(0, nullptr) < 0 || ::setresgid(kNobody, kNobody, kNobody) < 0 ||
-      ::setresuid(kNobody, kNobody, kNobody) < 0)
-    return base::errno_error("give up root");
   return {};
 }
 
@@ -98,11 +88,12 @@ base::Result<void> filter_system_calls() {
 }  // namespace
 
 base::Result<void> enter_sandbox(std::uint64_t file_bytes) {
-  if (::close_range(kLayerRecipeFd + 1, ~0u, 0) < 0) return base::errno_error("close_range");
   RETURN_IF_ERROR(set_limits(file_bytes));
-  RETURN_IF_ERROR(become_nobody());
-  if (::prctl(PR_SET_DUMPABLE, 0) < 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-    return base::errno_error("prctl");
+  sandbox::Settings settings;
+  settings.descriptors = {kLayerImageFd, kLayerRecipeFd};
+  settings.own_user_namespace = true;
+  if (::geteuid() == 0) settings.identity = sandbox::Identity{kNobody, kNobody};
+  RETURN_IF_ERROR(sandbox::confine(std::move(settings)));
   return filter_system_calls();
 }
 

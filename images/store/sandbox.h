@@ -9,7 +9,8 @@ namespace images {
 
 /// From here on this process can read, write and seek in the descriptors it has, use memory and
 /// end; nothing else: it cannot open files, make sockets or processes, or gain privileges. Any
-/// other system call kills it. Root becomes an ordinary user first. Not reversible.
+/// other system call kills it. Before, root becomes nobody, in namespaces of its own with an empty
+/// root and without capabilities (vmm/sandbox/sandbox.h). Not reversible.
 /// `file_bytes`: no file may grow beyond this.
 base::Result<void> enter_sandbox(std::uint64_t file_bytes);
 

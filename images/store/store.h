@@ -43,6 +43,7 @@ struct StoreOptions {
   std::string root;                // created if missing
   std::string tenant = "default";  // [a-z0-9][a-z0-9_.-]*: names a directory
   std::string layer_tool;          // path of the containervm-layer program
+  std::string layer_groups{};      // cgroup v2 directory for those it runs; empty: none
   LayerLimits limits;
   std::uint64_t max_archive_bytes = std::uint64_t{64} << 30;  // of one `docker load`, uncompressed
   std::shared_ptr<Admission> admission =

@@ -2,10 +2,11 @@
 """What processes of a host may do, as the kernel tells it, and what vmm/sandbox/PROTECTIONS.md says.
 
 As a program, as root on the host that holds the machines: `protections.py STATE` prints the processes of the daemon
-of that state directory as JSON, one object each; `protections.py --wait-for NAME STATE` first waits until
-one of that name has entered its sandbox.
+of that state directory as JSON, one object each; `--wait-for NAME STATE` waits for one of that name that has
+entered its sandbox, and prints that; `--calls FILE` prints narrowed_calls() of a trace.
 """
 
+import collections
 import fnmatch
 import json
 import os
@@ -177,22 +178,27 @@ def documented_calls():
 
 
 def narrowed_calls(trace):
-    """From the output of `strace -f -q -o`: the calls of each thread after its second filter, by name."""
+    """From the output of `strace -f -q -o`: how often each call was made by threads that had their second filter."""
     narrowed = set()
-    calls = {}
-    for line in trace.splitlines():
-        found = re.match(r"(\d+) +(?:<\.\.\. )?(\w+)", line)
-        if not found or line.split(None, 1)[1].startswith(("+++", "---")):
-            continue
-        pid, name = found.groups()
-        if pid in narrowed and "resumed>" not in line:
-            calls[name] = calls.get(name, 0) + 1
-        if name == "seccomp":
+    calls = collections.Counter()
+    for line in trace:
+        pid, what = line.split(None, 1)
+        begun = re.match(r"(\w+)\(", what)
+        if begun and pid in narrowed:
+            calls[begun[1]] += 1
+        # Whose handler has begun returns from it, if the machine does not end before.
+        if what.startswith("--- SIGUSR1"):
+            calls["rt_sigreturn"] += 1
+        if begun and begun[1] == "seccomp":
             narrowed.add(pid)
     return calls
 
 
 def main(arguments):
+    if arguments[0] == "--calls":
+        with open(arguments[1], encoding="utf-8", errors="replace") as trace:
+            print(json.dumps(narrowed_calls(trace)))
+        return
     wanted = arguments.pop(1) if arguments[0] == "--wait-for" and arguments.pop(0) else None
     daemon = read(f"{arguments[0]}/containervmd.pid").split()[0]
     if wanted:

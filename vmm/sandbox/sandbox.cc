@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "sandbox_filters.h"
 
@@ -24,9 +25,37 @@ namespace {
 /// Streams, layers, and a few of our own.
 constexpr rlim_t kMostDescriptors = 2048;
 
-base::Result<void> make_namespaces(const base::UniqueFd& network_namespace) {
+base::Result<void> set_capabilities(
+    const __user_cap_data_struct (&data)[_LINUX_CAPABILITY_U32S_3]) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  if (::syscall(SYS_capset, &header, data) != 0) return base::errno_error("capset");
+  return {};
+}
+
+base::Result<void> change_identity(const Identity& identity) {
+  if (::setgroups(0, nullptr) != 0 || ::setresgid(identity.gid, identity.gid, identity.gid) != 0 ||
+      ::setresuid(identity.uid, identity.uid, identity.uid) != 0)
+    return base::errno_error("change of identity");
+  return {};
+}
+
+/// In a user namespace of its own a process cannot change its identity any more: so before, while
+/// the capabilities that making namespaces needs are kept.
+base::Result<void> change_identity_early(const Identity& identity) {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct held[_LINUX_CAPABILITY_U32S_3]{};
+  if (::syscall(SYS_capget, &header, held) != 0) return base::errno_error("capget");
+  if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return base::errno_error("keep capabilities");
+  RETURN_IF_ERROR(change_identity(identity));
+  RETURN_IF_ERROR(set_capabilities(held));
+  if (::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0) return base::errno_error("keep capabilities");
+  return {};
+}
+
+base::Result<void> make_namespaces(const base::UniqueFd& network_namespace,
+                                   bool own_user_namespace) {
   int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
-  if (::geteuid() != 0) flags |= CLONE_NEWUSER;
+  if (own_user_namespace) flags |= CLONE_NEWUSER;
   if (!network_namespace) flags |= CLONE_NEWNET;
   if (::unshare(flags) != 0) return base::errno_error("unshare");
   if (network_namespace && ::setns(network_namespace.get(), CLONE_NEWNET) != 0)
@@ -89,15 +118,8 @@ base::Result<void> give_up_gaining_capabilities() {
 
 base::Result<void> drop_privileges(const std::optional<Identity>& identity) {
   RETURN_IF_ERROR(give_up_gaining_capabilities());
-  if (identity) {
-    if (::setgroups(0, nullptr) != 0 ||
-        ::setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
-        ::setresuid(identity->uid, identity->uid, identity->uid) != 0)
-      return base::errno_error("change of identity");
-  }
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  const __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3]{};
-  if (::syscall(SYS_capset, &header, none) != 0) return base::errno_error("capset");
+  if (identity) RETURN_IF_ERROR(change_identity(*identity));
+  RETURN_IF_ERROR(set_capabilities({}));
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return base::errno_error("no_new_privs");
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::errno_error("dumpable");
   return {};
@@ -113,15 +135,23 @@ base::Result<void> install(std::span<const sock_filter> filter) {
 
 }  // namespace
 
-base::Result<void> enter(Settings settings) {
-  RETURN_IF_ERROR(make_namespaces(settings.network_namespace));
+base::Result<void> confine(Settings settings) {
+  const bool root = ::geteuid() == 0;
+  const bool own_user_namespace = settings.own_user_namespace || !root;
+  if (own_user_namespace && settings.identity && root)
+    RETURN_IF_ERROR(change_identity_early(*std::exchange(settings.identity, std::nullopt)));
+  RETURN_IF_ERROR(make_namespaces(settings.network_namespace, own_user_namespace));
   settings.network_namespace.reset();
   RETURN_IF_ERROR(close_others(std::move(settings.descriptors)));
   RETURN_IF_ERROR(make_root_empty());
   RETURN_IF_ERROR(set_limit(RLIMIT_CORE, 0));
   RETURN_IF_ERROR(set_limit(RLIMIT_MEMLOCK, 0));
   RETURN_IF_ERROR(set_limit(RLIMIT_NOFILE, kMostDescriptors));
-  RETURN_IF_ERROR(drop_privileges(settings.identity));
+  return drop_privileges(settings.identity);
+}
+
+base::Result<void> enter(Settings settings) {
+  RETURN_IF_ERROR(confine(std::move(settings)));
   return install(kProcessFilter);
 }
 

@@ -1,4 +1,6 @@
-// The monitor's sandbox: what a guest that took over the monitor would find itself in.
+// The monitor's sandbox: what a guest that took over the monitor would find itself in. All of it
+// but the filters is containervm-layer's, too (images/store/sandbox.h). PROTECTIONS.md says what
+// holds when, and is compared with what runs.
 //
 // Order: enter() first thing in main(), while the process has one thread and only the descriptors
 // it was given; before the guest's first instruction each thread narrows its own system calls, the
@@ -28,15 +30,20 @@ struct Settings {
   /// An empty network namespace to join; making a new one costs more than all the rest. If not
   /// valid a new one is made.
   base::UniqueFd network_namespace;
+  /// A user namespace as well, in which nobody is mapped: always for who is not root.
+  bool own_user_namespace = false;
   /// The descriptors to keep, beside 0, 1, 2; all others are closed.
   std::vector<int> descriptors;
 };
 
 /// New mount, IPC and UTS namespaces, an empty network namespace; an empty read-only root; the
-/// given identity, no capabilities, no new privileges, no core dumps, no ptrace, bounded
-/// descriptors; the process filter. A PID namespace cannot be entered by a running process: whoever
-/// starts the monitor gives it one (CLONE_NEWPID).
+/// given identity, no capabilities and no way to any, no new privileges, no core dumps, no ptrace,
+/// bounded descriptors. A PID namespace cannot be entered by a running process: whoever
+/// starts the process gives it one (CLONE_NEWPID).
 /// Needs root, or a kernel that lets anybody make user namespaces.
+base::Result<void> confine(Settings settings);
+
+/// The same, and a monitor's process filter.
 base::Result<void> enter(Settings settings);
 
 /// The following narrow the calling thread, for good; what the thread may still call is in

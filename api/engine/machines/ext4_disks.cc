@@ -10,7 +10,7 @@
 #include <mutex>
 
 #include "api/engine/machines/sparse_copy.h"
-#include "api/engine/machines/spawn.h"
+#include "vmm/base/spawn.h"
 #include "vmm/base/units.h"
 
 namespace engine {
@@ -42,8 +42,8 @@ Result<void> check_size(std::uint64_t bytes) {
   return {};
 }
 
-Result<void> run(const SpawnPlan& plan) {
-  auto child = spawn(plan);
+Result<void> run(const base::SpawnPlan& plan) {
+  auto child = base::spawn(plan);
   if (!child) return std::move(child).error();
   siginfo_t info{};
   while (::waitid(P_PIDFD, static_cast<id_t>(child->pidfd.get()), &info, WEXITED) != 0)
@@ -68,7 +68,8 @@ Result<void> format(const fs::path& path, std::uint64_t bytes) {
                        "nodiscard,lazy_itable_init=0,lazy_journal_init=1,root_owner=0:0", "-O",
                        "^resize_inode", path.string()},
               .descriptors = {-1, -1, -1},
-              .group = -1});
+              .group = -1,
+              .oom_score_adj = 0});
 }
 
 }  // namespace

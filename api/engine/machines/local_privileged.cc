@@ -11,8 +11,8 @@
 
 #include "api/engine/machines/links.h"
 #include "api/engine/machines/packet_rules.h"
-#include "api/engine/machines/spawn.h"
 #include "guest-init/protocol/cpu_weight.h"
+#include "vmm/base/spawn.h"
 
 namespace engine {
 
@@ -53,8 +53,10 @@ Result<fs::path> LocalPrivileged::make_group_root(const std::string& name) {
   if (::mkdir(root.c_str(), 0755) != 0 && errno != EEXIST)
     return base::errno_error("make cgroup " + root.string());
   for (const fs::path& parent : {*mount, root})
-    if (auto done = write_file(parent / "cgroup.subtree_control", "+memory +pids"); !done)
+    if (auto done = write_file(parent / "cgroup.subtree_control", "+memory +pids"); !done) {
+      ::rmdir(root.c_str());
       return Error{Code::kNotSupported, "the memory and pids cgroup controllers are not available"};
+    }
   // Weights are refused where they are asked for, should these not be there.
   for (const char* more : {"+cpu", "+io"})
     for (const fs::path& parent : {*mount, root})
@@ -107,14 +109,15 @@ Result<SpawnedMonitor> LocalPrivileged::spawn_monitor(const MonitorSpec& spec) {
     remove_group(spec.group);
     return std::move(group).error();
   }
-  const SpawnPlan plan{
+  const base::SpawnPlan plan{
       .argv = {spec.program, "--control-fd", "3", "--kvm-fd", "4", "--result-fd", "5", "--uid",
                std::to_string(spec.uid), "--gid", std::to_string(spec.uid), "--netns-fd", "6"},
       .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file,
                       *network_namespace},
       .own_pid_namespace = true,
-      .group = group->get()};
-  auto spawned = spawn(plan);
+      .group = group->get(),
+      .oom_score_adj = kMonitorOomScore};
+  auto spawned = base::spawn(plan);
   if (!spawned) remove_group(spec.group);
   return spawned;
 }

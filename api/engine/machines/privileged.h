@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "vmm/base/result.h"
+#include "vmm/base/spawn.h"
 #include "vmm/base/unique_fd.h"
 
 namespace engine {
@@ -24,6 +25,11 @@ struct GroupLimits {
   std::uint64_t memory_bytes = 0;
   std::uint32_t tasks = 0;
 };
+
+/// Who dies first when the host runs out of memory (proc(5), oom_score_adj): the daemon, which all
+/// depend on, last; containers' machines, and tools that read one client's bytes, first.
+inline constexpr int kDaemonOomScore = -500;
+inline constexpr int kMonitorOomScore = 500;
 
 /// What a machine gets when it competes with others; 0 = as all.
 struct GroupWeights {
@@ -46,10 +52,7 @@ struct MonitorSpec {
   int log_file = -1;  // its standard error
 };
 
-struct SpawnedMonitor {
-  pid_t pid = -1;
-  base::UniqueFd pidfd;
-};
+using SpawnedMonitor = base::Spawned;
 
 struct BridgeSpec {
   std::string name;

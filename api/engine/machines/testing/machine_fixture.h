@@ -16,7 +16,6 @@
 
 #include "api/async/blocking_pool.h"
 #include "api/engine/machines/clone_machine.h"
-#include "api/engine/machines/spawn.h"
 
 namespace engine::testing {
 
@@ -49,10 +48,11 @@ class TestPrivileged : public Privileged {
   base::Result<SpawnedMonitor> spawn_monitor(const MonitorSpec& spec) override {
     ++spawned;
     last_uid = spec.uid;
-    return spawn(
+    return base::spawn(
         {.argv = {spec.program},
          .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file},
-         .group = -1});
+         .group = -1,
+         .oom_score_adj = 0});
   }
   base::Result<void> set_weights(const std::string& group, const GroupWeights& weights) override {
     group_weights[group] = weights;

@@ -1,4 +1,4 @@
-#include "api/engine/machines/spawn.h"
+#include "vmm/base/spawn.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 
-namespace engine {
+namespace base {
 
 namespace {
 
@@ -19,14 +19,18 @@ namespace {
 class Child {
  public:
   Child(const SpawnPlan& plan, char* const* argv, int null, int report)
-      : plan_(plan), argv_(argv), null_(null), report_(report) {}
+      : plan_(plan),
+        oom_score_(std::to_string(plan.oom_score_adj)),
+        argv_(argv),
+        null_(null),
+        report_(report) {}
 
   [[noreturn]] void run() {
     reset_signals();
     ::setsid();
     place_descriptors();
     char* const no_environment[] = {nullptr};
-    ::execve(argv_[0], argv_, no_environment);
+    if (set_oom_score()) ::execve(argv_[0], argv_, no_environment);
     const int error = errno;
     [[maybe_unused]] const auto written = ::write(report_, &error, sizeof error);
     ::_exit(127);
@@ -53,7 +57,14 @@ class Child {
     ::syscall(SYS_close_range, count, ~0u, CLOSE_RANGE_CLOEXEC);
   }
 
+  bool set_oom_score() const {
+    const int file = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    const auto size = static_cast<ssize_t>(oom_score_.size());
+    return file >= 0 && ::write(file, oom_score_.data(), oom_score_.size()) == size;
+  }
+
   const SpawnPlan& plan_;
+  const std::string oom_score_;
   char* const* argv_;
   int null_;
   int report_;
@@ -62,17 +73,17 @@ class Child {
 
 }  // namespace
 
-base::Result<SpawnedMonitor> spawn(const SpawnPlan& plan) {
+Result<Spawned> spawn(const SpawnPlan& plan) {
   if (plan.argv.empty() || plan.descriptors.size() > 16)
-    return base::Error{base::Code::kInvalidArgument, "bad spawn plan"};
+    return Error{Code::kInvalidArgument, "bad spawn plan"};
   std::vector<char*> argv;
   for (const std::string& argument : plan.argv) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  const base::UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   int pipe_ends[2];
-  if (!null || ::pipe2(pipe_ends, O_CLOEXEC) != 0) return base::errno_error("pipe");
-  const base::UniqueFd report_in(pipe_ends[0]);
-  base::UniqueFd report_out(pipe_ends[1]);
+  if (!null || ::pipe2(pipe_ends, O_CLOEXEC) != 0) return errno_error("pipe");
+  const UniqueFd report_in(pipe_ends[0]);
+  UniqueFd report_out(pipe_ends[1]);
 
   int pidfd = -1;
   clone_args arguments{};
@@ -86,10 +97,10 @@ base::Result<SpawnedMonitor> spawn(const SpawnPlan& plan) {
   }
   Child child(plan, argv.data(), null.get(), report_out.get());
   const long pid = ::syscall(SYS_clone3, &arguments, sizeof arguments);
-  if (pid < 0) return base::errno_error("clone");
+  if (pid < 0) return errno_error("clone");
   if (pid == 0) child.run();
 
-  SpawnedMonitor spawned{static_cast<pid_t>(pid), base::UniqueFd(pidfd)};
+  Spawned spawned{static_cast<pid_t>(pid), UniqueFd(pidfd)};
   report_out.reset();
   int error = 0;
   ssize_t got = 0;
@@ -99,7 +110,7 @@ base::Result<SpawnedMonitor> spawn(const SpawnPlan& plan) {
   if (got == 0) return spawned;
   siginfo_t ignored;
   ::waitid(P_PIDFD, static_cast<id_t>(spawned.pidfd.get()), &ignored, WEXITED);
-  return base::errno_error("execute " + plan.argv[0], error);
+  return errno_error("execute " + plan.argv[0], error);
 }
 
-}  // namespace engine
+}  // namespace base
