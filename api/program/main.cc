@@ -1,10 +1,26 @@
 // containervmd: the Docker Engine API on virtual machines.
 #include <spdlog/spdlog.h>
 
+#include "api/engine/machines/host_groups.h"
 #include "api/program/config_file.h"
 #include "api/program/daemon.h"
 #include "api/program/log.h"
 #include "api/program/options.h"
+
+namespace {
+
+/// This daemon's place among the host's processes. Without cgroups of its own it works, too.
+std::optional<engine::HostGroups> open_groups(const std::filesystem::path& state) {
+  if (const auto done = engine::protect_from_oom(); !done)
+    spdlog::warn("the daemon is not spared when memory runs out: {}", done.error().message);
+  auto groups = engine::HostGroups::open(engine::host_tag(state));
+  if (groups) return *std::move(groups);
+  spdlog::warn("the daemon and its machines run without cgroups of their own: {}",
+               groups.error().message);
+  return std::nullopt;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   program::ParsedOptions parsed = program::parse_options(argc, argv);
@@ -28,10 +44,14 @@ int main(int argc, char** argv) {
   config.registries.settings.proxies = options.proxies;
   config.signature_policy = options.signature_policy;
   config.signature_lookaside = options.signature_lookaside;
+  // Opened with the state's lock held, first of all that starts processes; closed last.
+  std::optional<engine::HostGroups> groups;
   config.open_images = [&](std::shared_ptr<images::Admission> admission) {
+    groups = open_groups(options.state);
     return images::Store::open({.root = (options.state / "images").string(),
                                 .tenant = "default",
                                 .layer_tool = options.layer_tool.string(),
+                                .layer_groups = groups ? groups->root().string() : "",
                                 .limits = {},
                                 .admission = std::move(admission)});
   };
@@ -46,7 +66,8 @@ int main(int argc, char** argv) {
                                           .networking = options.networking,
                                           .bridge = {},
                                           .subnet = {},
-                                          .link_local = options.link_local});
+                                          .link_local = options.link_local,
+                                          .group_root = groups ? groups->root() : ""});
   };
   const auto result = program::run_daemon(config);
   if (result) return 0;

@@ -1,6 +1,5 @@
 #include "api/engine/machines/machine_host.h"
 
-#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -10,10 +9,12 @@
 #include "api/async/blocking_pool.h"
 #include "api/engine/machines/bridge_networks.h"
 #include "api/engine/machines/ext4_disks.h"
+#include "api/engine/machines/host_groups.h"
 #include "api/engine/machines/kernel_release.h"
 #include "api/engine/machines/local_machines.h"
 #include "api/engine/machines/local_privileged.h"
 #include "api/engine/machines/templates.h"
+#include "api/engine/machines/uid_range.h"
 
 namespace engine {
 
@@ -26,15 +27,6 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kBlockingThreads = 4;
 constexpr std::size_t kReadyDisks = 4;
-constexpr uid_t kFirstUid = 2'000'000'000;  // above all that Debian hands out
-constexpr std::uint32_t kUidRanges = 2000;
-
-/// A number that tells this state directory from others on the host (FNV-1a).
-std::uint32_t number_of(const fs::path& state) {
-  std::uint32_t hash = 2166136261u;
-  for (const char c : state.string()) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
-  return hash;
-}
 
 Result<void> check_inputs(const MachineHostConfig& config) {
   const std::pair<fs::path, const char*> inputs[] = {{config.kernel, "the guest kernel"},
@@ -56,27 +48,19 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-fs::path group_root_or_none(const std::string& name) {
-  const auto root = LocalPrivileged::make_group_root(name);
-  if (root) return *root;
-  spdlog::warn("machines run without a cgroup of their own: {}", root.error().message);
-  return {};
-}
-
 class LocalMachineHost final : public MachineHost {
  public:
-  LocalMachineHost(net::io_context& io, const MachineHostConfig& config)
+  LocalMachineHost(net::io_context& io, const MachineHostConfig& config, UidRange uids)
       : config_(config),
-        tag_(fmt::format("{:06x}", number_of(config.state) & 0xffffffu)),
-        group_root_(group_root_or_none("containervm-" + tag_)),
+        uids_(std::move(uids)),
+        tag_(host_tag(config.state)),
         executor_(io.get_executor()),
-        privileged_({.group_root = group_root_}),
+        privileged_({.group_root = config.group_root}),
         launcher_(privileged_, executor_, blocking_,
                   {.run = config.state / "run" / "machines",
                    .program = config.monitor,
                    .group_prefix = "machine-",
-                   .first_uid =
-                       kFirstUid + number_of(config.state) % kUidRanges * MonitorLauncher::kUids}),
+                   .first_uid = uids_.first_uid()}),
         templates_(executor_, blocking_, launcher_,
                    {.root = config.state / "templates",
                     .kernel = config.kernel,
@@ -116,7 +100,6 @@ class LocalMachineHost final : public MachineHost {
     co_await machines_->close();
     co_await disks_.close();
     if (networks_) co_await networks_->close();
-    if (!group_root_.empty()) ::rmdir(group_root_.c_str());  // stays while machines run
   }
 
  private:
@@ -150,9 +133,9 @@ class LocalMachineHost final : public MachineHost {
   }
 
   MachineHostConfig config_;
+  UidRange uids_;
   std::string kernel_release_;
   std::string tag_;
-  fs::path group_root_;
   net::any_io_executor executor_;
   LocalPrivileged privileged_;
   MonitorLauncher launcher_;
@@ -168,7 +151,9 @@ class LocalMachineHost final : public MachineHost {
 
 Result<std::unique_ptr<MachineHost>> MachineHost::open(net::io_context& io,
                                                        MachineHostConfig config) {
-  auto host = std::make_unique<LocalMachineHost>(io, config);
+  auto uids = UidRange::claim(config.uid_registry, config.state);
+  if (!uids) return base::annotate(std::move(uids).error(), "uids for monitors");
+  auto host = std::make_unique<LocalMachineHost>(io, config, *std::move(uids));
   RETURN_IF_ERROR(host->open());
   return std::unique_ptr<MachineHost>(std::move(host));
 }

@@ -27,6 +27,9 @@ struct MachineHostConfig {
   std::string bridge;       // name of the default bridge; empty: derived from `state`
   std::string subnet;       // "172.17.0.0/16"; empty: the first free one
   bool link_local = false;  // whether machines may reach 169.254.0.0/16 (metadata services)
+  std::filesystem::path group_root;  // host_groups.h; empty: machines have no cgroups
+  /// Which daemon of this host has which uids (uid_range.h).
+  std::filesystem::path uid_registry = "/run/containervm/uids";
 };
 
 class MachineHost {

@@ -21,6 +21,7 @@
 #include "api/async/blocking_pool.h"
 #include "api/engine/machines/event.h"
 #include "api/engine/machines/privileged.h"
+#include "api/engine/machines/uid_range.h"
 #include "vmm/launch/messages.h"
 
 namespace engine {
@@ -90,7 +91,7 @@ class MonitorLauncher {
     std::string group_prefix;       // cgroup names begin with it
     uid_t first_uid = 0;            // a range of kUids belongs to this daemon
   };
-  static constexpr std::uint32_t kUids = 65536;
+  static constexpr std::uint32_t kUids = UidRange::kUids;
 
   MonitorLauncher(Privileged& privileged, net::any_io_executor executor, async::BlockingPool& pool,
                   Config config)
