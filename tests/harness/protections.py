@@ -199,7 +199,9 @@ def main(arguments):
         with open(arguments[1], encoding="utf-8", errors="replace") as trace:
             print(json.dumps(narrowed_calls(trace)))
         return
-    wanted = arguments.pop(1) if arguments[0] == "--wait-for" and arguments.pop(0) else None
+    wanted = None
+    if arguments[0] == "--wait-for":
+        wanted, arguments = arguments[1], arguments[2:]
     daemon = read(f"{arguments[0]}/containervmd.pid").split()[0]
     if wanted:
         found = [wait_for(wanted, daemon)]
