@@ -94,8 +94,8 @@ class FakeImageStore final : public images::Store {
       if (image.parent == parent) found.push_back(image);
     return found;
   }
-  base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes,
-                                         int out) override {
+  base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes, int out,
+                                         std::stop_token) override {
     images::RangeSource source(in, offset, bytes);
     auto plain = images::open_decompressed(source);
     if (!plain) return std::move(plain).error();

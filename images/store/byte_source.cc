@@ -11,7 +11,18 @@ namespace images {
 
 namespace {
 constexpr std::size_t kSkipChunk = 16u << 10;
+constexpr std::size_t kSparseBlock = 4096;
+
+std::span<const std::byte> first_block(std::span<const std::byte> bytes) {
+  return bytes.first(std::min(bytes.size(), kSparseBlock));
 }
+
+/// `bytes` is not empty.
+bool is_zero(std::span<const std::byte> bytes) {
+  return bytes[0] == std::byte{0} &&
+         std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
+}  // namespace
 
 base::Result<std::uint64_t> ByteSource::skip(std::uint64_t count) {
   std::array<std::byte, kSkipChunk> scratch;
@@ -62,6 +73,37 @@ base::Result<void> FdSink::write(std::span<const std::byte> bytes) {
     if (put < 0) return base::errno_error("write");
     bytes = bytes.subspan(static_cast<std::size_t>(put));
   }
+  return {};
+}
+
+base::Result<void> SparseFileSink::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    // As many blocks as are alike: all zeros, or none of them.
+    const bool zeros = is_zero(first_block(bytes));
+    std::size_t run = 0;
+    while (run < bytes.size() && is_zero(first_block(bytes.subspan(run))) == zeros)
+      run += first_block(bytes.subspan(run)).size();
+    if (!zeros) RETURN_IF_ERROR(write_at(bytes.first(run)));
+    offset_ += run;
+    bytes = bytes.subspan(run);
+  }
+  return {};
+}
+
+base::Result<void> SparseFileSink::write_at(std::span<const std::byte> bytes) const {
+  std::uint64_t at = offset_;
+  while (!bytes.empty()) {
+    const ssize_t put = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return base::errno_error("write");
+    at += static_cast<std::uint64_t>(put);
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return {};
+}
+
+base::Result<void> SparseFileSink::finish() {
+  if (::ftruncate(fd_, static_cast<off_t>(offset_)) != 0) return base::errno_error("ftruncate");
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,9 @@ class ByteSource {
   virtual base::Result<std::size_t> read(std::span<std::byte> out) = 0;
   /// Drops up to `count` bytes and returns how many there were: fewer only at the end.
   virtual base::Result<std::uint64_t> skip(std::uint64_t count);
+  /// Stopped when nobody waits any more for what is made of the stream. read() fails then, too; the
+  /// token reaches the work that comes after the last byte was read.
+  virtual std::stop_token stop_token() const { return {}; }
 };
 
 /// A stream that is written once, from one thread.
@@ -61,6 +65,21 @@ class FdSink : public ByteSink {
 
  private:
   int fd_;
+};
+
+/// Writes a new file that someone else owns. Blocks of zeros become holes, so a sparse file that
+/// came as its zeros takes no room; finish() gives the file its length.
+class SparseFileSink : public ByteSink {
+ public:
+  explicit SparseFileSink(int fd) : fd_(fd) {}
+  base::Result<void> write(std::span<const std::byte> bytes) override;
+  base::Result<void> finish();
+
+ private:
+  base::Result<void> write_at(std::span<const std::byte> bytes) const;
+
+  int fd_;
+  std::uint64_t offset_ = 0;
 };
 
 /// Reads memory that outlives it.

@@ -145,9 +145,16 @@ class Child {
   }
 
   /// Its answer, to the end of what it says.
-  base::Result<LayerConverted> finish(const ConvertProgress& progress) {
+  base::Result<LayerConverted> finish(const ConvertProgress& progress, std::stop_token stop) {
     Conversation conversation(progress);
-    const auto heard = listen(output_.get(), conversation);
+    base::Result<void> heard;
+    {
+      // It is reaped only after this has gone, so that the number is still its own.
+      const std::stop_callback stopping(stop, [this] { kill(); });
+      heard = listen(output_.get(), conversation);
+    }
+    if (stop.stop_requested())
+      return base::Error{base::Code::kUnavailable, "the layer is not wanted any more"};
     if (!heard) kill();  // it speaks gibberish: it may not come to an end
     const int status = reap();
     if (!heard) return heard.error();
@@ -179,10 +186,10 @@ class Child {
 
 base::Result<LayerConverted> run(const std::string& program, const std::string& groups,
                                  std::vector<std::string> arguments, const Inputs& inputs,
-                                 const ConvertProgress& progress) {
+                                 const ConvertProgress& progress, std::stop_token stop) {
   auto child = Child::start(program, groups, std::move(arguments), inputs);
   if (!child) return std::move(child).error();
-  return child->finish(progress);
+  return child->finish(progress, std::move(stop));
 }
 
 /// Gives `blob` to the other end of `socket`, to its end. False if nobody takes it any more.
@@ -240,10 +247,11 @@ base::Result<ConvertedLayer> checked(LayerConverted layer, int image) {
 
 base::Result<ConvertedLayer> LayerProcess::convert(FileRange blob, int image, int recipe,
                                                    const LayerLimits& limits,
-                                                   const ConvertProgress& progress) const {
+                                                   const ConvertProgress& progress,
+                                                   std::stop_token stop) const {
   auto layer =
       run(program_, groups_, convert_arguments("convert", blob.offset, blob.length, limits),
-          {.input = blob.fd, .image = image, .recipe = recipe}, progress);
+          {.input = blob.fd, .image = image, .recipe = recipe}, progress, std::move(stop));
   if (!layer) return std::move(layer).error();
   return checked(*std::move(layer), image);
 }
@@ -266,7 +274,7 @@ base::Result<ConvertedLayer> LayerProcess::convert_stream(ByteSource& blob, std:
   // What came was not all: the child must not take the end of the stream for the blob's.
   if (!fed) return std::move(fed).error();
   ::shutdown(ours.get(), SHUT_WR);
-  auto layer = child->finish({});
+  auto layer = child->finish({}, blob.stop_token());
   if (!layer) return std::move(layer).error();
   if (!*fed)
     return base::Error{base::Code::kInternal, "the layer converter did not read the whole layer"};
@@ -274,11 +282,12 @@ base::Result<ConvertedLayer> LayerProcess::convert_stream(ByteSource& blob, std:
 }
 
 base::Result<std::uint64_t> LayerProcess::decompress(FileRange blob, int out,
-                                                     std::uint64_t max_bytes) const {
+                                                     std::uint64_t max_bytes,
+                                                     std::stop_token stop) const {
   auto done = run(program_, groups_,
                   {"decompress", std::to_string(blob.offset), std::to_string(blob.length),
                    std::to_string(max_bytes)},
-                  {.input = blob.fd, .image = out}, {});
+                  {.input = blob.fd, .image = out}, {}, std::move(stop));
   if (!done) return std::move(done).error();
   return size_of(out);
 }

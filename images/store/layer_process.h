@@ -1,11 +1,13 @@
 // Runs the containervm-layer program: what the daemon side of the sandbox looks like.
 //
-// Threads: blocking; any number at once. The child is gone when a call returns.
+// Threads: blocking; any number at once. The child is gone when a call returns, also when it is
+// told to stop: the call is kUnavailable then, at once.
 // Trust: what the child says is checked for form; the caller compares digests with what it expects.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <stop_token>
 #include <string>
 
 #include "images/store/byte_source.h"
@@ -31,14 +33,16 @@ class LayerProcess {
 
   /// convert_layer() on `blob`; `image` and `recipe` are new empty files.
   base::Result<ConvertedLayer> convert(FileRange blob, int image, int recipe,
-                                       const LayerLimits& limits,
-                                       const ConvertProgress& progress) const;
+                                       const LayerLimits& limits, const ConvertProgress& progress,
+                                       std::stop_token stop = {}) const;
   /// The same for a blob that comes as a stream of at most `max_bytes`: it is read on the calling
-  /// thread and given on as it comes. An Error of `blob` is returned as it is.
+  /// thread and given on as it comes. An Error of `blob` is returned as it is; it also says when to
+  /// stop.
   base::Result<ConvertedLayer> convert_stream(ByteSource& blob, std::uint64_t max_bytes, int image,
                                               int recipe, const LayerLimits& limits) const;
   /// Writes the content of the compressed `blob` to the new empty file `out`; its length.
-  base::Result<std::uint64_t> decompress(FileRange blob, int out, std::uint64_t max_bytes) const;
+  base::Result<std::uint64_t> decompress(FileRange blob, int out, std::uint64_t max_bytes,
+                                         std::stop_token stop = {}) const;
 
  private:
   std::string program_;

@@ -86,7 +86,7 @@ base::Result<std::optional<std::string>> LocalStore::layer_of(ByteSource& stream
   if (!spool) return std::move(spool).error();
   const auto range = spool_in(stream, *spool);
   if (!range) return range.error();
-  const auto layer = add_layer(*range, {}, {}, pins, {});
+  const auto layer = add_layer(*range, {}, {}, pins, {}, stream.stop_token());
   if (!layer) return base::annotate(layer.error(), "commit");
   if (layer->diff_id == kEmptyLayer) return std::optional<std::string>();
   return std::optional<std::string>(layer->diff_id);
@@ -146,8 +146,10 @@ base::Result<std::vector<Image>> LocalStore::children(std::string_view parent) {
 }
 
 base::Result<std::uint64_t> LocalStore::decompress(int in, std::uint64_t offset,
-                                                   std::uint64_t bytes, int out) {
-  return process_.decompress(FileRange{in, offset, bytes}, out, options_.max_archive_bytes);
+                                                   std::uint64_t bytes, int out,
+                                                   std::stop_token stop) {
+  return process_.decompress(FileRange{in, offset, bytes}, out, options_.max_archive_bytes,
+                             std::move(stop));
 }
 
 }  // namespace images

@@ -41,13 +41,16 @@ base::Error wrong_digest(std::string_view what, std::string_view expected, std::
 // Copies the stream into the spool file.
 base::Result<FileRange> LocalStore::spool_in(ByteSource& source,
                                              const base::UniqueFd& spool) const {
-  FdSink sink(spool.get());
+  SparseFileSink sink(spool.get());
   std::vector<std::byte> buffer(kCopyBytes);
   std::uint64_t total = 0;
   while (true) {
     auto got = source.read(buffer);
     if (!got) return std::move(got).error();
-    if (*got == 0) return FileRange{spool.get(), 0, total};
+    if (*got == 0) {
+      RETURN_IF_ERROR(sink.finish());
+      return FileRange{spool.get(), 0, total};
+    }
     total += *got;
     if (total > options_.max_archive_bytes)
       return base::Error{base::Code::kResourceExhausted, "the archive is larger than the limit"};
@@ -94,7 +97,7 @@ base::Result<LayerRow> LocalStore::publish_layer(LayerFiles::Draft& draft,
 // The layer of `blob`, made if it is not there yet. Empty digests are not compared.
 base::Result<LayerRow> LocalStore::add_layer(FileRange blob, std::string_view blob_digest,
                                              std::string_view diff_id, Pins& pins,
-                                             const LoadObserver& observer) {
+                                             const LoadObserver& observer, std::stop_token stop) {
   if (!diff_id.empty()) {
     auto known = pin_known(diff_id, pins);
     if (!known) return std::move(known).error();
@@ -106,8 +109,8 @@ base::Result<LayerRow> LocalStore::add_layer(FileRange blob, std::string_view bl
   const auto progress = [&](std::uint64_t read) {
     if (observer.on_layer_progress) observer.on_layer_progress(shown, read, blob.length);
   };
-  auto layer =
-      process_.convert(blob, draft->image.get(), draft->recipe.get(), options_.limits, progress);
+  auto layer = process_.convert(blob, draft->image.get(), draft->recipe.get(), options_.limits,
+                                progress, std::move(stop));
   if (!layer) return std::move(layer).error();
   return publish_layer(*draft, *layer, blob_digest, diff_id, pins);
 }
@@ -132,13 +135,14 @@ base::Result<void> LocalStore::commit_image(const ImageRow& image,
 }
 
 base::Result<LoadedImage> LocalStore::add_image(const PlannedImage& planned,
-                                                const LoadObserver& observer) {
+                                                const LoadObserver& observer,
+                                                const std::stop_token& stop) {
   const Origin origin = origin_of(kArchiveTransport, planned.tags);
   RETURN_IF_ERROR(admit(origin));
   Pins pins(*this);
   for (std::size_t i = 0; i < planned.layers.size(); ++i) {
     auto layer = add_layer(planned.layers[i].blob, planned.layers[i].blob_digest,
-                           planned.config.diff_ids[i], pins, observer);
+                           planned.config.diff_ids[i], pins, observer, stop);
     if (!layer) return base::annotate(std::move(layer), "layer " + std::to_string(i));
   }
   LoadedImage loaded{.id = digest_of(planned.config_json), .repo_tags = {}};
@@ -163,7 +167,8 @@ base::Result<std::vector<LoadedImage>> LocalStore::load(ByteSource& source,
     auto second = files_.spool();
     if (!second) return std::move(second).error();
     plain = *std::move(second);
-    auto bytes = process_.decompress(*range, plain.get(), options_.max_archive_bytes);
+    auto bytes =
+        process_.decompress(*range, plain.get(), options_.max_archive_bytes, source.stop_token());
     if (!bytes) return std::move(bytes).error();
     spool->reset();
     range = FileRange{plain.get(), 0, *bytes};
@@ -175,7 +180,7 @@ base::Result<std::vector<LoadedImage>> LocalStore::load(ByteSource& source,
   if (!planned) return std::move(planned).error();
   std::vector<LoadedImage> loaded;
   for (const PlannedImage& image : *planned) {
-    auto added = add_image(image, observer);
+    auto added = add_image(image, observer, source.stop_token());
     if (!added) return std::move(added).error();
     for (const std::string& tag : added->repo_tags) say(observer, "Loaded image: " + tag);
     if (added->repo_tags.empty()) say(observer, "Loaded image ID: " + added->id);
@@ -203,7 +208,7 @@ base::Result<LoadedImage> LocalStore::import(ByteSource& tar, const ImportOption
   auto range = spool_in(tar, *spool);
   if (!range) return std::move(range).error();
   Pins pins(*this);
-  auto layer = add_layer(*range, {}, {}, pins, {});
+  auto layer = add_layer(*range, {}, {}, pins, {}, tar.stop_token());
   if (!layer) return std::move(layer).error();
 
   const std::string created = format_timestamp(now_ns());

@@ -42,8 +42,8 @@ class LocalStore : public Store {
   base::Result<LoadedImage> import(ByteSource& tar, const ImportOptions& options) override;
   base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) override;
   base::Result<std::vector<Image>> children(std::string_view parent) override;
-  base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes,
-                                         int out) override;
+  base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes, int out,
+                                         std::stop_token stop) override;
   base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) override;
   base::Result<std::unique_ptr<Arrival>> begin_arrival() override;
   base::Result<std::unique_ptr<Departure>> begin_departure(std::string_view name) override;
@@ -79,14 +79,15 @@ class LocalStore : public Store {
   base::Result<FileRange> spool_in(ByteSource& source, const base::UniqueFd& spool) const;
   base::Result<LayerRow> add_layer(FileRange blob, std::string_view blob_digest,
                                    std::string_view diff_id, Pins& pins,
-                                   const LoadObserver& observer);
+                                   const LoadObserver& observer, std::stop_token stop);
   /// Whether the layer is there already; if so, it is pinned.
   base::Result<std::optional<LayerRow>> pin_known(std::string_view diff_id, Pins& pins);
   /// Publishes what was converted, its digests compared with those that are not empty.
   base::Result<LayerRow> publish_layer(LayerFiles::Draft& draft, const ConvertedLayer& layer,
                                        std::string_view blob_digest, std::string_view diff_id,
                                        Pins& pins);
-  base::Result<LoadedImage> add_image(const PlannedImage& planned, const LoadObserver& observer);
+  base::Result<LoadedImage> add_image(const PlannedImage& planned, const LoadObserver& observer,
+                                      const std::stop_token& stop);
   /// The layer of a commit's stream; nullopt for one without entries.
   base::Result<std::optional<std::string>> layer_of(ByteSource& stream, Pins& pins);
   base::Result<ImageRow> pin_parent(const std::string& id, Pins& pins);

@@ -164,7 +164,8 @@ class Store {
   virtual ~Store() = default;
 
   /// `docker load`: a docker-archive or an OCI layout, plain or compressed, of any number of
-  /// images. Images before a faulty one stay loaded, as with Docker.
+  /// images. Images before a faulty one stay loaded, as with Docker. This, import() and commit()
+  /// end soon with kUnavailable once the source's stop_token() says so, and leave no half image.
   virtual base::Result<std::vector<LoadedImage>> load(ByteSource& archive,
                                                       const LoadObserver& observer) = 0;
   /// `docker import`: one tar stream, plain or compressed, becomes a single-layer image.
@@ -176,9 +177,9 @@ class Store {
   virtual base::Result<std::vector<Image>> children(std::string_view parent) = 0;
   /// Writes what bytes [offset, offset + bytes) of the file `in`, compressed, contain to the new
   /// empty file `out`; how much that is. The bytes are interpreted in the sandboxed child process,
-  /// as a layer's are.
+  /// as a layer's are. Ends early, with kUnavailable, when it is told to stop.
   virtual base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes,
-                                                 int out) = 0;
+                                                 int out, std::stop_token stop = {}) = 0;
   /// `docker save`: writes a docker-archive (also an OCI layout) of these images to `sink`.
   virtual base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) = 0;
 

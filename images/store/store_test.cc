@@ -16,6 +16,7 @@
 #include "images/store/testing/archives.h"
 #include "images/store/testing/erofs_view.h"
 #include "images/store/testing/temporary_directory.h"
+#include "vmm/base/unique_fd.h"
 
 namespace images {
 namespace {
@@ -512,6 +513,61 @@ CommitOptions commit_of(const std::string& parent, std::string name = "") {
           .created_by = "sh -c make",
           .author = "me",
           .comment = "why"};
+}
+
+/// A stream that nobody wants any more once it has been read.
+class AbandonedSource final : public ByteSource {
+ public:
+  explicit AbandonedSource(const std::string& text) : bytes_(std::as_bytes(std::span(text))) {}
+  base::Result<std::size_t> read(std::span<std::byte> out) override {
+    auto got = bytes_.read(out);
+    if (got && *got == 0) stop_.request_stop();
+    return got;
+  }
+  std::stop_token stop_token() const override { return stop_.get_token(); }
+
+ private:
+  SpanSource bytes_;
+  std::stop_source stop_;
+};
+
+TEST_F(StoreTest, LeavesNothingBehindOfWhatNobodyWaitsFor) {
+  AbandonedSource tar(kBase);
+  const std::string archive = docker_archive({{{kBase}, {"a:1"}, {}}});
+  AbandonedSource loads(archive);
+
+  const auto imported = store_->import(tar, {});
+  const auto loaded = store_->load(loads, {});
+
+  ASSERT_FALSE(imported);
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(imported.error().code, Code::kUnavailable);
+  EXPECT_EQ(loaded.error().code, Code::kUnavailable);
+  ListFilter all;
+  all.all = true;
+  EXPECT_TRUE(list(all).empty());
+  EXPECT_THAT(files(), IsEmpty());
+}
+
+TEST(SparseFileSinkTest, WritesZerosAsHoles) {
+  testing::TemporaryDirectory directory;
+  const base::UniqueFd file(::open((directory / "f").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+  const std::vector<std::byte> zeros(1u << 20);
+  const std::string text = "end";
+  SparseFileSink sink(file.get());
+
+  for (int i = 0; i < 16; ++i) ASSERT_TRUE(sink.write(zeros));
+  ASSERT_TRUE(sink.write(std::as_bytes(std::span(text))));
+  ASSERT_TRUE(sink.write(zeros));
+  ASSERT_TRUE(sink.finish());
+
+  struct stat status {};
+  ASSERT_EQ(::fstat(file.get(), &status), 0);
+  EXPECT_EQ(status.st_size, (17 << 20) + 3);
+  EXPECT_LE(status.st_blocks * 512, 64 << 10);
+  std::string read(3, '\0');
+  ASSERT_EQ(::pread(file.get(), read.data(), 3, 16 << 20), 3);
+  EXPECT_EQ(read, text);
 }
 
 TEST_F(StoreTest, CommitsALayerOnTopOfTheParents) {
