@@ -15,12 +15,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "api/async/net.h"
+#include "api/async/shield.h"
 
 namespace async {
 
@@ -48,6 +50,18 @@ class BlockingPool {
         net::bind_cancellation_slot(net::cancellation_slot(), net::use_awaitable));
     --busy_;
     co_return std::move(**result);
+  }
+
+  /// As run(), for a call that can be ended early: it is told to stop when the awaiting coroutine
+  /// is cancelled, and is still waited for. Nobody gets its result then.
+  template <typename T>
+  net::awaitable<T> run_stoppable(std::function<T(std::stop_token)> call) {
+    const std::stop_source stop;
+    std::function<T()> bound = [call = std::move(call), token = stop.get_token()] {
+      return call(token);
+    };
+    co_await stop_when_cancelled(stop);
+    co_return co_await run(std::move(bound));
   }
 
  private:

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -86,6 +88,30 @@ TEST_F(BlockingPoolTest, UsesItsThreadsAgain) {
   }
 
   EXPECT_LE(threads_.size(), 4u);
+}
+
+TEST_F(BlockingPoolTest, TellsACallToStopWhenNobodyWaitsForIt) {
+  BlockingPool pool(1);
+  net::cancellation_signal gone;
+  bool ended = false;
+  const std::function<int(std::stop_token)> call = [this](std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    changed_.notify_all();
+    std::condition_variable_any stopped;
+    stopped.wait(lock, stop, [] { return false; });
+    return 1;
+  };
+  const auto task = [&]() -> net::awaitable<void> { co_await pool.run_stoppable(call); };
+  net::co_spawn(
+      context_, task(),
+      net::bind_cancellation_slot(gone.slot(), [&](const std::exception_ptr&) { ended = true; }));
+  context_.poll();
+  await_waiting(1);
+
+  gone.emit(net::cancellation_type::terminal);
+
+  while (!ended) context_.run_one();
 }
 
 TEST_F(BlockingPoolTest, WaitsAtItsEndForWhatRuns) {

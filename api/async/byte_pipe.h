@@ -1,7 +1,7 @@
 // BytePipe: carries bytes from one coroutine to another, with backpressure.
 //
 // Threads: the io_context thread. Shared by both ends; either may end first. One writer, one
-// reader. Memory: at most kLimit bytes and one piece.
+// reader. Memory: at most kLimit bytes and one piece, and after hurry() what the writer still has.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,13 @@ class BytePipe {
     queued_ += piece.size();
     pieces_.push_back(std::move(piece));
     changed_.notify_all();
-    while (!closed_ && queued_ > kLimit) co_await changed_.wait();
+    while (!closed_ && !hurried_ && queued_ > kLimit) co_await changed_.wait();
     co_return !closed_;
+  }
+  /// The writer has little left and does not wait for the reader any more.
+  void hurry() {
+    hurried_ = true;
+    changed_.notify_all();
   }
 
   /// The writer's end: the reader gets what is queued, and then this.
@@ -62,6 +67,9 @@ class BytePipe {
     changed_.notify_all();
   }
   bool closed() const { return closed_; }
+  net::awaitable<void> wait_closed() {
+    while (!closed_) co_await changed_.wait();
+  }
 
  private:
   Notifier changed_;
@@ -69,6 +77,7 @@ class BytePipe {
   std::size_t queued_ = 0;
   std::optional<base::Result<void>> end_;
   bool closed_ = false;
+  bool hurried_ = false;
 };
 
 }  // namespace async

@@ -1,14 +1,18 @@
 // shielded(): finish what has begun, even when the client that asked for it has gone.
 //
 // A handler is cancelled when its client disconnects. An operation that changes state (start, stop,
-// remove) is awaited shielded: no cancellation reaches it, and the handler ends after it.
+// remove) is awaited shielded: no cancellation reaches it, and the handler ends after it. One that
+// should then come to its end soon, but in order (a commit, which has a container to unpause), is
+// given a stop_source that the cancellation requests.
 #pragma once
 
 #include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <type_traits>
 #include <utility>
 
@@ -35,6 +39,21 @@ net::awaitable<T> shielded(net::awaitable<T> operation) {
     co_await net::co_spawn(executor, detail::store(std::move(operation), result), std::move(token));
     co_return std::move(**result);
   }
+}
+
+/// The cancellation of this coroutine requests `stop`, until the next operation that is awaited
+/// without a cancellation slot of its own has completed. A coroutine that nobody can cancel is left
+/// as it is.
+inline net::awaitable<void> stop_when_cancelled(std::stop_source stop) {
+  net::cancellation_state state = co_await net::this_coro::cancellation_state;
+  if (!state.slot().is_connected()) co_return;
+  state.slot().assign([stop](net::cancellation_type) mutable { stop.request_stop(); });
+}
+
+template <typename T>
+net::awaitable<T> shielded(net::awaitable<T> operation, std::stop_source stop) {
+  co_await stop_when_cancelled(std::move(stop));
+  co_return co_await shielded(std::move(operation));
 }
 
 }  // namespace async

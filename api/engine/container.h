@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -75,10 +76,14 @@ struct Container {
   std::vector<LayerFile> layers;    // lowest first
   std::vector<MountPoint> mounts;   // directories before what lies below them
 
-  std::shared_ptr<Machine> machine;   // set from start until nothing of it uses the disk any more
-  std::shared_ptr<OutputHub> output;  // of the present or the next run
-  std::shared_ptr<ContainerLog> log;  // of all runs; null: log driver none
-  std::uint64_t exits = 0;            // how often it has exited since this daemon started
+  std::shared_ptr<Machine> machine;  // set from start until nothing of it uses the disk any more
+  std::shared_ptr<Machine> files_machine;  // of a files tool, while the container does not run
+  std::stop_source launching;              // stops the start of `machine`
+  std::stop_source files_launching;        // and of `files_machine`
+  int removals = 0;                        // under way: nothing else begins meanwhile
+  std::shared_ptr<OutputHub> output;       // of the present or the next run
+  std::shared_ptr<ContainerLog> log;       // of all runs; null: log driver none
+  std::uint64_t exits = 0;                 // how often it has exited since this daemon started
   bool removed = false;
   int commits = 0;          // that want it paused
   async::Notifier changed;  // after every change of state, exits or removed

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "api/async/blocking_pool.h"
+#include "api/async/byte_pipe.h"
 #include "api/async/net.h"
 #include "api/async/slots.h"
 #include "api/async/task_group.h"
@@ -33,6 +34,19 @@
 #include "images/store/store.h"
 
 namespace engine {
+
+/// How long what hangs is waited for, before something stronger is done. README.md states what they
+/// add up to for a removal.
+struct Patience {
+  /// Until a killed process is reported; then its machine's plug is pulled.
+  std::chrono::milliseconds kill{10'000};
+  /// From then until the end of the run is known; then the request fails.
+  std::chrono::milliseconds plug{30'000};
+  /// For a machine that has volumes to write back, after its container has exited.
+  std::chrono::milliseconds volumes{120'000};
+  /// For a copy of a container's files that is in the way of a removal without force.
+  std::chrono::milliseconds copy{10'000};
+};
 
 /// What Containers works with; all of it outlives it.
 struct EngineParts {
@@ -49,6 +63,7 @@ struct EngineParts {
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
   std::string host_id;         // 64 hex digits: the same after every restart
   std::string kernel_release;  // the guests'
+  Patience patience = {};
 };
 
 struct CreateRequest {
@@ -117,6 +132,8 @@ class Containers {
   net::awaitable<base::Result<void>> kill(ContainerPtr container, int signal);
   net::awaitable<base::Result<void>> resize(ContainerPtr container, std::uint16_t rows,
                                             std::uint16_t columns);
+  /// Ends within the time that README.md states, whatever its guest, its monitor, its clients and
+  /// what else is done with it are up to; after an Error it may be tried again.
   net::awaitable<base::Result<void>> remove(ContainerPtr container, RemoveOptions options);
   net::awaitable<base::Result<void>> pause(ContainerPtr container);
   net::awaitable<base::Result<void>> unpause(ContainerPtr container);
@@ -198,7 +215,8 @@ class Containers {
   net::awaitable<base::Result<void>> send_signal(ContainerPtr container, int signal);
   net::awaitable<bool> wait_for_exit(ContainerPtr container, std::uint64_t exits,
                                      std::chrono::milliseconds timeout);
-  net::awaitable<void> kill_locked(ContainerPtr container);
+  net::awaitable<bool> wait_for_teardown(ContainerPtr container);
+  net::awaitable<base::Result<void>> kill_locked(ContainerPtr container);
 
   // containers_pause.cc
   net::awaitable<base::Result<void>> freeze(ContainerPtr container);
@@ -211,9 +229,14 @@ class Containers {
   // containers_files.cc
   net::awaitable<void> run_files_task(ContainerPtr container, FilesTask task);
   net::awaitable<base::Result<void>> run_files_tool(ContainerPtr container, FilesTask task);
-  net::awaitable<base::Result<void>> finish_files_tool(std::shared_ptr<Machine> machine,
-                                                       ProcessId process, FilesTask task,
-                                                       bool own_machine);
+  struct ToolRun {
+    std::shared_ptr<Machine> machine;
+    ProcessId process = 0;
+    bool own_machine = false;
+  };
+  net::awaitable<base::Result<void>> finish_files_tool(ToolRun run, FilesTask task);
+  net::awaitable<base::Result<protocol::ExitStatus>> tool_exit(
+      ToolRun run, std::shared_ptr<async::BytePipe> output);
   net::awaitable<base::Result<void>> run_files_machine(ContainerPtr container, FilesTask task,
                                                        bool sees_volumes);
   ProcessId next_files_process();
@@ -237,6 +260,11 @@ class Containers {
   void publish_unmounted(const Container& container);
 
   // containers_remove.cc
+  net::awaitable<void> end_run(ContainerPtr container);
+  net::awaitable<void> hurry(ContainerPtr container, std::shared_ptr<const bool> locked,
+                             bool force);
+  net::awaitable<async::Mutex::Lock> lock_to_remove(ContainerPtr container, bool force);
+  void wake_waiters(const Container& container);
   net::awaitable<base::Result<void>> remove_locked(ContainerPtr container, bool volumes_too);
   net::awaitable<void> remove_by_itself(ContainerPtr container);
 

@@ -1,6 +1,8 @@
 // Containers: the files tool.
 #include <spdlog/spdlog.h>
 
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 
 #include "api/engine/capabilities.h"
@@ -12,12 +14,13 @@ namespace engine {
 using base::Code;
 using base::Error;
 using base::Result;
+using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
 
 namespace {
 
 constexpr std::chrono::seconds kWriteBackTimeout{60};
 
-/// The tool's output into the pipe. When nobody reads it any more, the tool is killed.
+/// The tool's output into the pipe. What nobody reads any more is dropped: tool_exit() sees that.
 class PipeSink final : public OutputSink {
  public:
   explicit PipeSink(std::shared_ptr<async::BytePipe> pipe) : pipe_(std::move(pipe)) {}
@@ -25,23 +28,13 @@ class PipeSink final : public OutputSink {
   net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override {
     if (stream != protocol::Stream::kStdout) co_return;
     async::BytePipe::Piece piece(bytes.begin(), bytes.end());
-    const bool wanted = co_await pipe_->put(std::move(piece));
-    if (!wanted && machine_ && !killed_) {
-      killed_ = true;
-      co_await machine_->signal(process_, SIGKILL);
-    }
+    [[maybe_unused]] const bool wanted = co_await pipe_->put(std::move(piece));
   }
 
-  void set_process(std::shared_ptr<Machine> machine, ProcessId process) {
-    machine_ = std::move(machine);
-    process_ = process;
-  }
+  void hurry() override { pipe_->hurry(); }
 
  private:
   std::shared_ptr<async::BytePipe> pipe_;
-  std::shared_ptr<Machine> machine_;
-  ProcessId process_ = 0;
-  bool killed_ = false;
 };
 
 protocol::StartProcess files_process(const FilesTask& task, ProcessId process) {
@@ -101,15 +94,21 @@ net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, 
     const auto sink = std::make_shared<PipeSink>(task.output);
     const ProcessId process = next_files_process();
     const std::shared_ptr<Machine> machine = container->machine;
-    sink->set_process(machine, process);
     auto started = co_await machine->start_process(files_process(task, process), sink);
     if (!started) co_return std::move(started).error();
     if (started->refusal) co_return refusal_error(*started->refusal);
-    co_return co_await finish_files_tool(machine, process, std::move(task), false);
+    const ToolRun run{.machine = machine, .process = process};
+    co_return co_await finish_files_tool(run, std::move(task));
   }
   const auto lock = co_await container->transition.lock();
-  while (container->machine) co_await container->changed.wait();  // its last run's teardown
   if (container->removed) co_return no_such_container(container->id);
+  const bool free = co_await wait_for_teardown(container);
+  if (!free)
+    co_return Error{Code::kUnavailable, "the machine of the container's last run does not end"};
+  if (container->removals > 0)
+    co_return Error{Code::kConflict, "removal of container " + container->id + " is in progress"};
+  // Nobody waits for it any more.
+  if (task.output->closed()) co_return Result<void>();
   if (shutting_down_) co_return Error{Code::kUnavailable, "the daemon is shutting down"};
   const bool sees_volumes = looks_at_paths(task);
   if (sees_volumes) {
@@ -145,27 +144,45 @@ net::awaitable<Result<void>> Containers::run_files_machine(ContainerPtr containe
   spec->container.tmpfs.clear();
   spec->process = files_process(task, process);
   spec->sink = sink;
+  container->files_launching = std::stop_source();
+  spec->abandoned = container->files_launching.get_token();
   auto started = co_await parts_.machines.start(*std::move(spec));
   if (!started) co_return std::move(started).error();
   if (started->first.refusal) co_return refusal_error(*started->first.refusal);
-  sink->set_process(started->machine, process);
-  co_return co_await finish_files_tool(started->machine, process, std::move(task), true);
+  container->files_machine = started->machine;
+  const ToolRun run{.machine = started->machine, .process = process, .own_machine = true};
+  auto done = co_await finish_files_tool(run, std::move(task));
+  container->files_machine.reset();
+  co_return done;
 }
 
-net::awaitable<Result<void>> Containers::finish_files_tool(std::shared_ptr<Machine> machine,
-                                                           ProcessId process, FilesTask task,
-                                                           bool own_machine) {
-  if (task.input) tasks_.spawn("feed the files tool", feed(machine, process, task.input));
-  const auto exit = co_await machine->wait_exit(process);
-  if (own_machine) {
+/// The tool's exit. One whose output nobody reads any more is killed, whether it says anything or
+/// not; if that does not end it, its own machine is. In the machine of a running container it is
+/// left to that then.
+net::awaitable<Result<protocol::ExitStatus>> Containers::tool_exit(
+    ToolRun run, std::shared_ptr<async::BytePipe> output) {
+  auto exit = co_await (run.machine->wait_exit(run.process) || output->wait_closed());
+  if (exit.index() == 0) co_return std::get<0>(std::move(exit));
+  [[maybe_unused]] const auto sent = co_await run.machine->signal(run.process, SIGKILL);
+  net::steady_timer timer(parts_.executor, parts_.patience.kill);
+  auto killed = co_await (run.machine->wait_exit(run.process) || timer.async_wait(async::kTuple));
+  if (killed.index() == 0) co_return std::get<0>(std::move(killed));
+  if (run.own_machine) run.machine->kill();
+  co_return co_await run.machine->wait_exit(run.process);
+}
+
+net::awaitable<Result<void>> Containers::finish_files_tool(ToolRun run, FilesTask task) {
+  if (task.input) tasks_.spawn("feed the files tool", feed(run.machine, run.process, task.input));
+  const auto exit = co_await tool_exit(run, task.output);
+  if (run.own_machine) {
     if (task.changes_files) {
-      co_await machine->shutdown(kWriteBackTimeout);
+      co_await run.machine->shutdown(kWriteBackTimeout);
     } else {
-      machine->kill();
+      run.machine->kill();
     }
-    co_await machine->wait_stopped();
+    co_await run.machine->wait_stopped();
   }
-  machine->forget_process(process);  // also a machine's end: its sink holds the machine
+  run.machine->forget_process(run.process);  // also a machine's end: its sink holds the machine
   if (!exit) co_return exit.error();
   co_return Result<void>();
 }

@@ -17,6 +17,8 @@ using base::Result;
 
 namespace {
 constexpr std::size_t kRecoveriesAtOnce = 16;
+/// However long a container's own timeout is: the daemon's end waits for all of them.
+constexpr std::chrono::seconds kLongestStop{120};
 }  // namespace
 
 Result<void> Containers::load() {
@@ -198,7 +200,8 @@ net::awaitable<void> Containers::stop_at_shutdown(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (!container->state.running()) co_return;
   const bool was_stopped = container->state.manually_stopped;
-  const auto timeout = container->settings.stop_timeout();
+  auto timeout = container->settings.stop_timeout();
+  if (timeout.count() < 0 || timeout > kLongestStop) timeout = kLongestStop;
   const auto stopped = co_await stop_locked(container, timeout, container->settings.stop_signal());
   if (!stopped) spdlog::error("stop {}: {}", container->short_id(), stopped.error().message);
   container->state.manually_stopped = was_stopped;  // unless-stopped: it was not a person

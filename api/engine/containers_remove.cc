@@ -1,10 +1,12 @@
 // Containers: remove, prune.
 #include <spdlog/spdlog.h>
 
+#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 #include <filesystem>
 
 #include "api/engine/containers.h"
+#include "vmm/base/scope_exit.h"
 
 namespace engine {
 
@@ -12,29 +14,78 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-net::awaitable<Result<void>> Containers::remove(ContainerPtr container, RemoveOptions options) {
-  if (container->state.running() && options.force) {
-    container->state.manually_stopped = true;
-    // Not behind the lock: a stop that waits out its timeout need not be waited for.
-    if (const std::shared_ptr<Machine> machine = container->machine) {
-      const auto sent = co_await machine->signal(kMainProcess, SIGKILL);
-      if (!sent && sent.error().code == Code::kDeadlineExceeded) machine->kill();
+namespace {
+
+constexpr std::chrono::milliseconds kLookAgain{20};
+
+Result<void> check_stopped(const Container& container) {
+  const bool restarting = container.state.status == Status::kRestarting;
+  if (!container.state.running() && !restarting) return {};
+  return Error{Code::kConflict, "cannot remove container \"/" + container.name +
+                                    "\": container is " + (restarting ? "restarting" : "running") +
+                                    ": stop the container before removing or force remove"};
+}
+
+}  // namespace
+
+/// SIGKILL; then the plug. Not behind the lock: whoever has that (a stop that waits out its
+/// timeout, a request that the guest does not answer) comes to its end by this.
+net::awaitable<void> Containers::end_run(ContainerPtr container) {
+  const std::shared_ptr<Machine> machine = container->machine;
+  if (!container->state.running() || !machine) co_return;
+  container->state.manually_stopped = true;
+  const std::uint64_t exits = container->exits;
+  const auto sent = co_await machine->signal(kMainProcess, SIGKILL);
+  const bool answers = sent || sent.error().code != Code::kDeadlineExceeded;
+  const bool ended = answers && co_await wait_for_exit(container, exits, parts_.patience.kill);
+  if (!ended && container->exits == exits) machine->kill();
+}
+
+/// Those that wait for another container's volumes look again.
+void Containers::wake_waiters(const Container& container) {
+  for (const MountPoint& mount : container.mounts)
+    if (const auto held = volume_holders_.find(mount.volume); held != volume_holders_.end())
+      held->second->changed.notify_all();
+}
+
+/// Until the removal has the lock: ends what keeps it away. With force also a start.
+net::awaitable<void> Containers::hurry(ContainerPtr container, std::shared_ptr<const bool> locked,
+                                       bool force) {
+  auto due = std::chrono::steady_clock::now();
+  if (!force) due += parts_.patience.copy;
+  while (!*locked) {
+    if (std::chrono::steady_clock::now() >= due) {
+      container->files_launching.request_stop();
+      if (container->files_machine) container->files_machine->kill();
+      if (force) container->launching.request_stop();
     }
+    wake_waiters(*container);
+    net::steady_timer timer(parts_.executor, kLookAgain);
+    co_await timer.async_wait(async::kTuple);
   }
-  const auto lock = co_await container->transition.lock();
+}
+
+net::awaitable<async::Mutex::Lock> Containers::lock_to_remove(ContainerPtr container, bool force) {
+  const auto locked = std::make_shared<bool>(false);
+  const base::ScopeExit done([locked] { *locked = true; });
+  tasks_.spawn("hurry " + container->short_id(), hurry(container, locked, force));
+  co_return co_await container->transition.lock();
+}
+
+net::awaitable<Result<void>> Containers::remove(ContainerPtr container, RemoveOptions options) {
+  ++container->removals;
+  const base::ScopeExit over([container] { --container->removals; });
+  if (options.force) co_await end_run(container);
+  if (!options.force) RETURN_IF_ERROR_ASYNC(check_stopped(*container));
+  const auto lock = co_await lock_to_remove(container, options.force);
   if (container->removed) co_return no_such_container(container->id);
-  if (container->state.running() && !options.force)
-    co_return Error{Code::kConflict,
-                    "cannot remove container \"/" + container->name +
-                        "\": container is running: stop the container before removing or force "
-                        "remove"};
-  if (container->state.status == Status::kRestarting && !options.force)
-    co_return Error{Code::kConflict, "cannot remove container \"/" + container->name +
-                                         "\": container is restarting: stop the container before "
-                                         "removing or force remove"};
+  if (!options.force) RETURN_IF_ERROR_ASYNC(check_stopped(*container));
   if (container->state.running()) {
     container->state.manually_stopped = true;
-    co_await kill_locked(container);
+    const auto killed = co_await kill_locked(container);
+    if (!killed)
+      co_return base::annotate(killed.error(), "cannot remove container \"/" + container->name +
+                                                   "\": could not kill container");
   }
   co_return co_await remove_locked(container, options.volumes);
 }
@@ -43,8 +94,12 @@ net::awaitable<Result<void>> Containers::remove(ContainerPtr container, RemoveOp
 /// has volumes to write back. `volumes_too`: those that were made for it and have no name.
 net::awaitable<Result<void>> Containers::remove_locked(ContainerPtr container, bool volumes_too) {
   if (container->removed) co_return no_such_container(container->id);
-  if (has_lasting_volumes(*container, volumes_too))
-    while (container->machine) co_await container->changed.wait();
+  if (has_lasting_volumes(*container, volumes_too)) {
+    const bool gone = co_await wait_for_teardown(container);
+    if (!gone)
+      co_return Error{Code::kInternal, "cannot remove container \"/" + container->name +
+                                           "\": its machine does not end"};
+  }
   if (container->machine) container->machine->kill();
   std::vector<VolumePtr> gone;
   if (volumes_too) gone = own_volumes(*container);
@@ -67,7 +122,7 @@ net::awaitable<Result<void>> Containers::remove_locked(ContainerPtr container, b
 
 /// AutoRemove: after the exit, or after a failed start.
 net::awaitable<void> Containers::remove_by_itself(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
+  const auto lock = co_await lock_to_remove(container, /*force=*/false);
   if (container->removed || container->state.running()) co_return;
   const auto removed = co_await remove_locked(container, true);
   if (!removed) spdlog::error("remove {}: {}", container->short_id(), removed.error().message);

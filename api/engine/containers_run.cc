@@ -22,18 +22,19 @@ using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| o
 
 namespace {
 
-/// How long a killed process may take to be reported before its machine's plug is pulled.
-constexpr std::chrono::seconds kKillTimeout{10};
-/// How long a guest may take to write its disk back after its container has exited, and its
-/// volumes.
-constexpr std::chrono::seconds kShutdownTimeout{20};
-constexpr std::chrono::seconds kVolumesTimeout{120};
+/// How long a guest may take to write its disk back after its container has exited.
+constexpr std::chrono::milliseconds kShutdownTimeout{20'000};
 constexpr std::chrono::milliseconds kFirstRestartDelay{100};
 constexpr std::chrono::milliseconds kLongestRestartDelay{60'000};
 
 Error not_running(const Container& container, std::string_view what) {
   return Error{Code::kConflict,
                std::string(what) + ": container " + container.id + " is not running"};
+}
+
+/// As dockerd has it.
+Error being_removed() {
+  return {Code::kConflict, "container is marked for removal and cannot be started"};
 }
 
 int exit_code_of(const protocol::ExitStatus& status) {
@@ -57,7 +58,10 @@ net::awaitable<Result<StartResult>> Containers::start(ContainerPtr container) {
 }
 
 net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
-  while (container->machine) co_await container->changed.wait();  // its last run's teardown
+  if (container->removals > 0) co_return being_removed();
+  const bool free = co_await wait_for_teardown(container);
+  if (!free)
+    co_return Error{Code::kUnavailable, "the machine of the container's last run does not end"};
   auto launched = co_await launch(container);
   if (!launched) {
     release_volumes(container);
@@ -149,6 +153,8 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
   }
   apply_seccomp_filter(*filter, spec->process);
   const std::string argv0 = spec->process.argv.at(0);
+  container->launching = std::stop_source();
+  spec->abandoned = container->launching.get_token();
   auto started = co_await parts_.machines.start(*std::move(spec));
   if (!started) co_return std::move(started).error();
   if (started->first.refusal) {
@@ -259,7 +265,7 @@ static void log_end(const Container& container, const MachineEnd& end) {
 net::awaitable<void> Containers::end_machine(ContainerPtr container,
                                              std::shared_ptr<Machine> machine) {
   const bool has_volumes = has_lasting_volumes(*container, false);
-  co_await machine->shutdown(has_volumes ? kVolumesTimeout : kShutdownTimeout);
+  co_await machine->shutdown(has_volumes ? parts_.patience.volumes : kShutdownTimeout);
   const MachineEnd end = co_await machine->wait_stopped();
   if (end.reason != EndReason::kRequested && end.reason != EndReason::kGuestShutdown)
     log_end(*container, end);
@@ -296,7 +302,9 @@ net::awaitable<void> Containers::restart_later(ContainerPtr container,
     co_await (timer.async_wait(async::kTuple) || container->changed.wait());
   }
   const auto lock = co_await container->transition.lock();
-  if (container->state.status != Status::kRestarting || container->removed) co_return;
+  if (container->state.status != Status::kRestarting || container->removed ||
+      container->removals > 0)
+    co_return;
   if (shutting_down_) {
     container->state.status = Status::kExited;
     if (const auto committed = commit(*container); !committed)
@@ -339,15 +347,29 @@ net::awaitable<Result<void>> Containers::send_signal(ContainerPtr container, int
   co_return Result<void>();
 }
 
-/// SIGKILL; then the plug. Returns when the exit is recorded.
-net::awaitable<void> Containers::kill_locked(ContainerPtr container) {
+/// SIGKILL; then the plug. Returns when the exit is recorded, or with dockerd's Error if that takes
+/// too long.
+net::awaitable<Result<void>> Containers::kill_locked(ContainerPtr container) {
   const std::uint64_t exits = container->exits;
   const auto sent = co_await send_signal(container, SIGKILL);
-  const bool gone = sent && co_await wait_for_exit(container, exits, kKillTimeout);
-  if (gone) co_return;
+  const bool gone = sent && co_await wait_for_exit(container, exits, parts_.patience.kill);
+  if (gone) co_return Result<void>();
   spdlog::warn("container {} does not die: its machine is ended", container->short_id());
   if (container->machine) container->machine->kill();
-  co_await wait_for_exit(container, exits, -1ms);
+  const bool ended = co_await wait_for_exit(container, exits, parts_.patience.plug);
+  if (ended) co_return Result<void>();
+  co_return Error{Code::kInternal, "tried to kill container, but did not receive an exit event"};
+}
+
+/// Whether the machine of its last run is gone, and has written back what it had.
+net::awaitable<bool> Containers::wait_for_teardown(ContainerPtr container) {
+  const auto limit = parts_.patience.volumes + parts_.patience.plug;
+  const auto due = std::chrono::steady_clock::now() + limit;
+  while (container->machine && std::chrono::steady_clock::now() < due) {
+    net::steady_timer timer(parts_.executor, due);
+    co_await (timer.async_wait(async::kTuple) || container->changed.wait());
+  }
+  co_return !container->machine;
 }
 
 net::awaitable<Result<StopResult>> Containers::stop_locked(ContainerPtr container,
@@ -361,7 +383,10 @@ net::awaitable<Result<StopResult>> Containers::stop_locked(ContainerPtr containe
   const auto thawed = co_await thaw(container);  // else the signal would wait
   if (!thawed) spdlog::warn("{}", thawed.error().message);
   const bool exited = co_await wait_for_exit(container, exits, timeout);
-  if (!exited) co_await kill_locked(container);
+  if (!exited) {
+    const auto killed = co_await kill_locked(container);
+    if (!killed) co_return base::annotate(killed.error(), "cannot stop container");
+  }
   publish(*container, "stop");
   co_return StopResult::kStopped;
 }
@@ -409,8 +434,9 @@ net::awaitable<Result<void>> Containers::kill(ContainerPtr container, int signal
     if (const auto committed = commit(*container); !committed) co_return committed.error();
   }
   if (signal == SIGKILL) {
-    co_await kill_locked(container);
-    co_return Result<void>();
+    auto killed = co_await kill_locked(container);
+    if (!killed) co_return base::annotate(std::move(killed), "cannot kill container");
+    co_return killed;
   }
   auto sent = co_await send_signal(container, signal);
   if (!sent) co_return std::move(sent).error();

@@ -125,6 +125,8 @@ net::awaitable<Result<void>> Containers::claim_volumes(ContainerPtr container) {
     }
     if (!holder) break;
     co_await holder->changed.wait();
+    if (container->removals > 0)
+      co_return Error{Code::kConflict, "removal of container " + container->id + " is in progress"};
     if (shutting_down_) co_return Error{Code::kUnavailable, "the daemon is shutting down"};
   }
   hold_volumes(container);

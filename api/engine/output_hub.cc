@@ -48,7 +48,7 @@ void OutputHub::log(Stream stream, std::span<const std::byte> bytes) {
 
 net::awaitable<void> OutputHub::write(Stream stream, std::span<const std::byte> bytes) {
   const auto self = shared_from_this();
-  while (!has_room()) co_await room_.wait();
+  while (!hurried_ && !has_room()) co_await room_.wait();
   if (log_) co_await log_->ready();
   log(stream, bytes);
   if (attachments_.empty()) co_return;
@@ -60,6 +60,11 @@ net::awaitable<void> OutputHub::write(Stream stream, std::span<const std::byte> 
     attachment->queued_bytes_ += bytes.size();
     attachment->changed_.notify_all();
   }
+}
+
+void OutputHub::hurry() {
+  hurried_ = true;
+  room_.notify_all();
 }
 
 std::unique_ptr<Attachment> OutputHub::attach(bool want_stdout, bool want_stderr) {

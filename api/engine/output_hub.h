@@ -58,6 +58,8 @@ class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputH
   void log_to(std::shared_ptr<ContainerLog> log) { log_ = std::move(log); }
 
   net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override;
+  /// From now on write() gives full attachments more than their limit instead of waiting.
+  void hurry() override;
   std::size_t unsafe_bytes(protocol::Stream stream) const override {
     return log_ ? log_->unsafe_bytes(stream) : 0;
   }
@@ -75,6 +77,7 @@ class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputH
   net::any_io_executor executor_;
   std::shared_ptr<ContainerLog> log_;  // null: nothing is logged
   bool log_failed_ = false;
+  bool hurried_ = false;
   std::set<Attachment*> attachments_;
   async::Notifier room_;
 };

@@ -72,7 +72,8 @@ class EngineFixture : public testing::Test {
                             .directory = directory_ / "containers",
                             .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
                             .host_id = std::string(64, 'a'),
-                            .kernel_release = host_.kernel_release()});
+                            .kernel_release = host_.kernel_release(),
+                            .patience = patience_});
     execs_ = std::make_unique<engine::Execs>(*containers_);
     health_ = std::make_unique<engine::HealthMonitor>(*containers_, *execs_, kProbeStartTimeout);
     const auto recovered = await(containers_->recover());
@@ -124,6 +125,7 @@ class EngineFixture : public testing::Test {
 
   net::io_context io_{1};
   std::filesystem::path directory_;
+  engine::Patience patience_;  // of the next open()
   FakeMachineHost host_;
   FakeImageStore images_;
   async::BlockingPool pool_{1};

@@ -21,12 +21,18 @@ namespace {
 
 /// The commands this guest knows:
 ///   true, false · exit N · echo WORD... · err WORD... (to stderr) · cat (until end of input)
-///   sleep (until a signal) · stubborn (until SIGKILL) · spew N (N bytes) · size (the terminal's)
+///   sleep (until a signal) · stubborn (until SIGKILL) · immortal (until its machine ends)
+///   spew N (N bytes) · size (the terminal's)
 ///   wedged (the guest never answers that it started)
 class FakeMachine final : public engine::Machine, public std::enable_shared_from_this<FakeMachine> {
  public:
-  FakeMachine(net::any_io_executor executor, std::string id, std::shared_ptr<FakeFiles> files)
-      : executor_(executor), id_(std::move(id)), changed_(executor), files_(std::move(files)) {}
+  FakeMachine(net::any_io_executor executor, std::string id, std::shared_ptr<FakeFiles> files,
+              std::shared_ptr<FakeTrouble> trouble)
+      : executor_(executor),
+        id_(std::move(id)),
+        changed_(executor),
+        files_(std::move(files)),
+        trouble_(std::move(trouble)) {}
 
   const std::string& id() const override { return id_; }
 
@@ -40,6 +46,7 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
       co_return Error{Code::kUnavailable, "the machine has ended"};
     }
     processes_[process.process] = Process{};
+    sinks_.push_back(sink);
     net::co_spawn(executor_, run(shared_from_this(), std::move(process), std::move(sink)),
                   net::detached);
     co_return started;
@@ -47,7 +54,9 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
 
   net::awaitable<Result<ExitStatus>> wait_exit(ProcessId process) override {
     const auto self = shared_from_this();
-    while (!processes_.at(process).exit && !stopped_) co_await changed_.wait();
+    // As with a real one, what the sink has not taken yet comes first.
+    while (!processes_.at(process).exit && !(stopped_ && !processes_.at(process).writing))
+      co_await changed_.wait();
     if (processes_.at(process).exit) co_return *processes_.at(process).exit;
     co_return Error{Code::kUnavailable, "the machine has ended"};
   }
@@ -67,6 +76,8 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   }
 
   net::awaitable<Result<void>> signal(ProcessId process, int number) override {
+    if (trouble_->stalled)
+      co_return Error{Code::kDeadlineExceeded, "the container's machine does not answer"};
     Process& target = processes_.at(process);
     if (target.exit) co_return Error{Code::kNotFound, "no such process"};
     target.signal = number;
@@ -108,9 +119,14 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     co_return list;
   }
 
-  net::awaitable<void> shutdown(std::chrono::milliseconds) override {
+  net::awaitable<void> shutdown(std::chrono::milliseconds timeout) override {
+    const auto self = shared_from_this();
+    if (trouble_->stalled && !stopped_) {
+      net::steady_timer timer(executor_, timeout);
+      co_await timer.async_wait(async::kTuple);
+    }
     end(engine::EndReason::kGuestShutdown);
-    co_return;
+    while (!stopped_) co_await changed_.wait();
   }
   void kill() override { end(engine::EndReason::kRequested); }
   net::awaitable<engine::MachineEnd> wait_stopped() override {
@@ -124,6 +140,7 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   struct Process {
     std::vector<std::byte> input;
     bool input_closed = false;
+    bool writing = false;
     int signal = 0;
     std::optional<ExitStatus> exit;
   };
@@ -160,6 +177,10 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     Process& state = processes_[process.process];
     if (process.files_tool) {
       files_->frozen = frozen_;
+      ++files_->running;
+      while (files_->hangs && !state.signal && !stopped_) co_await changed_.wait();
+      --files_->running;
+      if (stopped_ || state.signal) co_return -SIGKILL;
       co_await sink->write(Stream::kStdout, files_->answer);
       co_return 0;
     }
@@ -175,11 +196,13 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     }
     if (command == "spew") {
       const std::vector<std::byte> piece(32768, std::byte{'x'});
+      state.writing = true;
       for (std::size_t left = std::stoul(process.argv.at(1)); left > 0;) {
         const std::size_t size = std::min(left, piece.size());
         co_await sink->write(Stream::kStdout, std::span(piece).first(size));
         left -= size;
       }
+      state.writing = false;
     }
     if (command == "size") {
       const std::string line =
@@ -196,14 +219,18 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
       co_await changed_.wait();
     }
     while ((command == "sleep" && !state.signal && !stopped_) ||
-           (command == "stubborn" && state.signal != SIGKILL && !stopped_))
+           (command == "stubborn" && state.signal != SIGKILL && !stopped_) ||
+           (command == "immortal" && !stopped_))
       co_await changed_.wait();
     if (stopped_) co_return -SIGKILL;
     co_return -state.signal;
   }
 
   void end(engine::EndReason reason) {
+    if (trouble_->unkillable) return;
     if (!stopped_) stopped_ = reason;
+    for (const auto& weak : sinks_)
+      if (const auto sink = weak.lock()) sink->hurry();
     changed_.notify_all();
   }
 
@@ -212,6 +239,8 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   async::Notifier changed_;
   std::map<ProcessId, Process> processes_;
   std::shared_ptr<FakeFiles> files_;
+  std::shared_ptr<FakeTrouble> trouble_;
+  std::vector<std::weak_ptr<engine::OutputSink>> sinks_;
   bool frozen_ = false;
   protocol::PrepareContainer::Limits limits_;
   std::optional<engine::EndReason> stopped_;
@@ -231,8 +260,10 @@ net::awaitable<Result<engine::StartedMachine>> FakeMachineHost::start(engine::Ma
     if (spec.network) release(*spec.network);
     co_return *std::exchange(next_failure_, std::nullopt);
   }
-  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_);
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_, trouble_);
+  const std::stop_callback abandoned(spec.abandoned, [machine] { machine->kill(); });
   auto first = co_await machine->start_process(spec.process, spec.sink);
+  if (!first && spec.network) release(*spec.network);
   if (!first) co_return std::move(first).error();
   engine::StartedMachine started{.machine = machine, .first = *std::move(first)};
   if (spec.network) {
@@ -251,7 +282,7 @@ net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
   if (survivors_.erase(spec.id) == 0)
     co_return Error{Code::kNotFound, "the machine did not survive"};
   last_adopted_secret_ = spec.secret;
-  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_);
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_, trouble_);
   for (const auto& [id, process] : spec.processes) {
     protocol::StartProcess sleeping;
     sleeping.process = id;

@@ -17,6 +17,14 @@ namespace fakes {
 struct FakeFiles {
   std::vector<std::byte> answer;
   bool frozen = false;
+  bool hangs = false;  // the tool says nothing and ends only by a signal
+  int running = 0;
+};
+
+/// What is wrong with all machines.
+struct FakeTrouble {
+  bool stalled = false;     // the guest answers nothing any more
+  bool unkillable = false;  // nor does the monitor end
 };
 
 class FakeMachineHost final : public engine::MachineHost,
@@ -58,6 +66,10 @@ class FakeMachineHost final : public engine::MachineHost,
   void set_files_answer(std::vector<std::byte> frames) { files_->answer = std::move(frames); }
   /// Whether the container stood still in the last run of the files tool.
   bool files_were_frozen() const { return files_->frozen; }
+  /// The files tool says nothing from now on, and does not end by itself.
+  void hang_files_tools() { files_->hangs = true; }
+  int files_tools_running() const { return files_->running; }
+  FakeTrouble& trouble() { return *trouble_; }
   /// The container's machine outlived an earlier daemon: adopt() finds it, its process sleeping.
   void leave_running(std::string id) { survivors_.insert(std::move(id)); }
   /// What adopt() found last; null if it found nothing yet.
@@ -72,6 +84,7 @@ class FakeMachineHost final : public engine::MachineHost,
   std::set<std::string> survivors_;
   std::shared_ptr<engine::Machine> last_adopted_;
   std::shared_ptr<FakeFiles> files_ = std::make_shared<FakeFiles>();
+  std::shared_ptr<FakeTrouble> trouble_ = std::make_shared<FakeTrouble>();
 };
 
 }  // namespace fakes

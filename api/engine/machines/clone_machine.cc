@@ -208,6 +208,8 @@ net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base:
       std::ranges::any_of(spec.container.volumes, &protocol::PrepareContainer::Volume::copy_up);
   auto limit = context_.start_timeout;
   if (fills) limit = context_.fill_timeout;
+  const std::stop_callback abandoned(
+      spec.abandoned, [this] { end(EndReason::kRequested, "its start was abandoned"); });
   auto started = co_await await_start(replies, limit);
   if (!started) co_return co_await failed_start(std::move(started).error());
   if (started->refusal) end(EndReason::kRequested, "its first process did not start");

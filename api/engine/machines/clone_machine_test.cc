@@ -1,5 +1,7 @@
 #include "api/engine/machines/clone_machine.h"
 
+#include <boost/asio/post.hpp>
+
 #include "api/engine/machines/testing/machine_fixture.h"
 
 namespace engine::testing {
@@ -198,6 +200,29 @@ TEST_F(CloneMachineTest, ASlowSinkHoldsTheProcessBack) {
 
   ASSERT_TRUE(status);
   EXPECT_EQ(sink_->out().size(), 2000000u);
+}
+
+TEST_F(CloneMachineTest, TheEndOfAMachineIsKnownThoughItsSinkStandsStill) {
+  ASSERT_TRUE(start({"flood", "2000000"}, /*held=*/true));
+  run_until([&] { return sink_->offered > 0; });
+
+  clone_->kill();
+
+  EXPECT_EQ(exit_of(1).error().code, Code::kUnavailable);
+}
+
+TEST_F(CloneMachineTest, AStartThatIsAbandonedEndsAtOnce) {
+  restore();
+  sink_ = std::make_shared<CollectingSink>(executor());
+  std::stop_source nobody_waits;
+  MachineSpec wanted = spec({"silence"}, sink_);
+  wanted.abandoned = nobody_waits.get_token();
+  net::post(executor(), [&] { nobody_waits.request_stop(); });
+
+  const auto started = run(clone_->begin(std::move(wanted), {}));
+
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().message, "its start was abandoned");
 }
 
 TEST_F(CloneMachineTest, HandsStandardInputOnAndEndsIt) {

@@ -107,7 +107,8 @@ net::awaitable<Result<StartedMachine>> LocalMachines::start_whole(MachineSpec sp
   const std::string id = spec.id;
   const std::optional<Endpoint> network = spec.network;
   const async::Slots::Slot slot = co_await starting_.take();
-  auto started = co_await run_clone(std::move(spec));
+  Result<StartedMachine> started = Error{Code::kUnavailable, "the machine's start was abandoned"};
+  if (!spec.abandoned.stop_requested()) started = co_await run_clone(std::move(spec));
   if (!started || !started->machine) release(id, network);
   pool_.refill();
   co_return started;

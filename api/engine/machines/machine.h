@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,11 @@ class OutputSink {
   /// How many of the last bytes taken from `stream` are not safe yet, should this process die. They
   /// are not acknowledged, so that the guest has them for the next one.
   virtual std::size_t unsafe_bytes(protocol::Stream /*stream*/) const { return 0; }
+
+  /// The machine has ended: little more comes (what its sockets still hold), and no write() may
+  /// wait any longer for who reads slowly or not at all. Else one client that stands still would
+  /// keep the end from being known, and the container from being removed.
+  virtual void hurry() {}
 };
 
 /// One read-only layer: an EROFS file.
@@ -80,6 +86,9 @@ struct MachineSpec {
   /// The container's first process; `request` is filled in by start().
   protocol::StartProcess process;
   std::shared_ptr<OutputSink> sink;
+  /// Stopped, on the io_context thread, when nobody wants the machine any more while it is being
+  /// started: start() is kUnavailable then, soon.
+  std::stop_token abandoned;
 };
 
 /// Why a machine is no more.

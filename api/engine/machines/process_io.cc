@@ -107,6 +107,7 @@ void ProcessIo::exited(protocol::ProcessExited message) {
 
 void ProcessIo::machine_ended(base::Error why) {
   if (!machine_ended_) machine_ended_ = std::move(why);
+  if (sink_) sink_->hurry();
   finish_if_complete();
 }
 
@@ -118,7 +119,8 @@ void ProcessIo::finish_if_complete() {
       complete(outputs_[1], exited_->stderr_bytes)) {
     outcome_.set(exited_->status);
   } else if (machine_ended_ && outputs_[0].ended && outputs_[1].ended) {
-    outcome_.set(*machine_ended_);
+    // Should some of its output be lost with the machine, its status is known nevertheless.
+    outcome_.set(exited_ ? Outcome(exited_->status) : Outcome(*machine_ended_));
   } else {
     return;
   }
