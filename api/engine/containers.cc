@@ -76,6 +76,19 @@ Result<std::string> Containers::choose_name(const std::string& wanted, const std
   return name;
 }
 
+Result<void> Containers::check_limit(const Settings& settings) const {
+  const auto memory = parts_.host_memory();
+  if (!memory) return memory.error();
+  return admit_limit(settings.host_config.at("Memory").get<std::uint64_t>(), *memory);
+}
+
+/// For one more machine.
+Result<void> Containers::check_room() const {
+  const auto memory = parts_.host_memory();
+  if (!memory) return memory.error();
+  return admit_machine(*memory);
+}
+
 net::awaitable<Result<void>> Containers::make_files(ContainerPtr container) {
   if (::mkdir(container->directory.c_str(), 0700) != 0)
     co_return base::errno_error("mkdir " + container->directory.string());
@@ -190,6 +203,7 @@ net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   container->directory = parts_.directory / container->id;
   container->output = std::make_shared<OutputHub>(parts_.executor);
   make_log(*container);
+  RETURN_IF_ERROR_ASYNC(check_limit(container->settings));
   // What would only fail at start is better said now.
   const StartContext trial{
       .endpoint = std::nullopt, .resolv_conf = {}, .default_shape = parts_.default_shape};

@@ -23,6 +23,7 @@
 #include "api/async/net.h"
 #include "api/async/slots.h"
 #include "api/async/task_group.h"
+#include "api/engine/admission.h"
 #include "api/engine/container.h"
 #include "api/engine/database.h"
 #include "api/engine/events.h"
@@ -64,6 +65,7 @@ struct EngineParts {
   std::string host_id;         // 64 hex digits: the same after every restart
   std::string kernel_release;  // the guests'
   Patience patience = {};
+  std::function<base::Result<HostMemory>()> host_memory = read_host_memory;
 };
 
 struct CreateRequest {
@@ -184,6 +186,8 @@ class Containers {
   };
 
   // containers.cc
+  base::Result<void> check_limit(const Settings& settings) const;
+  base::Result<void> check_room() const;
   base::Result<std::string> choose_name(const std::string& wanted, const std::string& id);
   net::awaitable<base::Result<void>> make_files(ContainerPtr container);
   net::awaitable<void> drop_files(ContainerPtr container);

@@ -126,6 +126,7 @@ net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, 
 /// In a machine for this task only; with the container's volumes if they were claimed for it.
 net::awaitable<Result<void>> Containers::run_files_machine(ContainerPtr container, FilesTask task,
                                                            bool sees_volumes) {
+  RETURN_IF_ERROR_ASYNC(check_room());
   RETURN_IF_ERROR_ASYNC(renew_secret(*container));
   const auto sink = std::make_shared<PipeSink>(task.output);
   const ProcessId process = next_files_process();

@@ -126,6 +126,7 @@ Result<void> Containers::renew_secret(Container& container) {
 }
 
 net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr container) {
+  RETURN_IF_ERROR_ASYNC(check_room());
   if (auto allowed = co_await check_image(container); !allowed)
     co_return std::move(allowed).error();
   RETURN_IF_ERROR_ASYNC(renew_secret(*container));

@@ -203,7 +203,7 @@ TEST_F(ContainersTest, UpdateRefusesWhatCannotBe) {
             "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set");
   EXPECT_EQ(refusal({{"RestartPolicy", {{"Name", "always"}}}}),
             "Restart policy cannot be updated because AutoRemove is enabled for the container");
-  EXPECT_NE(refusal({{"Memory", std::int64_t{1} << 40}}).find("512 MiB"), std::string::npos);
+  EXPECT_NE(refusal({{"Memory", std::int64_t{1} << 30}}).find("512 MiB"), std::string::npos);
   EXPECT_NE(refusal({{"Memory", 1}}).find("Minimum memory limit"), std::string::npos);
   EXPECT_NE(refusal({{"Privileged", true}}).find("cannot be changed"), std::string::npos);
   EXPECT_NE(refusal(json::array()), "");

@@ -55,6 +55,7 @@ net::awaitable<Result<void>> Containers::update(ContainerPtr container, nlohmann
   if (container->removed) co_return no_such_container(container->id);
   auto wanted = update_settings(container->settings, changes);
   if (!wanted) co_return std::move(wanted).error();
+  RETURN_IF_ERROR_ASYNC(check_limit(*wanted));
   if (container->state.running() && container->machine) {
     auto limited = co_await limit_machine(container, *wanted);
     if (!limited)

@@ -73,7 +73,8 @@ class EngineFixture : public testing::Test {
                             .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
                             .host_id = std::string(64, 'a'),
                             .kernel_release = host_.kernel_release(),
-                            .patience = patience_});
+                            .patience = patience_,
+                            .host_memory = [this] { return base::Result(memory_); }});
     execs_ = std::make_unique<engine::Execs>(*containers_);
     health_ = std::make_unique<engine::HealthMonitor>(*containers_, *execs_, kProbeStartTimeout);
     const auto recovered = await(containers_->recover());
@@ -126,6 +127,8 @@ class EngineFixture : public testing::Test {
   net::io_context io_{1};
   std::filesystem::path directory_;
   engine::Patience patience_;  // of the next open()
+  engine::HostMemory memory_{.total_bytes = std::uint64_t{64} << 30,
+                             .available_bytes = std::uint64_t{64} << 30};
   FakeMachineHost host_;
   FakeImageStore images_;
   async::BlockingPool pool_{1};
