@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "api/engine/settings_fields.h"
 #include "images/store/changes.h"
 #include "images/store/image_config.h"
 
@@ -41,6 +42,20 @@ json image_fields(const json& from) {
     if (const auto found = fields.find(command); found != fields.end() && found->is_string())
       *found = json::array({*found});
   return fields;
+}
+
+/// A container's configuration is what is sent; an image has not all of it.
+Result<void> check_known(const json& body) {
+  for (const auto& [key, value] : body.items()) {
+    const auto fields = engine::config_fields();
+    const bool known = std::ranges::any_of(
+        fields, [&, &name = key](const auto& field) { return same_letters(field.name, name); });
+    const bool says_nothing = value.is_null() || value == "" || value == false || value == 0 ||
+                              (value.is_structured() && value.empty());
+    if (!known && !says_nothing)
+      return Error{Code::kNotSupported, "the field " + key.substr(0, 64) + " is not supported"};
+  }
+  return {};
 }
 
 /// Whether the store could read it back: its parser knows all fields' types.
@@ -120,6 +135,7 @@ Result<json> commit_config(const json& container, const json& body,
                            const std::vector<std::string>& changes) {
   if (!body.is_null() && !body.is_object())
     return Error{Code::kInvalidArgument, "invalid JSON: the configuration must be an object"};
+  if (body.is_object()) RETURN_IF_ERROR(check_known(body));
   const json own = image_fields(container);
   json config = body.is_null() ? own : image_fields(body);
   RETURN_IF_ERROR(check(config));

@@ -141,37 +141,75 @@ json defaults_of(std::span<const Field> fields) {
 
 Result<void> refuse_unknown(const std::string& name, const json& value) {
   if (says_nothing(value)) return {};
-  return Error{Code::kNotSupported, "the field " + name.substr(0, 64) + " is not supported"};
+  return Error{Code::kNotSupported, "the field " + name.substr(0, 192) + " is not supported"};
 }
 
-Result<void> take_host_config(const json& body, json& into) {
+/// `where`: what stands before the names in an Error: "HostConfig.".
+Result<void> take_all(std::span<const Field> fields, const json& body, json& into,
+                      const std::string& where) {
   if (body.is_null()) return {};
   if (!body.is_object())
-    return Error{Code::kInvalidArgument, "invalid JSON: HostConfig must be an object"};
+    return Error{
+        Code::kInvalidArgument,
+        "invalid JSON: " + (where.empty() ? "the request" : where.substr(0, where.size() - 1)) +
+            " must be an object"};
   for (const auto& [name, value] : body.items()) {
-    const Field* field = find_field(host_config_fields(), name);
+    const Field* field = find_field(fields, name);
     if (field == nullptr) {
-      RETURN_IF_ERROR(refuse_unknown("HostConfig." + name, value));
+      RETURN_IF_ERROR(refuse_unknown(where + name.substr(0, 64), value));
       continue;
     }
-    RETURN_IF_ERROR(take_field(*field, value, into, "HostConfig."));
+    RETURN_IF_ERROR(take_field(*field, value, into, where));
   }
   return {};
 }
 
-/// NetworkingConfig.EndpointsConfig: the networks this host has take no settings of their own.
-Result<void> check_networking(const json& value) {
+std::string real_network(const std::string& name) { return name == "default" ? "bridge" : name; }
+
+/// The one network that an endpoint may be on is the container's own.
+Result<void> check_endpoint_network(const std::string& network, const std::string& mode) {
+  if (real_network(network) == real_network(mode)) return {};
+  const std::string shown = network.substr(0, 128);
+  if (real_network(network) != "bridge" && network != "none")
+    return Error{Code::kNotFound, "network " + shown + " not found"};
+  return Error{Code::kNotSupported, "NetworkingConfig names the network " + shown +
+                                        " and NetworkMode another one, " + mode.substr(0, 128) +
+                                        ": a container is on one network here"};
+}
+
+Result<void> check_endpoints(const json& endpoints, const std::string& mode) {
+  if (endpoints.is_null()) return {};
+  if (!endpoints.is_object())
+    return Error{Code::kInvalidArgument,
+                 "invalid JSON: NetworkingConfig.EndpointsConfig must be an object"};
+  std::string names;
+  for (const auto& [network, endpoint] : endpoints.items())
+    names += (names.empty() ? "" : ", ") + network.substr(0, 64);
+  // As Docker says it before API 1.44, from which on it takes several.
+  if (endpoints.size() > 1)
+    return Error{
+        Code::kInvalidArgument,
+        "Container cannot be created with multiple network endpoints: " + names.substr(0, 512)};
+  for (const auto& [network, endpoint] : endpoints.items()) {
+    const auto taken =
+        take_fields(endpoint_fields(), endpoint,
+                    "NetworkingConfig.EndpointsConfig." + network.substr(0, 64) + ".");
+    if (!taken) return taken.error();
+    RETURN_IF_ERROR(check_endpoint_network(network, mode));
+  }
+  return {};
+}
+
+/// What else than NetworkMode a create request says of networks.
+Result<void> check_networking(const json& value, const std::string& mode) {
   if (value.is_null()) return {};
   if (!value.is_object())
     return Error{Code::kInvalidArgument, "invalid JSON: NetworkingConfig must be an object"};
-  for (const auto& [name, endpoints] : value.items()) {
-    if (endpoints.is_null()) continue;
-    if (!base::equals_ignoring_case(name, "EndpointsConfig") || !endpoints.is_object())
-      return Error{Code::kInvalidArgument, "invalid JSON: NetworkingConfig." + name.substr(0, 64)};
-    for (const auto& [network, endpoint] : endpoints.items()) {
-      if (!says_nothing(endpoint))
-        return Error{Code::kNotSupported, "settings of the endpoint on network " +
-                                              network.substr(0, 64) + " are not supported yet"};
+  for (const auto& [name, inner] : value.items()) {
+    if (base::equals_ignoring_case(name, "EndpointsConfig")) {
+      RETURN_IF_ERROR(check_endpoints(inner, mode));
+    } else {
+      RETURN_IF_ERROR(refuse_unknown("NetworkingConfig." + name.substr(0, 64), inner));
     }
   }
   return {};
@@ -234,17 +272,25 @@ std::vector<std::string> Settings::command_line() const {
   return all;
 }
 
+Result<json> take_fields(std::span<const Field> fields, const json& body,
+                         const std::string& where) {
+  json taken = defaults_of(fields);
+  RETURN_IF_ERROR(take_all(fields, body, taken, where));
+  return taken;
+}
+
 Result<Settings> parse_settings(const json& body) {
   if (!body.is_object())
     return Error{Code::kInvalidArgument, "invalid JSON: the request must be an object"};
   Settings settings{.config = defaults_of(config_fields()),
                     .host_config = defaults_of(host_config_fields())};
   const json* host_config = nullptr;
+  const json* networking = nullptr;
   for (const auto& [name, value] : body.items()) {
     if (base::equals_ignoring_case(name, "HostConfig")) {
       host_config = &value;
     } else if (base::equals_ignoring_case(name, "NetworkingConfig")) {
-      RETURN_IF_ERROR(check_networking(value));
+      networking = &value;
     } else if (const Field* field = find_field(config_fields(), name)) {
       RETURN_IF_ERROR(take_field(*field, value, settings.config, ""));
     } else if (const Field* host_field = find_field(host_config_fields(), name)) {
@@ -254,7 +300,12 @@ Result<Settings> parse_settings(const json& body) {
       RETURN_IF_ERROR(refuse_unknown(name, value));
     }
   }
-  if (host_config != nullptr) RETURN_IF_ERROR(take_host_config(*host_config, settings.host_config));
+  if (host_config != nullptr)
+    RETURN_IF_ERROR(
+        take_all(host_config_fields(), *host_config, settings.host_config, "HostConfig."));
+  if (networking != nullptr)
+    RETURN_IF_ERROR(
+        check_networking(*networking, settings.host_config.at("NetworkMode").get<std::string>()));
   RETURN_IF_ERROR(normalise_health(settings.config["Healthcheck"]));
   RETURN_IF_ERROR(check_settings(settings));
   if (settings.log_driver().empty()) settings.host_config["LogConfig"]["Type"] = "json-file";

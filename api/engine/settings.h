@@ -12,10 +12,12 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "api/engine/settings_fields.h"
 #include "images/store/image_config.h"
 #include "vmm/base/result.h"
 
@@ -51,6 +53,11 @@ struct Settings {
   /// Entrypoint followed by Cmd.
   std::vector<std::string> command_line() const;
 };
+
+/// The fields of a request that `fields` describes, defaults filled in; `where` is put before their
+/// names in an Error. kInvalidArgument: a wrong type; kNotSupported: refused, or not in the table.
+base::Result<nlohmann::json> take_fields(std::span<const Field> fields, const nlohmann::json& body,
+                                         const std::string& where);
 
 /// Checks a create request (`body`) and fills in defaults. The image's are not in it yet.
 base::Result<Settings> parse_settings(const nlohmann::json& body);

@@ -123,6 +123,43 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"Init", kBool, "null", kHonoured, ""},
 });
 
+constexpr std::string_view kShown = "what inspect shows: clients send it back, Docker ignores it";
+
+constexpr auto kEndpointFields = std::to_array<Field>({
+    {"IPAMConfig", kObject, "null", kRefused, "addresses are given out by the host"},
+    {"Links", kStrings, "null", kRefused, "no links yet"},
+    {"Aliases", kStrings, "null", kRefused,
+     "the default bridge has no names, as Docker's has none"},
+    {"MacAddress", kString, R"("")", kRefused, "the MAC is derived from the address"},
+    {"GwPriority", kInteger, "0", kRefused, "a container is on one network (since 1.48)"},
+    {"DriverOpts", kStringMap, "null", kRefused, "an endpoint has no options"},
+    {"DNSNames", kStrings, "null", kInformation, kShown},
+    {"NetworkID", kString, R"("")", kInformation, kShown},
+    {"EndpointID", kString, R"("")", kInformation, kShown},
+    {"Gateway", kString, R"("")", kInformation, kShown},
+    {"IPAddress", kString, R"("")", kInformation, kShown},
+    {"IPPrefixLen", kInteger, "0", kInformation, kShown},
+    {"IPv6Gateway", kString, R"("")", kInformation, kShown},
+    {"GlobalIPv6Address", kString, R"("")", kInformation, kShown},
+    {"GlobalIPv6PrefixLen", kInteger, "0", kInformation, kShown},
+});
+
+constexpr auto kExecFields = std::to_array<Field>({
+    {"User", kString, R"("")", kHonoured, "default: the container's"},
+    {"Privileged", kBool, "false", kHonoured, ""},
+    {"Tty", kBool, "false", kHonoured, ""},
+    {"ConsoleSize", kArray, "null", kHonoured, "unless the start's request has one"},
+    {"AttachStdin", kBool, "false", kHonoured, ""},
+    {"AttachStdout", kBool, "false", kHonoured, ""},
+    {"AttachStderr", kBool, "false", kHonoured, ""},
+    {"DetachKeys", kString, R"("")", kHonoured, ""},
+    {"Env", kStrings, "[]", kHonoured, "added to the container's"},
+    {"WorkingDir", kString, R"("")", kHonoured, "default: the container's"},
+    {"Cmd", kStrings, "[]", kHonoured, ""},
+    {"Detach", kBool, "false", kInformation, "the start's request says it"},
+    {"Container", kString, R"("")", kInformation, "the path says it"},
+});
+
 std::string_view word_for(Support support) {
   switch (support) {
     case kHonoured:
@@ -137,30 +174,53 @@ std::string_view word_for(Support support) {
   return "";
 }
 
-void append_rows(std::string& out, std::string_view title, std::span<const Field> fields) {
-  out += "\n## " + std::string(title) + "\n\n| field | support | note |\n|---|---|---|\n";
+void append_table(std::string& out, std::span<const Field> fields) {
+  out += "\n| field | support | note |\n|---|---|---|\n";
   for (const Field& field : fields) {
     out += "| " + std::string(field.name) + " | " + std::string(word_for(field.support)) + " | ";
     out += std::string(field.note) + " |\n";
   }
 }
 
+void append_rows(std::string& out, std::string_view title, std::span<const Field> fields) {
+  out += "\n## " + std::string(title) + "\n";
+  append_table(out, fields);
+}
+
 }  // namespace
 
 std::span<const Field> config_fields() { return kConfigFields; }
 std::span<const Field> host_config_fields() { return kHostConfigFields; }
+std::span<const Field> endpoint_fields() { return kEndpointFields; }
+std::span<const Field> exec_fields() { return kExecFields; }
 
 std::string fields_as_markdown() {
   std::string out =
-      "# Fields of a create request\n\n"
+      "# Fields of requests\n\n"
       "Written from the table in `api/engine/settings_fields.cc`; a test compares the two.\n"
       "*honoured*: does what Docker documents. *kept*: shown again, asks nothing of the host.\n"
       "*some values*: the note says which; others are refused. *refused*: anything but the "
       "default\n"
       "is an error that says so. A field that is not listed is refused too. A field of HostConfig "
-      "may also\nstand beside it, as in requests of old clients; HostConfig's own comes first.\n";
+      "may also\nstand beside it, as in requests of old clients; HostConfig's own comes first.\n"
+      "\nOf a create request's query `name` is honoured, and `platform` if it is this host's; "
+      "`start` "
+      "takes no body\nand no checkpoint, as with Docker. `update` changes what Docker's "
+      "does, and refuses the rest of HostConfig; `commit` takes\nthe fields of Config, of which an "
+      "image keeps those that it has. An exec's start honours Detach, Tty and ConsoleSize, "
+      "and\nlike "
+      "Docker looks at nothing else. Networks cannot be made or connected: those requests are "
+      "refused "
+      "whole.\n";
   append_rows(out, "Config", kConfigFields);
   append_rows(out, "HostConfig", kHostConfigFields);
+  out +=
+      "\n## NetworkingConfig.EndpointsConfig\n\nOne network at most, which is NetworkMode's: "
+      "`default` and `bridge` are the same. Two are refused with 400 in every version\nof the API, "
+      "one that is not NetworkMode's with 404 if this host has no such network. An unknown "
+      "NetworkMode is an error\nat start, as with Docker. Each endpoint:\n";
+  append_table(out, kEndpointFields);
+  append_rows(out, "Exec", kExecFields);
   return out;
 }
 

@@ -1,7 +1,8 @@
-// The table of every field a create request can have: its type, its default, and whether this host
-// honours it. Nothing a client sends is ignored in silence: what is not honoured is refused.
+// The table of every field that a create request, and an exec's, can have: its type, its default,
+// and whether this host honours it. Nothing a client sends is ignored in silence: what is not
+// honoured is refused.
 // api/docker/FIELDS.md is this table as text (a test compares them).
-// Spec: Docker Engine API 1.51, ContainerConfig and HostConfig.
+// Spec: Docker Engine API 1.51, ContainerConfig, HostConfig, EndpointSettings and ExecConfig.
 #pragma once
 
 #include <span>
@@ -39,6 +40,10 @@ struct Field {
 
 std::span<const Field> config_fields();
 std::span<const Field> host_config_fields();
+/// Of NetworkingConfig.EndpointsConfig.<network>.
+std::span<const Field> endpoint_fields();
+/// Of POST /containers/{id}/exec.
+std::span<const Field> exec_fields();
 
 /// The table as Markdown.
 std::string fields_as_markdown();

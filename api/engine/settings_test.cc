@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "api/engine/capabilities.h"
@@ -18,6 +19,12 @@ using nlohmann::json;
 
 json body(json host_config = json::object()) {
   return {{"Image", "busybox"}, {"Cmd", {"true"}}, {"HostConfig", std::move(host_config)}};
+}
+
+json on_networks(json endpoints, const std::string& mode = "default") {
+  json request = body({{"NetworkMode", mode}});
+  request["NetworkingConfig"]["EndpointsConfig"] = std::move(endpoints);
+  return request;
 }
 
 Code code_of(const json& request) {
@@ -78,6 +85,47 @@ TEST(Settings, RefusesEveryRefusedFieldThatAsksForSomething) {
     const json request = body({{std::string(field.name), asking(field.type)}});
     EXPECT_EQ(code_of(request), Code::kNotSupported) << field.name;
   }
+  for (const Field& field : endpoint_fields()) {
+    const bool refused = field.support == Support::kRefused;
+    const json request = on_networks({{"bridge", {{std::string(field.name), asking(field.type)}}}});
+    EXPECT_EQ(parse_settings(request).has_value(), !refused) << field.name;
+    if (refused) {
+      EXPECT_EQ(code_of(request), Code::kNotSupported) << field.name;
+    }
+  }
+}
+
+TEST(Settings, KnowEveryFieldOfAnEndpoint) {
+  // EndpointSettings of the API's description, 1.51.
+  const std::set<std::string_view> described{
+      "IPAMConfig",  "Links",       "MacAddress",        "Aliases",  "DriverOpts",
+      "GwPriority",  "NetworkID",   "EndpointID",        "Gateway",  "IPAddress",
+      "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address", "DNSNames", "GlobalIPv6PrefixLen"};
+  std::set<std::string_view> known;
+  for (const Field& field : endpoint_fields()) known.insert(field.name);
+
+  EXPECT_EQ(known, described);
+}
+
+TEST(Settings, TakeOneNetworkWhichIsTheContainersOwn) {
+  const json empty = json::object();
+  const json as_the_client_sends{{"IPAMConfig", nullptr}, {"Aliases", nullptr}, {"MacAddress", ""}};
+
+  EXPECT_TRUE(parse_settings(on_networks({{"default", as_the_client_sends}})));
+  EXPECT_TRUE(parse_settings(on_networks({{"bridge", empty}})));
+  EXPECT_TRUE(parse_settings(on_networks({{"bridge", nullptr}}, "bridge")));
+  EXPECT_TRUE(parse_settings(on_networks({{"none", empty}}, "none")));
+  EXPECT_TRUE(parse_settings(on_networks({{"mine", empty}}, "mine")));  // an error at start
+  EXPECT_EQ(code_of(on_networks({{"mine", empty}})), Code::kNotFound);
+  EXPECT_EQ(code_of(on_networks({{"none", empty}})), Code::kNotSupported);
+  EXPECT_EQ(code_of(on_networks({{"bridge", {{"Gadget", 1}}}})), Code::kNotSupported);
+  EXPECT_EQ(code_of(on_networks({{"bridge", 1}})), Code::kInvalidArgument);
+  EXPECT_EQ(code_of(on_networks(json::array())), Code::kInvalidArgument);
+  const auto two = parse_settings(on_networks({{"bridge", empty}, {"mine", empty}}));
+  ASSERT_FALSE(two);
+  EXPECT_EQ(two.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(two.error().message,
+            "Container cannot be created with multiple network endpoints: bridge, mine");
 }
 
 TEST(Settings, RefusesFieldsThatItDoesNotKnow) {
