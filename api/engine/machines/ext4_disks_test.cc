@@ -50,6 +50,34 @@ TEST_F(Ext4DisksTest, TheDiskIsACleanExt4WithAJournal) {
   EXPECT_NE(superblock[1024 + 0x5c] & 4, 0);  // compatible feature: has_journal
 }
 
+TEST_F(Ext4DisksTest, ADiskOfAnySizeTakesLittleRoomAndLeavesNothingElse) {
+  ASSERT_TRUE(disks_.open());
+  run(disks_.close());
+  const fs::path small = directory_.path() / "small";
+  const fs::path large = directory_.path() / "large";
+  ASSERT_TRUE(run(disks_.create(small, 64 << 20)));
+  ASSERT_TRUE(run(disks_.create(large, 4ull << 40)));
+
+  EXPECT_EQ(static_cast<std::uint64_t>(status_of(large).st_size), 4ull << 40);
+  EXPECT_LT(status_of(small).st_blocks * 512, 512 << 10);
+  EXPECT_LT(status_of(large).st_blocks * 512, 16 << 20);
+  for (const auto& entry : fs::directory_iterator(root()))
+    EXPECT_TRUE(entry.path().filename().string().starts_with("ready-") ||
+                entry.path().filename().string().starts_with("master-10737418240-"))
+        << entry.path();
+}
+
+TEST(AdmitDisk, LeavesAReserveAndRoomForWhatADiskTakesAtFirst) {
+  EXPECT_TRUE(admit_disk(64 << 20, 100 << 20));
+  EXPECT_TRUE(admit_disk(4ull << 40, 100 << 20));
+  const auto refused = admit_disk(4ull << 40, 90 << 20);
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kResourceExhausted);
+  EXPECT_NE(refused.error().message.find("no space left on device"), std::string::npos);
+  EXPECT_FALSE(admit_disk(64 << 20, 0));
+}
+
 TEST_F(Ext4DisksTest, RefusesSizesOutsideTheLimitsAndTakenPaths) {
   ASSERT_TRUE(disks_.open());
   const fs::path taken = file("taken", "x");
@@ -63,8 +91,9 @@ TEST_F(Ext4DisksTest, RefusesSizesOutsideTheLimitsAndTakenPaths) {
 
 TEST_F(Ext4DisksTest, TakesOverReadyDisksAndRemovesUnfinishedOnes) {
   fs::create_directories(root());
-  std::ofstream(root() / "ready-1-7") << "prepared";
-  std::ofstream(root() / "ready-0-7") << "of an old format";
+  std::ofstream(root() / "ready-2-7") << "prepared";
+  std::ofstream(root() / "ready-1-7") << "of an old format";
+  std::ofstream(root() / "master-67108864-v1") << "of an old format";
   std::ofstream(root() / "tmp-3") << "unfinished";
   ASSERT_TRUE(disks_.open());
   const fs::path path = directory_.path() / "disk";
@@ -73,7 +102,8 @@ TEST_F(Ext4DisksTest, TakesOverReadyDisksAndRemovesUnfinishedOnes) {
   std::string content;
   std::ifstream(path) >> content;
   EXPECT_EQ(content, "prepared");
-  EXPECT_FALSE(fs::exists(root() / "ready-0-7"));
+  EXPECT_FALSE(fs::exists(root() / "ready-1-7"));
+  EXPECT_FALSE(fs::exists(root() / "master-67108864-v1"));
   EXPECT_FALSE(fs::exists(root() / "tmp-3"));
 }
 
