@@ -375,6 +375,77 @@ TEST_F(ApiTest, AttachEndsWithTheInputThatIsNotTheProcesses) {
   run_until([&] { return call("GET", "/containers/" + id + "/logs?stdout=1").body.size() == 13; });
 }
 
+TEST_F(ApiTest, TheInputOfAClientThatDiedReachesTheProcessAndEndsThere) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox"}, {"Cmd", {"cat"}}, {"OpenStdin", true}, {"StdinOnce", true}});
+  const engine::ContainerPtr container = *containers_->find(id);
+  async::Notifier died(io_.get_executor());
+  Pending client("POST", "/containers/" + id + "/attach?stream=1&stdin=1&stdout=1", "ping");
+  client.exchange.deaf = client.exchange.cut_off = true;
+  client.exchange.stalls = &died;
+  begin(client);
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  settle();  // what cat says cannot be sent any more
+  EXPECT_TRUE(container->state.running());
+  died.notify_all();
+
+  run_until([&] { return client.ended && !container->state.running(); });
+  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1").body.size(), 12u);
+}
+
+TEST_F(ApiTest, AClientThatHungUpDoesNotHoldTheProcessBack) {
+  const std::string id = create_over_api({{"Image", "busybox"},
+                                          {"Cmd", {"spew", "10000000"}},
+                                          {"OpenStdin", true},
+                                          {"StdinOnce", true}});
+  const engine::ContainerPtr container = *containers_->find(id);
+  async::Notifier more_input(io_.get_executor());
+  async::Notifier room(io_.get_executor());
+  async::Notifier hangs_up(io_.get_executor());
+  Pending client("POST", "/containers/" + id + "/attach?stream=1&stdin=1&stdout=1", "");
+  client.exchange.stalls = &more_input;
+  client.exchange.takes_nothing = &room;
+  client.exchange.hangs_up = &hangs_up;
+  begin(client);
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  settle();
+  EXPECT_TRUE(container->state.running());
+
+  hangs_up.notify_all();
+
+  run_until([&] { return client.ended && !container->state.running(); });
+}
+
+TEST_F(ApiTest, TheInputOfAnExecEndsWithItsClient) {
+  const std::string id = run_over_api({"sleep"});
+  const auto created = call("POST", "/containers/" + id + "/exec",
+                            {{"Cmd", {"cat"}}, {"AttachStdin", true}, {"AttachStdout", true}});
+  const std::string exec = json::parse(created.body).at("Id");
+  async::Notifier died(io_.get_executor());
+  Pending client("POST", "/exec/" + exec + "/start", "{}");
+  client.exchange.deaf = client.exchange.cut_off = true;
+  begin(client);
+
+  run_until([&] { return get("/exec/" + exec + "/json").at("Running") == false; });
+
+  EXPECT_TRUE((*containers_->find(id))->state.running());
+}
+
+TEST_F(ApiTest, WhatReadsFilesEndsWithItsClient) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"true"}}});
+  host_.hang_files_tools();
+  for (const std::string path : {"/archive?path=/etc", "/export", "/changes"}) {
+    Pending client("GET", "/containers/" + id + path, "");
+    begin(client);
+    run_until([&] { return host_.files_tools_running() == 1; });
+
+    client.leave();
+
+    run_until([&] { return client.ended && host_.files_tools_running() == 0; });
+  }
+}
+
 TEST_F(ApiTest, DetachKeysLeaveATerminalRunning) {
   const std::string id =
       create_over_api({{"Image", "busybox"}, {"Cmd", {"cat"}}, {"OpenStdin", true}, {"Tty", true}});
@@ -479,6 +550,42 @@ TEST_F(ApiTest, ExecOfAMissingCommandEndsWith127) {
 
   EXPECT_NE(answer.body.find("executable file not found"), std::string::npos);
   EXPECT_EQ(get("/exec/" + exec + "/json").at("ExitCode"), 127);
+}
+
+TEST_F(ApiTest, AnExecsRequestIsTakenOrRefusedWhole) {
+  const std::string id = run_over_api({"sleep"});
+  const auto create = [&](json body) {
+    body["Cmd"] = {"true"};
+    return status("POST", "/containers/" + id + "/exec", body);
+  };
+
+  EXPECT_EQ(create({{"ConsoleSize", {24, 80}}, {"Detach", true}}), 201);
+  EXPECT_EQ(create({{"ConsoleSize", {24, 70000}}}), 400);
+  EXPECT_EQ(create({{"Env", {1}}}), 400);
+  EXPECT_EQ(create({{"Gadget", 1}}), 501);
+  EXPECT_EQ(status("POST", "/exec/none/resize?h=1&w=1"), 404);
+}
+
+TEST_F(ApiTest, AnExecsTerminalHasTheSizeThatItWasCreatedWith) {
+  const std::string id = run_over_api({"sleep"});
+  const auto run = [&](const json& start) {
+    const auto created = call(
+        "POST", "/containers/" + id + "/exec",
+        {{"Cmd", {"size"}}, {"AttachStdout", true}, {"Tty", true}, {"ConsoleSize", {30, 100}}});
+    const std::string exec = json::parse(created.body).at("Id");
+    return call("POST", "/exec/" + exec + "/start", start).body;
+  };
+
+  EXPECT_EQ(run({{"Tty", true}}), "30 100\n");
+  EXPECT_EQ(run({{"Tty", true}, {"ConsoleSize", {5, 6}}}), "5 6\n");
+}
+
+TEST_F(ApiTest, ABodyOfAStartIsRefusedAsDockerDoes) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"true"}}});
+
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start", {{"Memory", 1 << 30}}), 400);
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start?checkpoint=x"), 400);
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start", json::object()), 204);
 }
 
 TEST_F(ApiTest, ExecNeedsARunningContainer) {

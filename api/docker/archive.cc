@@ -160,6 +160,7 @@ net::awaitable<void> get_archive(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(place.error()));
     co_return;
   }
+  exchange.end_with_input();
   ToolFrames frames(start_reading(api.containers, place->container, {"read", place->path}));
   const auto first = co_await frames.next();
   Result<std::string> header = first ? stat_header(*place, *first) : first.error();
@@ -184,6 +185,7 @@ net::awaitable<void> export_container(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(container.error()));
     co_return;
   }
+  exchange.end_with_input();
   ToolFrames frames(start_reading(api.containers, *container, {"export"}));
   Response head{.content_type = "application/octet-stream"};
   const auto begun = co_await exchange.begin_stream(std::move(head));
@@ -198,6 +200,7 @@ net::awaitable<void> export_container(Api& api, Exchange& exchange) {
 net::awaitable<void> send_body(Exchange& exchange, net::local::stream_protocol::socket into) {
   // A client that is gone shows as the archive's end.
   [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into));
+  exchange.end_with_input();
 }
 
 net::awaitable<void> convert(Api& api, std::shared_ptr<base::UniqueFd> in,

@@ -44,6 +44,7 @@ Result<void> BridgeSink::write(std::span<const std::byte> bytes) {
 
 Result<std::size_t> WholeSource::read(std::span<std::byte> out) {
   auto got = socket_.read(out);
+  if (stop_.stop_requested()) return Error{Code::kUnavailable, otherwise_};
   if (got && *got == 0 && !whole_) return Error{Code::kUnavailable, otherwise_};
   return got;
 }

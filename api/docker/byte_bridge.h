@@ -9,6 +9,7 @@
 #include <atomic>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -39,17 +40,21 @@ class BridgeSink : public images::ByteSink {
 };
 
 /// Reads the blocking side. The stream's end is an Error (kUnavailable, `otherwise`) unless the
-/// writer has said that it is whole: what breaks off must not pass for what was meant.
+/// writer has said that it is whole: what breaks off must not pass for what was meant. `stop`: when
+/// nobody waits any more for what is made of it.
 class WholeSource final : public images::ByteSource {
  public:
-  WholeSource(int socket, const std::atomic<bool>& whole, std::string otherwise)
-      : socket_(socket), whole_(whole), otherwise_(std::move(otherwise)) {}
+  WholeSource(int socket, const std::atomic<bool>& whole, std::string otherwise,
+              std::stop_token stop)
+      : socket_(socket), whole_(whole), otherwise_(std::move(otherwise)), stop_(std::move(stop)) {}
   base::Result<std::size_t> read(std::span<std::byte> out) override;
+  std::stop_token stop_token() const override { return stop_; }
 
  private:
   images::FdSource socket_;
   const std::atomic<bool>& whole_;
   const std::string otherwise_;
+  const std::stop_token stop_;
 };
 
 /// Sends the request's body into the bridge and ends it, having set `whole` (which may be null) if

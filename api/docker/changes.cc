@@ -46,6 +46,7 @@ net::awaitable<void> list_changes(Api& api, Exchange& exchange) {
     co_await exchange.respond(http::error_response(container.error()));
     co_return;
   }
+  exchange.end_with_input();
   ToolFrames frames(start_reading_changes(api.containers, *container, "changes"));
   ChangeList list;
   // What goes wrong at once still has its status.

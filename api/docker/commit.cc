@@ -15,6 +15,7 @@ using base::Code;
 using base::Error;
 using base::Result;
 using engine::ContainerPtr;
+using http::Exchange;
 using http::Request;
 using http::Response;
 using http::Status;
@@ -26,6 +27,7 @@ struct Commit {
   ContainerPtr container;
   images::CommitOptions options;
   bool pause = true;
+  std::stop_source stop;  // its client has gone
 };
 
 Result<void> check_state(const engine::Container& container) {
@@ -52,7 +54,8 @@ net::awaitable<Response> carry_out(Api& api, std::shared_ptr<Commit> commit) {
   auto frames = std::make_unique<ToolFrames>(
       start_reading_changes(api.containers, commit->container, "layer"));
   const engine::ContainerPtr paused_one = paused ? commit->container : nullptr;
-  const auto made = co_await commit_layer(api, std::move(frames), commit->options, paused_one);
+  const auto made = co_await commit_layer(api, std::move(frames), commit->options, paused_one,
+                                          commit->stop.get_token());
   if (!made) co_return http::error_response(made.error());
   const images::LoadedImage& image = *made;
   const std::string name = image.repo_tags.empty() ? "" : image.repo_tags.front();
@@ -120,19 +123,30 @@ Result<std::shared_ptr<Commit>> plan(const Api& api, const Request& request) {
 }
 
 // POST /commit
+// Ends with its client.
 //   201 the new image's ID · 400 a bad name, change or configuration · 404 no such container, or
 //   its image is gone · 409 it is being removed
-net::awaitable<Response> commit(Api& api, Request request) {
-  const auto planned = plan(api, request);
-  if (!planned) co_return http::error_response(planned.error());
-  // To the end: a client that leaves must not leave a paused container behind.
-  co_return co_await async::shielded(carry_out(api, *planned));
+net::awaitable<void> commit(Api& api, Exchange& exchange) {
+  auto body = co_await exchange.read_body(http::Router::kMaxBody);
+  Request request = exchange.request();
+  if (body) request.body = *std::move(body);
+  const auto planned = body ? plan(api, request) : body.error();
+  if (!planned) {
+    Response refusal = http::error_response(planned.error());
+    co_await exchange.respond(std::move(refusal));
+    co_return;
+  }
+  exchange.end_with_input();
+  // In order to its end, if a short one: a client that leaves must not leave a paused container.
+  auto work = carry_out(api, *planned);
+  Response response = co_await async::shielded(std::move(work), (*planned)->stop);
+  co_await exchange.respond(std::move(response));
 }
 
 }  // namespace
 
 void add_commit_routes(http::Router& router, Api& api) {
-  router.add("POST", "/commit", std::bind_front(commit, std::ref(api)));
+  router.add_stream("POST", "/commit", std::bind_front(commit, std::ref(api)));
 }
 
 }  // namespace docker

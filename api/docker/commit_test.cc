@@ -123,6 +123,21 @@ TEST_F(CommitTest, FailsWholeWhenTheFilesCannotBeRead) {
   EXPECT_EQ((*containers_->find(id))->state.status, engine::Status::kRunning);
 }
 
+TEST_F(CommitTest, EndsInOrderWithItsClient) {
+  const std::string id = run_over_api({"sleep"});
+  host_.hang_files_tools();
+  Pending client("POST", "/commit?repo=x&container=" + id, "");
+  begin(client);
+  run_until([&] { return host_.files_tools_running() == 1; });
+  EXPECT_EQ((*containers_->find(id))->state.status, engine::Status::kPaused);
+
+  client.leave();
+
+  run_until([&] { return client.ended && host_.files_tools_running() == 0; });
+  EXPECT_FALSE(images_.committed());
+  EXPECT_EQ((*containers_->find(id))->state.status, engine::Status::kRunning);
+}
+
 TEST_F(CommitTest, RefusesBeforeAnyWork) {
   const std::string id = run_over_api({"sleep"});
   const auto refused = [&](const std::string& query, const json& body = nullptr) {

@@ -185,10 +185,18 @@ net::awaitable<Response> inspect(Api& api, Request request) {
 }
 
 // POST /containers/{id}/start
-//   204 started · 304 already running · 400 cannot be started · 404 no such container
+//   204 started · 304 already running · 400 cannot be started, or a body · 404 no such container
 net::awaitable<Response> start(Api& api, Request request) {
   auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
+  // As dockerd counts: a body that says something has at least this much.
+  constexpr std::size_t kSaysNothing = 7;
+  if (request.body.size() > kSaysNothing)
+    co_return http::error_response(Status::kBadRequest,
+                                   "starting container with non-empty request body was deprecated "
+                                   "since API v1.22 and removed in v1.24");
+  if (!request.query.get_or("checkpoint", "").empty())
+    co_return http::error_response(Status::kBadRequest, "checkpoints are not supported here");
   const auto result = co_await async::shielded(api.containers.start(*std::move(container)));
   if (!result) co_return http::error_response(result.error());
   co_return http::empty(*result == engine::StartResult::kStarted ? Status::kNoContent

@@ -1,12 +1,13 @@
 // containers/{id}/exec and exec/{id}/...: further processes in running containers.
 #include <boost/asio/experimental/awaitable_operators.hpp>
+#include <charconv>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "api/async/shield.h"
 #include "api/docker/api.h"
+#include "api/docker/client_output.h"
 #include "api/docker/detach_keys.h"
 #include "api/docker/stream_frame.h"
 #include "api/engine/execs.h"
@@ -32,18 +33,6 @@ Error bad_field(const std::string& name, const char* type) {
                "invalid JSON: " + name.substr(0, 64) + " must be " + std::string(type)};
 }
 
-/// Strings without NUL: they become arguments and environment.
-Result<std::vector<std::string>> strings_of(const std::string& name, const json& value) {
-  std::vector<std::string> strings;
-  if (!value.is_array()) return bad_field(name, "an array of strings");
-  for (const json& item : value) {
-    if (!item.is_string()) return bad_field(name, "an array of strings");
-    strings.push_back(item.get<std::string>());
-    if (strings.back().find('\0') != std::string::npos) return bad_field(name, "free of NUL");
-  }
-  return strings;
-}
-
 /// Go's decoder, and so Docker, takes names without regard to case.
 struct BeforeIgnoringCase {
   bool operator()(const std::string& a, const std::string& b) const {
@@ -53,37 +42,33 @@ struct BeforeIgnoringCase {
 template <typename T>
 using Named = std::map<std::string, T*, BeforeIgnoringCase>;
 
+/// [rows, columns]
+Result<void> take_size(const json& size, std::uint16_t& rows, std::uint16_t& columns) {
+  const auto is_size = [](const json& n) { return n.is_number_unsigned() && n <= 65535u; };
+  if (!size.is_array() || size.size() != 2 || !is_size(size[0]) || !is_size(size[1]))
+    return bad_field("ConsoleSize", "[rows, columns]");
+  rows = size[0].get<std::uint16_t>();
+  columns = size[1].get<std::uint16_t>();
+  return {};
+}
+
 Result<engine::ExecSettings> parse_settings(const json& body) {
-  if (!body.is_object()) return bad_field("the request", "an object");
-  engine::ExecSettings settings;
-  const Named<bool> flags{{"Tty", &settings.tty},
-                          {"AttachStdin", &settings.attach_stdin},
-                          {"AttachStdout", &settings.attach_stdout},
-                          {"AttachStderr", &settings.attach_stderr},
-                          {"Privileged", &settings.privileged}};
-  const Named<std::string> texts{{"User", &settings.user},
-                                 {"WorkingDir", &settings.working_dir},
-                                 {"DetachKeys", &settings.detach_keys}};
-  const Named<std::vector<std::string>> lists{{"Cmd", &settings.command}, {"Env", &settings.env}};
-  // The start's request or its path says them.
-  const std::set<std::string, BeforeIgnoringCase> ignored{"Detach", "ConsoleSize", "Container"};
-  for (const auto& [name, value] : body.items()) {
-    if (value.is_null()) continue;
-    if (const auto flag = flags.find(name); flag != flags.end()) {
-      if (!value.is_boolean()) return bad_field(name, "a boolean");
-      *flag->second = value.get<bool>();
-    } else if (const auto text = texts.find(name); text != texts.end()) {
-      if (!value.is_string()) return bad_field(name, "a string");
-      *text->second = value.get<std::string>();
-      if (text->second->find('\0') != std::string::npos) return bad_field(name, "free of NUL");
-    } else if (const auto list = lists.find(name); list != lists.end()) {
-      auto strings = strings_of(name, value);
-      if (!strings) return std::move(strings).error();
-      *list->second = *std::move(strings);
-    } else if (!ignored.contains(name)) {
-      return Error{Code::kNotSupported, "the field " + name.substr(0, 64) + " is not supported"};
-    }
-  }
+  const auto fields = engine::take_fields(engine::exec_fields(), body, "");
+  if (!fields) return fields.error();
+  const auto flag = [&](const char* name) { return fields->at(name).get<bool>(); };
+  const auto text = [&](const char* name) { return fields->at(name).get<std::string>(); };
+  engine::ExecSettings settings{.command = fields->at("Cmd").get<std::vector<std::string>>(),
+                                .env = fields->at("Env").get<std::vector<std::string>>(),
+                                .user = text("User"),
+                                .working_dir = text("WorkingDir"),
+                                .detach_keys = text("DetachKeys"),
+                                .tty = flag("Tty"),
+                                .attach_stdin = flag("AttachStdin"),
+                                .attach_stdout = flag("AttachStdout"),
+                                .attach_stderr = flag("AttachStderr"),
+                                .privileged = flag("Privileged")};
+  if (const json& size = fields->at("ConsoleSize"); !size.is_null())
+    RETURN_IF_ERROR(take_size(size, settings.rows, settings.columns));
   const auto keys = DetachKeys::parse(settings.detach_keys);
   if (!keys) return keys.error();
   return settings;
@@ -111,15 +96,6 @@ struct StartOptions {
   std::uint16_t columns = 0;
 };
 
-Result<void> take_size(const json& size, StartOptions& options) {
-  const auto is_size = [](const json& n) { return n.is_number_unsigned() && n <= 65535u; };
-  if (!size.is_array() || size.size() != 2 || !is_size(size[0]) || !is_size(size[1]))
-    return bad_field("ConsoleSize", "[rows, columns]");
-  options.rows = size[0].get<std::uint16_t>();
-  options.columns = size[1].get<std::uint16_t>();
-  return {};
-}
-
 /// What Docker does not know there it does not look at.
 Result<StartOptions> parse_start(const std::string& text) {
   StartOptions options;
@@ -134,29 +110,25 @@ Result<StartOptions> parse_start(const std::string& text) {
       if (!value.is_boolean()) return bad_field(name, "a boolean");
       *flag->second = value.get<bool>();
     } else if (base::equals_ignoring_case(name, "ConsoleSize")) {
-      RETURN_IF_ERROR(take_size(value, options));
+      RETURN_IF_ERROR(take_size(value, options.rows, options.columns));
     }
   }
   return options;
 }
 
-net::awaitable<void> forward_output(Exchange& exchange, engine::Attachment& attachment, bool raw) {
-  for (;;) {
-    const std::optional<engine::OutputChunk> chunk = co_await attachment.next();
-    if (!chunk) co_return;
-    const std::vector<std::byte> bytes = frame(chunk->stream, *chunk->bytes, raw);
-    const auto written = co_await exchange.write(std::span<const std::byte>(bytes));
-    if (!written) co_return;
-  }
+net::awaitable<void> run_ended(ExecPtr exec) {
+  while (exec->running) co_await exec->ended.wait();
 }
 
-/// Until the client detached or has gone. The process goes on without it.
+/// The client's input to the process, all that it sent, and without a terminal the end of it, also
+/// if the client has gone. Until the client detached or has gone; the process goes on without it.
 net::awaitable<void> forward_input(Exchange& exchange, ExecPtr exec, DetachKeys keys) {
   std::vector<std::byte> piece(32u << 10);
+  bool gone = false;
   for (;;) {
     const auto size = co_await exchange.read_some(piece);
-    if (!size) co_return;
-    if (*size == 0) break;
+    gone = !size;
+    if (gone || *size == 0) break;
     const std::span<const std::byte> input = std::span<const std::byte>(piece).first(*size);
     DetachKeys::Scan scan{.pass = {}, .detach = false};
     if (exec->settings.tty) {
@@ -174,14 +146,18 @@ net::awaitable<void> forward_input(Exchange& exchange, ExecPtr exec, DetachKeys 
   }
   if (exec->machine && exec->running && !exec->settings.tty)
     exec->machine->close_stdin(exec->process);
-  co_await exchange.peer_gone();
+  if (!gone) co_await exchange.peer_gone();
 }
 
 net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, StartOptions options) {
+  if (options.rows == 0 || options.columns == 0) {
+    options.rows = exec->settings.rows;
+    options.columns = exec->settings.columns;
+  }
   const bool raw = options.tty;
   const bool multiplexed = !raw && exchange.request().version >= http::ApiVersion{1, 42};
   // A raw stream has no place for a second one, so Docker does not send it.
-  const auto attachment =
+  auto attachment =
       exec->output->attach(exec->settings.attach_stdout, exec->settings.attach_stderr && !raw);
   std::string type(multiplexed ? kMultiplexedStream : kRawStream);
   const auto hijacked = co_await exchange.hijack(std::move(type));
@@ -198,9 +174,12 @@ net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, Sta
   }
   const auto keys = DetachKeys::parse(exec->settings.detach_keys);
   if (exec->settings.attach_stdin) {
-    co_await (forward_output(exchange, *attachment, raw) || forward_input(exchange, exec, *keys));
+    auto run = run_ended(exec);
+    co_await (send_output_beside_input(exchange, std::move(attachment), raw, /*hangup=*/true,
+                                       std::move(run)) ||
+              forward_input(exchange, exec, *keys));
   } else {
-    co_await (forward_output(exchange, *attachment, raw) || exchange.peer_gone());
+    co_await (send_output(exchange, *attachment, raw) || exchange.peer_gone());
   }
 }
 
@@ -232,17 +211,25 @@ net::awaitable<void> start_exec(Api& api, Exchange& exchange) {
   co_await exchange.respond(std::move(answer));
 }
 
+/// Nothing but a number that fits.
+std::optional<std::uint16_t> terminal_size(const std::string& text) {
+  std::uint16_t size = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, size);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+  return size;
+}
+
 // POST /exec/{id}/resize
 net::awaitable<Response> resize_exec(Api& api, Request request) {
   const auto exec = api.execs.find(request.path_arg("id"));
   if (!exec) co_return http::error_response(exec.error());
-  const int rows = std::atoi(request.query.get_or("h", "0").c_str());
-  const int columns = std::atoi(request.query.get_or("w", "0").c_str());
-  if (rows < 0 || rows > 65535 || columns < 0 || columns > 65535)
+  const auto rows = terminal_size(request.query.get_or("h", "0"));
+  const auto columns = terminal_size(request.query.get_or("w", "0"));
+  if (!rows || !columns)
     co_return http::error_response(Status::kBadRequest,
                                    "a terminal has at most 65535 rows and columns");
-  auto resizing = api.execs.resize(*exec, static_cast<std::uint16_t>(rows),
-                                   static_cast<std::uint16_t>(columns));
+  auto resizing = api.execs.resize(*exec, *rows, *columns);
   const auto resized = co_await async::shielded(std::move(resizing));
   co_return resized ? http::empty(Status::kOk) : http::error_response(resized.error());
 }

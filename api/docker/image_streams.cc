@@ -31,8 +31,9 @@ constexpr const char* kTar = "application/x-tar";
 struct Upload {
   explicit Upload(base::UniqueFd blocking_side) : socket(std::move(blocking_side)) {}
 
-  WholeSource source() const {
-    return {socket.get(), *whole, "the request ended before its body was complete"};
+  WholeSource source(std::stop_token stop) const {
+    return {socket.get(), *whole, "the request ended before its body was complete",
+            std::move(stop)};
   }
 
   base::UniqueFd socket;
@@ -44,8 +45,8 @@ struct Upload {
 using Loaded = std::vector<images::LoadedImage>;
 
 /// Runs on a thread of Api::streams.
-Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& progress,
-                         bool quiet) {
+Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& progress, bool quiet,
+                         std::stop_token stop) {
   images::LoadObserver observer;
   observer.on_line = [&](std::string_view line) {
     progress.say({{"stream", std::string(line) + "\n"}});
@@ -58,7 +59,7 @@ Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& p
                        {"progress", progress_bar(current, total)},
                        {"id", layer}});
     };
-  WholeSource source = upload.source();
+  WholeSource source = upload.source(std::move(stop));
   auto loaded = store.load(source, observer);
   if (!loaded) progress.fail(loaded.error());
   return loaded;
@@ -66,13 +67,14 @@ Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& p
 
 net::awaitable<void> run_load(Api& api, std::shared_ptr<Upload> upload,
                               std::shared_ptr<Progress> progress, bool quiet) {
-  std::function<Result<Loaded>()> call = [&store = api.images, upload, progress, quiet] {
-    auto loaded = load_from(store, *upload, *progress, quiet);
+  std::function<Result<Loaded>(std::stop_token)> call = [&store = api.images, upload, progress,
+                                                         quiet](std::stop_token stop) {
+    auto loaded = load_from(store, *upload, *progress, quiet, std::move(stop));
     upload->socket.reset();
     progress->close();
     return loaded;
   };
-  const auto loaded = co_await api.streams.run<Result<Loaded>>(std::move(call));
+  const auto loaded = co_await api.streams.run_stoppable<Result<Loaded>>(std::move(call));
   if (!loaded) co_return;
   for (const images::LoadedImage& image : *loaded)
     publish_image_event(api, "load", image.id, image.id);
@@ -83,6 +85,7 @@ net::awaitable<void> send_and_report(Exchange& exchange, net::local::stream_prot
                                      std::shared_ptr<Progress> progress) {
   const auto sent = co_await pump_body(exchange, std::move(into), upload->whole);
   if (!sent) co_return;
+  exchange.end_with_input();
   Response head{.status = Status::kOk, .content_type = kJson};
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
@@ -90,7 +93,7 @@ net::awaitable<void> send_and_report(Exchange& exchange, net::local::stream_prot
   (void)co_await progress->forward(exchange);
 }
 
-// POST /images/load
+// POST /images/load: ends with its client.
 //   200 and a stream of progress, results, and possibly an error
 net::awaitable<void> load(Api& api, Exchange& exchange) {
   const auto executor = co_await net::this_coro::executor;
@@ -111,13 +114,14 @@ net::awaitable<void> load(Api& api, Exchange& exchange) {
 net::awaitable<void> run_import(Api& api, std::shared_ptr<Upload> upload,
                                 images::ImportOptions options,
                                 std::shared_ptr<Result<images::LoadedImage>> result) {
-  std::function<Result<images::LoadedImage>()> call = [&store = api.images, upload, options] {
-    WholeSource source = upload->source();
-    auto imported = store.import(source, options);
-    upload->socket.reset();
-    return imported;
-  };
-  *result = co_await api.streams.run<Result<images::LoadedImage>>(std::move(call));
+  std::function<Result<images::LoadedImage>(std::stop_token)> call =
+      [&store = api.images, upload, options](std::stop_token stop) {
+        WholeSource source = upload->source(std::move(stop));
+        auto imported = store.import(source, options);
+        upload->socket.reset();
+        return imported;
+      };
+  *result = co_await api.streams.run_stoppable<Result<images::LoadedImage>>(std::move(call));
   if (*result) publish_image_event(api, "import", (*result)->id, (*result)->id);
 }
 
@@ -125,6 +129,7 @@ net::awaitable<void> send_only(Exchange& exchange, net::local::stream_protocol::
                                std::shared_ptr<Upload> upload) {
   // A broken connection shows as a cut-off stream on the other side.
   (void)co_await pump_body(exchange, std::move(into), upload->whole);
+  exchange.end_with_input();
 }
 
 net::awaitable<void> import(Api& api, Exchange& exchange) {

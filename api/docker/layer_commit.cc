@@ -23,6 +23,7 @@ namespace {
 /// Shared by the coroutine that reads the container and the one that makes the image.
 struct Layer {
   images::CommitOptions options;
+  std::stop_token stop;
   std::atomic<bool> whole = false;
   base::UniqueFd bytes;  // the blocking side
   Result<void> read;     // how reading the container ended
@@ -65,7 +66,7 @@ net::awaitable<void> read_container(Api& api, std::shared_ptr<Layer> layer,
 net::awaitable<void> make_image(Api& api, std::shared_ptr<Layer> layer) {
   const std::function<Result<images::LoadedImage>()> call = [&store = api.images, layer] {
     WholeSource source(layer->bytes.get(), layer->whole,
-                       "the container's files could not be read to their end");
+                       "the container's files could not be read to their end", layer->stop);
     auto made = store.commit(source, layer->options);
     layer->bytes.reset();
     return made;
@@ -78,9 +79,12 @@ net::awaitable<void> make_image(Api& api, std::shared_ptr<Layer> layer) {
 net::awaitable<Result<images::LoadedImage>> commit_layer(Api& api,
                                                          std::unique_ptr<ToolFrames> frames,
                                                          images::CommitOptions options,
-                                                         engine::ContainerPtr paused) {
+                                                         engine::ContainerPtr paused,
+                                                         std::stop_token stop) {
   const auto layer = std::make_shared<Layer>();
   layer->options = std::move(options);
+  layer->stop = stop;
+  const std::stop_callback ending(stop, [pipe = frames->pipe()] { pipe->close(); });
   auto bridge = ByteBridge::make(api.containers.parts().executor);
   // A thread is kept waiting only from here on, not while a machine starts.
   Result<wire::RawFrame> first = bridge ? wire::RawFrame{} : Result<wire::RawFrame>(bridge.error());

@@ -13,11 +13,13 @@
 namespace docker {
 
 /// Await it shielded. `paused`: a container that begin_commit_pause() paused, which goes on as soon
-/// as its files are read; null for none.
+/// as its files are read; null for none. `stop`: on the io_context thread; then it ends soon, and
+/// the files tool and the layer converter with it.
 net::awaitable<base::Result<images::LoadedImage>> commit_layer(Api& api,
                                                                std::unique_ptr<ToolFrames> frames,
                                                                images::CommitOptions options,
-                                                               engine::ContainerPtr paused);
+                                                               engine::ContainerPtr paused,
+                                                               std::stop_token stop);
 
 /// An image that differs from its parent in its configuration only.
 net::awaitable<base::Result<images::LoadedImage>> commit_config_only(Api& api,

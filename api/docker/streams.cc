@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/docker/api.h"
+#include "api/docker/client_output.h"
 #include "api/docker/detach_keys.h"
 #include "api/docker/log_stream.h"
 #include "api/docker/stream_frame.h"
@@ -83,6 +84,7 @@ Result<AttachQuery> parse_attach_query(const http::Request& request, bool websoc
 struct Client {
   ContainerPtr container;
   AttachQuery query;
+  bool websocket = false;
   bool raw = false;  // without frames
   std::unique_ptr<engine::LogReader> past;
   std::unique_ptr<engine::Attachment> output;
@@ -104,6 +106,7 @@ Result<Client> attach_client(Api& api, const http::Request& request, bool websoc
                  "container " + name + " is restarting, wait until the container is running"};
   Client client{.container = *std::move(container),
                 .query = *std::move(query),
+                .websocket = websocket,
                 .raw = websocket,
                 .past = nullptr,
                 .output = nullptr};
@@ -118,15 +121,9 @@ Result<Client> attach_client(Api& api, const http::Request& request, bool websoc
   return client;
 }
 
-/// Output to the client until the process ends or the client has gone.
-net::awaitable<void> forward_output(Exchange& exchange, engine::Attachment& attachment, bool raw) {
-  for (;;) {
-    const std::optional<engine::OutputChunk> chunk = co_await attachment.next();
-    if (!chunk) co_return;
-    const std::vector<std::byte> bytes = frame(chunk->stream, *chunk->bytes, raw);
-    const auto written = co_await exchange.write(std::span<const std::byte>(bytes));
-    if (!written) co_return;
-  }
+/// Until the run that began after `exits` exits is over.
+net::awaitable<void> run_ended(ContainerPtr container, std::uint64_t exits) {
+  while (container->exits == exits && !container->removed) co_await container->changed.wait();
 }
 
 /// The machine of the run that began after `exits` exits; null if that run is over.
@@ -137,8 +134,9 @@ net::awaitable<std::shared_ptr<engine::Machine>> machine_of_run(ContainerPtr con
   co_return container->exits == exits ? container->machine : nullptr;
 }
 
-/// The client's input to the process. Returns when the attachment is over for this client: it
-/// detached or has gone, or its input has ended and is not, with StdinOnce, the process's too.
+/// The client's input to the process, all that it sent, also if it has gone meanwhile. With
+/// StdinOnce the end of it, however it came, is the process's too. Returns when the attachment is
+/// over for this client: it detached or has gone, or its input has ended and is not the process's.
 net::awaitable<void> forward_input(Api& api, Exchange& exchange, ContainerPtr container,
                                    DetachKeys keys) {
   const std::uint64_t exits = container->exits;
@@ -187,10 +185,12 @@ net::awaitable<void> serve_client(Api& api, Exchange& exchange, Client& client) 
   }
   if (!query.stream) co_return;
   if (query.want_stdin && client.container->settings.open_stdin()) {
-    co_await (forward_output(exchange, *client.output, client.raw) ||
+    auto run = run_ended(client.container, client.container->exits);
+    co_await (send_output_beside_input(exchange, std::move(client.output), client.raw,
+                                       !client.websocket, std::move(run)) ||
               forward_input(api, exchange, client.container, query.detach_keys));
   } else {
-    co_await (forward_output(exchange, *client.output, client.raw) || exchange.peer_gone());
+    co_await (send_output(exchange, *client.output, client.raw) || exchange.peer_gone());
   }
 }
 

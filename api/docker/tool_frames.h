@@ -25,6 +25,9 @@ class ToolFrames {
   /// kUnavailable when the tool ended without saying so.
   net::awaitable<base::Result<wire::RawFrame>> next();
 
+  /// Closing it ends the run early.
+  const std::shared_ptr<async::BytePipe>& pipe() const { return pipe_; }
+
  private:
   std::shared_ptr<async::BytePipe> pipe_;
   wire::FrameReader reader_;

@@ -33,6 +33,8 @@ struct ExecSettings {
   bool attach_stdout = false;
   bool attach_stderr = false;
   bool privileged = false;
+  std::uint16_t rows = 0;  // of its terminal; 0: the start says it
+  std::uint16_t columns = 0;
 };
 
 struct Exec {

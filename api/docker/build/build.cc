@@ -38,6 +38,7 @@ using Builds = std::map<std::string, std::weak_ptr<Builder>>;
 net::awaitable<void> read_body(Exchange& exchange, net::local::stream_protocol::socket into,
                                std::shared_ptr<std::atomic<bool>> whole) {
   [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into), whole);
+  exchange.end_with_input();
 }
 
 using InputResult = std::shared_ptr<Result<BuildInput>>;
@@ -45,13 +46,14 @@ using InputResult = std::shared_ptr<Result<BuildInput>>;
 net::awaitable<void> take_input(Api& api, std::shared_ptr<base::UniqueFd> socket,
                                 std::shared_ptr<std::atomic<bool>> whole, InputPlace place,
                                 InputResult input) {
-  const std::function<Result<BuildInput>()> call = [socket, whole, place] {
-    WholeSource body(socket->get(), *whole, "the build context broke off");
+  const std::function<Result<BuildInput>(std::stop_token)> call = [socket, whole,
+                                                                   place](std::stop_token stop) {
+    WholeSource body(socket->get(), *whole, "the build context broke off", std::move(stop));
     auto read = build::read_input(place, body);
     socket->reset();
     return read;
   };
-  *input = co_await api.streams.run(call);
+  *input = co_await api.streams.run_stoppable(call);
 }
 
 net::awaitable<void> download(Api& api, InputPlace place, registry::Url url, std::stop_token stop,
@@ -166,8 +168,6 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
     co_await exchange.respond(std::move(refusal));
     co_return;
   }
-  // Also a client that is behind a relay, which tells its end by the end of its input only.
-  exchange.end_with_input();
   const auto output =
       std::make_shared<BuildOutput>(api.containers.parts().executor, options->quiet);
   const std::vector<std::string> tags = options->tags;

@@ -24,12 +24,15 @@ constexpr std::uint64_t kMaxContextBytes = std::uint64_t{64} << 30;
 constexpr std::uint64_t kMaxDockerfileBytes = 1u << 20;
 
 Result<std::uint64_t> spool(images::ByteSource& source, int file) {
-  images::FdSink sink(file);
+  images::SparseFileSink sink(file);
   std::vector<std::byte> buffer(128u << 10);
   for (std::uint64_t total = 0;;) {
     const auto got = source.read(buffer);
     if (!got) return got.error();
-    if (*got == 0) return total;
+    if (*got == 0) {
+      RETURN_IF_ERROR(sink.finish());
+      return total;
+    }
     total += *got;
     if (total > kMaxContextBytes)
       return Error{Code::kResourceExhausted, "the build context is larger than the limit"};
@@ -40,16 +43,16 @@ Result<std::uint64_t> spool(images::ByteSource& source, int file) {
 
 /// The archive that the first `bytes` of a file are.
 Result<FileTree> context_in(const InputPlace& place, base::UniqueFd file, std::uint64_t bytes,
-                            images::Compression compression) {
+                            images::Compression compression, const std::stop_token& stop) {
   if (compression != images::Compression::kNone) {
     auto plain = spool_file(place.directory);
     if (!plain) return std::move(plain).error();
-    const auto size = place.store.decompress(file.get(), 0, bytes, plain->get());
+    const auto size = place.store.decompress(file.get(), 0, bytes, plain->get(), stop);
     if (!size) return size.error();
     bytes = *size;
     file = *std::move(plain);
   }
-  return FileTree::read(std::make_shared<base::UniqueFd>(std::move(file)), bytes);
+  return FileTree::read(std::make_shared<base::UniqueFd>(std::move(file)), bytes, stop);
 }
 
 Result<std::vector<std::byte>> first_bytes(int file, std::uint64_t bytes, std::size_t count) {
@@ -68,7 +71,8 @@ Result<FileTree> read_context(const InputPlace& place, images::ByteSource& archi
   if (!bytes) return bytes.error();
   const auto first = first_bytes(file->get(), *bytes, 6);
   if (!first) return first.error();
-  return context_in(place, *std::move(file), *bytes, images::sniff_compression(*first));
+  return context_in(place, *std::move(file), *bytes, images::sniff_compression(*first),
+                    archive.stop_token());
 }
 
 /// The text of a file of the context; nullopt if it is not there.
@@ -155,14 +159,14 @@ Result<BuildInput> fetch_input(const InputPlace& place, registry::Registries& we
   if (!file) return std::move(file).error();
   images::FdSink sink(file->get());
   const auto fetched = web.fetch_file(
-      url, sink, [](std::uint64_t, std::uint64_t) {}, std::move(stop));
+      url, sink, [](std::uint64_t, std::uint64_t) {}, stop);
   if (!fetched) return fetched.error();
   const auto first = first_bytes(file->get(), fetched->bytes, 512);
   if (!first) return first.error();
   const images::Compression compression = images::sniff_compression(*first);
   if (compression == images::Compression::kNone && !looks_like_tar(*first))
     return input_of_text(file->get(), fetched->bytes, url);
-  return input_of(context_in(place, *std::move(file), fetched->bytes, compression),
+  return input_of(context_in(place, *std::move(file), fetched->bytes, compression, stop),
                   place.dockerfile);
 }
 

@@ -61,6 +61,28 @@ TEST_F(BuildTest, EndsWithTheCommandThatFails) {
   EXPECT_TRUE(containers_->list().empty());
 }
 
+TEST_F(BuildTest, EndsWithItsClientWhereverItIs) {
+  host_.hang_files_tools();
+  for (const std::string step : {"RUN [\"sleep\"]", "RUN [\"true\"]", "COPY f /"}) {
+    images::testing::TarBuilder tar;
+    tar.file("Dockerfile", "FROM busybox\n" + step + "\n").file("f", "contents");
+    Pending client("POST", "/build", tar.finish());
+    begin(client);
+    const auto runs = [&] {
+      const auto containers = containers_->list();
+      return host_.files_tools_running() > 0 ||
+             (step.find("sleep") != std::string::npos && !containers.empty() &&
+              containers.front()->state.running());
+    };
+    run_until(runs);
+
+    client.leave();
+
+    run_until([&] { return client.ended && containers_->list().empty(); });
+    EXPECT_EQ(host_.files_tools_running(), 0) << step;
+  }
+}
+
 TEST_F(BuildTest, RefusesBeforeItAnswers) {
   EXPECT_EQ(build("FROM busybox\nFOO"), "dockerfile parse error line 2: unknown instruction: FOO");
   EXPECT_EQ(status_, 400);

@@ -12,7 +12,8 @@
 // builder_copy.cc  COPY, ADD
 // builder_pull.cc  images that are not here, --pull, files of ADD that are not here
 // Threads: the io_context thread; what blocks goes to the pool. run() is awaited shielded; cancel()
-// ends it soon. A killed daemon leaves containers that the next one removes (of_build), and no
+// ends it soon: what runs in a machine is killed, what reads and converts files is told to stop. A
+// killed daemon leaves containers that the next one removes (of_build), and no
 // half image: the store makes each whole or not at all.
 // Trust: the Dockerfile and the context are the client's.
 #pragma once
@@ -140,7 +141,7 @@ class Builder {
   std::size_t steps_ = 0;
   int exit_code_ = 0;
   bool cancelled_ = false;
-  std::stop_source stop_pull_;
+  std::stop_source stop_;
   async::TaskGroup tasks_;
   // Of its own: it waits for a machine to start, which may need a thread of the shared pool.
   async::BlockingPool copying_{1};

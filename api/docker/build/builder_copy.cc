@@ -78,10 +78,11 @@ net::awaitable<void> send(Api& api, async::BlockingPool& pool, std::shared_ptr<c
 }
 
 net::awaitable<void> take_layer(Api& api, std::shared_ptr<BytePipe> output,
-                                images::CommitOptions options,
+                                images::CommitOptions options, std::stop_token stop,
                                 std::shared_ptr<Result<images::LoadedImage>> made) {
   auto frames = std::make_unique<ToolFrames>(std::move(output));
-  *made = co_await commit_layer(api, std::move(frames), std::move(options), ContainerPtr());
+  *made = co_await commit_layer(api, std::move(frames), std::move(options), ContainerPtr(),
+                                std::move(stop));
 }
 
 /// Files that a guest sends become a tree over a spool file.
@@ -162,6 +163,7 @@ net::awaitable<Result<TreePtr>> Builder::read_tree(std::string image, std::strin
   TreeReader reader(file);
   if (done) {
     ToolFrames frames(start_reading(api_.containers, *container, {"read", path}));
+    const std::stop_callback ending(stop_.get_token(), [pipe = frames.pipe()] { pipe->close(); });
     const std::string prefix = "/" + parent_of(path);
     for (bool more = true; done && more;) {
       const auto frame = co_await frames.next();
@@ -261,7 +263,9 @@ Builder::Step Builder::commit_copy(ContainerPtr container, CopyPlan plan,
       .command = {"build"}, .changes_files = false, .output = output, .input = input};
   api_.containers.start_files_task(container, std::move(task));
 
+  const std::stop_callback ending(stop_.get_token(), [input] { input->close(); });
   const auto shared_plan = std::make_shared<CopyPlan>(std::move(plan));
+  shared_plan->stop = stop_.get_token();
   // An empty directory is a place without entries.
   const bool only_directory = shared_plan->sources.empty();
   if (only_directory)
@@ -275,7 +279,7 @@ Builder::Step Builder::commit_copy(ContainerPtr container, CopyPlan plan,
       Error{Code::kUnavailable, "the build was interrupted"});
   co_await (send(api_, copying_, shared_plan, out, sent) &&
             pump_frames(std::move(bridge->coroutine_side), input) &&
-            take_layer(api_, output, std::move(options), made));
+            take_layer(api_, output, std::move(options), stop_.get_token(), made));
   if (!*made) co_return made->error();
   if (!*sent) co_return sent->error();
   state_.image_id = (*made)->id;

@@ -116,7 +116,7 @@ net::awaitable<Result<CopySource>> Builder::download(std::string url, std::strin
                         .unnamed = destination.ends_with('/') ? "" : "__unnamed__"};
   const auto teller = std::make_shared<Teller>(api_.containers.parts().executor, output_);
   const std::function<Result<CopySource>()> call = [&registries = api_.registries, wanted, teller,
-                                                    stop = stop_pull_.get_token()] {
+                                                    stop = stop_.get_token()] {
     return fetch(registries, wanted, *teller, stop);
   };
   auto fetched = co_await api_.transfers.run(call);
@@ -144,7 +144,7 @@ net::awaitable<Result<void>> Builder::pull(Reference reference) {
       .credentials = registry::credentials_for(options_.credentials, reference.domain())};
   const auto teller = std::make_shared<Teller>(api_.containers.parts().executor, output_);
   const std::function<Result<void>()> call = [&registries = api_.registries, teller, request,
-                                              stop = stop_pull_.get_token()] {
+                                              stop = stop_.get_token()] {
     return registries.pull(request, *teller, stop);
   };
   auto pulled = co_await api_.transfers.run(call);

@@ -40,7 +40,7 @@ net::awaitable<void> kill(engine::Containers& containers, ContainerPtr container
 
 void Builder::cancel() {
   if (std::exchange(cancelled_, true)) return;
-  stop_pull_.request_stop();
+  stop_.request_stop();
   if (running_) tasks_.spawn("cancel a build", kill(api_.containers, running_));
 }
 
@@ -143,8 +143,8 @@ Builder::Step Builder::run_command(const Instruction& instruction) {
   auto frames =
       std::make_unique<ToolFrames>(start_reading_changes(api_.containers, *container, "layer"));
   images::CommitOptions options = commit_options(config, (*container)->id);
-  const auto made =
-      co_await commit_layer(api_, std::move(frames), std::move(options), ContainerPtr());
+  const auto made = co_await commit_layer(api_, std::move(frames), std::move(options),
+                                          ContainerPtr(), stop_.get_token());
   if (!made) co_return made.error();
   state_.image_id = made->id;
   co_return Result<void>();

@@ -167,8 +167,9 @@ class Sender {
   /// The files of an archive, compressed or not, that is to be extracted; null for what is none.
   /// One that is too large is an Error: it must not pass for a file.
   Result<TreePtr> open_archive(const FileTree& tree, const TreeNode& node) {
-    const auto none = [](const Error& why) {
-      return why.code == Code::kResourceExhausted ? Result<TreePtr>(why) : Result<TreePtr>(nullptr);
+    const auto none = [this](const Error& why) {
+      const bool is_one = why.code == Code::kResourceExhausted || plan_.stop.stop_requested();
+      return is_one ? Result<TreePtr>(why) : Result<TreePtr>(nullptr);
     };
     if (!plan_.extracts || node.entry.kind != files::EntryKind::kFile || node.sparse ||
         node.entry.size == 0)
@@ -182,7 +183,7 @@ class Sender {
     std::uint64_t bytes = node.entry.size;
     if (images::sniff_compression(head) != images::Compression::kNone) {
       const auto unpacked =
-          store_.decompress(tree.file(), node.offset, node.entry.size, plain->get());
+          store_.decompress(tree.file(), node.offset, node.entry.size, plain->get(), plan_.stop);
       if (!unpacked) return none(unpacked.error());
       bytes = *unpacked;
     } else {
@@ -190,7 +191,8 @@ class Sender {
       if (!copied) return copied.error();
       if (!*copied) return TreePtr();
     }
-    auto archive = FileTree::read(std::make_shared<base::UniqueFd>(*std::move(plain)), bytes);
+    auto archive =
+        FileTree::read(std::make_shared<base::UniqueFd>(*std::move(plain)), bytes, plan_.stop);
     if (!archive) return none(archive.error());
     if (archive->below("").empty()) return TreePtr();
     return TreePtr(std::make_shared<const FileTree>(*std::move(archive)));
@@ -204,13 +206,14 @@ class Sender {
     RETURN_IF_ERROR(tree.contents(node, 0, std::span(buffer).first(kHeader)));
     images::SpanSource header(std::span<const std::byte>(buffer).first(kHeader));
     if (images::TarReader reader(header); !reader.next()) return false;
-    images::FdSink sink(out);
+    images::SparseFileSink sink(out);
     for (std::uint64_t at = 0; at < node.entry.size; at += buffer.size()) {
       buffer.resize(
           static_cast<std::size_t>(std::min<std::uint64_t>(node.entry.size - at, buffer.size())));
       RETURN_IF_ERROR(tree.contents(node, at, buffer));
       RETURN_IF_ERROR(sink.write(buffer));
     }
+    RETURN_IF_ERROR(sink.finish());
     return true;
   }
 

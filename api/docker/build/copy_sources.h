@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,7 @@ struct CopyPlan {
   std::optional<std::uint32_t> mode = {};  // of all but symbolic links and what is extracted
   bool extracts = false;                   // ADD: an archive's contents instead of it
   std::string spool_directory = {};        // where an archive is unpacked to, without a name
+  std::stop_token stop = {};               // when nobody waits for it any more
 };
 
 /// Writes the frames of `plan` to the socket `out`. Blocks.

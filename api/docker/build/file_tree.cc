@@ -77,7 +77,7 @@ files::Entry entry_of(const TarEntry& from) {
 
 /// The hexadecimal sum of a tar entry; reads its contents.
 Result<std::string> sum_of(images::TarReader& reader, const TarEntry& entry,
-                           const files::Entry& file) {
+                           const files::Entry& file, const std::stop_token& stop) {
   images::Sha256 hash;
   const std::string header = summed_header(file, entry.raw, entry.name);
   hash.update(std::as_bytes(std::span(header)));
@@ -86,6 +86,8 @@ Result<std::string> sum_of(images::TarReader& reader, const TarEntry& entry,
     const auto got = reader.read(buffer);
     if (!got) return got.error();
     if (*got == 0) break;
+    if (stop.stop_requested())
+      return Error{Code::kUnavailable, "the build context is not wanted any more"};
     hash.update(std::span(buffer).first(*got));
   }
   return images::to_digest_string(hash.finish()).substr(7);
@@ -253,7 +255,8 @@ Result<void> FileTree::add(TreeNode node) {
   return insert(std::move(same));
 }
 
-Result<FileTree> FileTree::read(std::shared_ptr<const base::UniqueFd> file, std::uint64_t bytes) {
+Result<FileTree> FileTree::read(std::shared_ptr<const base::UniqueFd> file, std::uint64_t bytes,
+                                const std::stop_token& stop) {
   FileTree tree(file);
   images::RangeSource source(file->get(), 0, bytes);
   images::TarReader reader(source);
@@ -265,7 +268,7 @@ Result<FileTree> FileTree::read(std::shared_ptr<const base::UniqueFd> file, std:
     node.entry = entry_of(**entry);
     node.offset = reader.position();
     node.sparse = (*entry)->sparse;
-    auto sum = sum_of(reader, **entry, node.entry);
+    auto sum = sum_of(reader, **entry, node.entry, stop);
     if (!sum) return std::move(sum).error();
     node.sum = *std::move(sum);
     RETURN_IF_ERROR(tree.add(std::move(node)));

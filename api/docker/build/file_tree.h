@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,9 +41,9 @@ class FileTree {
 
   explicit FileTree(std::shared_ptr<const base::UniqueFd> file) : file_(std::move(file)) {}
 
-  /// Reads the first `bytes` of `file`, a plain tar.
+  /// Reads the first `bytes` of `file`, a plain tar. kUnavailable when it is told to stop.
   static base::Result<FileTree> read(std::shared_ptr<const base::UniqueFd> file,
-                                     std::uint64_t bytes);
+                                     std::uint64_t bytes, const std::stop_token& stop = {});
 
   /// A file that a guest has sent; its bytes lie at `offset`. The sum of its contents is continued
   /// by `sum`, which header_sum() has begun.

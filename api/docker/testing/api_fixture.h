@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -59,19 +61,25 @@ class FakeExchange final : public http::Exchange {
     return hijack(binary ? "binary messages" : "text messages");
   }
   net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) override {
+    if (takes_nothing != nullptr) co_await takes_nothing->wait();
+    if (deaf) co_return base::Error{base::Code::kUnavailable, "the client is gone"};
     answer.body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     co_return base::Result<void>();
   }
   net::awaitable<void> peer_gone() override {
     async::Notifier never(co_await net::this_coro::executor);
+    if (hangs_up != nullptr) co_return co_await hangs_up->wait();
     co_await never.wait();
   }
   bool answered() const override { return answered_; }
 
   http::Response answer;
   bool broken_off = false;
-  bool cut_off = false;               // the connection breaks where the body ends
-  async::Notifier* stalls = nullptr;  // nothing comes after the body until it notifies
+  bool cut_off = false;                      // the connection breaks where the body ends
+  async::Notifier* stalls = nullptr;         // nothing comes after the body until it notifies
+  bool deaf = false;                         // nothing can be sent to the client any more
+  async::Notifier* takes_nothing = nullptr;  // what is sent is taken when it notifies
+  async::Notifier* hangs_up = nullptr;       // the client has closed the connection then
 
  private:
   http::Request request_;
@@ -105,6 +113,22 @@ class ApiTest : public fakes::EngineFixture {
     FakeExchange exchange(std::move(method), target, body.is_null() ? "" : body.dump());
     await(router_.serve(exchange));
     return exchange.answer;
+  }
+  /// A request whose client may leave before it is answered.
+  struct Pending {
+    Pending(std::string method, std::string_view target, std::string body)
+        : exchange(std::move(method), target, std::move(body)) {}
+    FakeExchange exchange;
+    net::cancellation_signal left;
+    bool ended = false;
+    void leave() { left.emit(net::cancellation_type::terminal); }
+  };
+  void begin(Pending& request) {
+    net::co_spawn(io_, router_.serve(request.exchange),
+                  net::bind_cancellation_slot(request.left.slot(), [&](const std::exception_ptr&) {
+                    request.ended = true;
+                  }));
+    settle();
   }
   int status(std::string method, std::string_view target, const json& body = nullptr) {
     return static_cast<int>(call(std::move(method), target, body).status);
