@@ -4,8 +4,11 @@
 // The callable runs on a pool thread and must not touch state of the io_context thread; whatever it
 // refers to must live until it has run, even when the awaiting coroutine is cancelled (take
 // copies). The destructor waits for the calls that run. Threads are started when they are needed,
-// up to the number given; calls beyond that wait for one to become free.
+// up to the number given; calls beyond that wait for one to become free, in their order.
 #pragma once
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -28,8 +31,9 @@ namespace async {
 
 class BlockingPool {
  public:
-  explicit BlockingPool(std::size_t threads)
-      : most_(threads), started_(std::min(threads, kFirstThreads)), pool_(started_) {}
+  /// `nice`: how far the threads stand back for others, see setpriority(2).
+  explicit BlockingPool(std::size_t threads, int nice = 0)
+      : most_(threads), nice_(nice), started_(std::min(threads, kFirstThreads)), pool_(started_) {}
   ~BlockingPool() {
     pool_.join();
     for (std::thread& thread : more_) thread.join();
@@ -46,7 +50,7 @@ class BlockingPool {
     if (++busy_ > started_ && started_ < most_) start_thread();
     // The awaiting frame is not destroyed before the call ends: no cancellation reaches it.
     co_await net::co_spawn(
-        pool_, invoke<T>(std::move(call), result),
+        pool_, invoke<T>(std::move(call), result, nice_),
         net::bind_cancellation_slot(net::cancellation_slot(), net::use_awaitable));
     --busy_;
     co_return std::move(**result);
@@ -77,14 +81,23 @@ class BlockingPool {
     }
   }
 
+  /// On a thread of the pool; Linux gives each thread a value of its own.
+  static void stand_back(int nice) {
+    thread_local int given = 0;
+    if (std::exchange(given, nice) != nice)
+      ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice);
+  }
+
   template <typename T>
   static net::awaitable<void> invoke(std::function<T()> call,
-                                     std::shared_ptr<std::optional<T>> result) {
+                                     std::shared_ptr<std::optional<T>> result, int nice) {
+    stand_back(nice);
     result->emplace(call());
     co_return;
   }
 
   const std::size_t most_;
+  const int nice_;
   std::size_t started_;
   std::size_t busy_ = 0;  // calls that run or wait
   net::thread_pool pool_;

@@ -1,18 +1,21 @@
-// Mutex: lets one coroutine at a time change something, across its suspensions.
+// Mutex: lets one coroutine at a time change something, across its suspensions, in the order they
+// came.
 //
-// Threads: the io_context thread. The Mutex must outlive its locks (keep its owner alive).
+// Threads: the io_context thread. The Mutex must outlive its locks and those who wait for one (keep
+// its owner alive). A waiter may be cancelled.
 #pragma once
 
+#include <boost/asio/steady_timer.hpp>
+#include <list>
 #include <utility>
 
 #include "api/async/net.h"
-#include "api/async/notifier.h"
 
 namespace async {
 
 class Mutex {
  public:
-  explicit Mutex(const net::any_io_executor& executor) : released_(executor) {}
+  explicit Mutex(net::any_io_executor executor) : executor_(std::move(executor)) {}
 
   class [[nodiscard]] Lock {
    public:
@@ -31,19 +34,57 @@ class Mutex {
   };
 
   net::awaitable<Lock> lock() {
-    while (locked_) co_await released_.wait();
-    locked_ = true;
-    co_return Lock(this);
+    if (!locked_) {
+      locked_ = true;
+      co_return Lock(this);
+    }
+    Waiter waiter(*this);
+    while (!waiter.granted) co_await waiter.woken.async_wait(kTuple);
+    co_return waiter.take();
   }
 
  private:
+  struct Waiter {
+    explicit Waiter(Mutex& the_mutex)
+        : mutex(the_mutex),
+          woken(the_mutex.executor_, std::chrono::steady_clock::time_point::max()),
+          place(mutex.waiters_.insert(mutex.waiters_.end(), this)) {}
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    /// A waiter that was cancelled passes on what it was given.
+    ~Waiter() {
+      if (!granted) {
+        mutex.waiters_.erase(place);
+      } else if (!taken) {
+        mutex.unlock();
+      }
+    }
+    Lock take() {
+      taken = true;
+      return Lock(&mutex);
+    }
+
+    Mutex& mutex;
+    net::steady_timer woken;
+    std::list<Waiter*>::iterator place;
+    bool granted = false;
+    bool taken = false;
+  };
+
   void unlock() {
-    locked_ = false;
-    released_.notify_all();
+    if (waiters_.empty()) {
+      locked_ = false;
+      return;
+    }
+    Waiter& next = *waiters_.front();
+    waiters_.pop_front();
+    next.granted = true;
+    next.woken.cancel();
   }
 
+  net::any_io_executor executor_;
   bool locked_ = false;
-  Notifier released_;
+  std::list<Waiter*> waiters_;
 };
 
 }  // namespace async
