@@ -229,17 +229,17 @@ TEST_F(ApiTest, LogsHaveDetailsAndTimestampsInFrontWhenAsked) {
 TEST_F(ApiTest, LogsAreReadOverRotatedFiles) {
   const std::string id = create_over_api(
       {{"Image", "busybox"},
-       {"Cmd", {"echo", "hi"}},
+       {"Cmd", {"echo", std::string(1000, 'x')}},
        {"HostConfig",
-        {{"LogConfig", {{"Type", ""}, {"Config", {{"max-size", "1"}, {"max-file", "3"}}}}}}}});
+        {{"LogConfig", {{"Type", ""}, {"Config", {{"max-size", "1k"}, {"max-file", "3"}}}}}}}});
   const std::string log = get("/containers/" + id + "/json").at("LogPath");
 
   for (int run = 0; run < 4; ++run) run_again(id);
 
   EXPECT_TRUE(std::filesystem::exists(log + ".2"));
   EXPECT_FALSE(std::filesystem::exists(log + ".3"));
-  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1").body.size(), 3 * 11u);
-  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1&tail=2").body.size(), 2 * 11u);
+  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1").body.size(), 3 * 1009u);
+  EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1&tail=2").body.size(), 2 * 1009u);
   EXPECT_EQ(status("DELETE", "/containers/" + id), 204);
   EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(log).parent_path()));
 }
@@ -353,7 +353,7 @@ TEST_F(ApiTest, AttachReplaysTheLogAndGoesOnWithoutOverlap) {
   FakeExchange both("POST", "/containers/" + id + "/attach?logs=1&stream=1&stdout=1", "");
   bool ended = false;
   net::co_spawn(io_, router_.serve(both), [&](const std::exception_ptr&) { ended = true; });
-  settle();
+  run_until([&] { return both.answered(); });
 
   run_again(id);
   run_until([&] { return ended; });

@@ -203,6 +203,7 @@ Result<void> read_rotation(const json& options, LogSettings& settings) {
     if (!size) return size.error();
     if (*size <= 0) return at_start("max-size must be a positive number");
     settings.max_size = *size;
+    settings.max_files = 1;
   }
   if (const auto text = option(options, "max-file")) {
     const auto files = parse_integer(*text);
@@ -213,12 +214,38 @@ Result<void> read_rotation(const json& options, LogSettings& settings) {
   if (const auto text = option(options, "compress")) {
     const auto compress = parse_bool(*text);
     if (!compress) return compress.error();
-    if (*compress && (settings.max_files == 1 || settings.max_size == -1))
+    if (*compress && (settings.max_files == 1 || !options.contains("max-size")))
       return at_start(
           "compress cannot be true when max-file is less than 2 or max-size is not set");
     settings.compress = *compress;
   }
   return {};
+}
+
+/// This host's bounds, on values that Docker takes; those that it refuses it refuses at start.
+Result<void> check_bounds(const json& options) {
+  if (const auto text = option(options, "max-size"))
+    if (const auto size = parse_size(*text, 1000); size && *size > 0 && *size < kLeastLogSize)
+      return invalid("log opt max-size=" + text->substr(0, 128) +
+                     " is less than this host's least, " + std::to_string(kLeastLogSize) +
+                     " bytes");
+  if (const auto text = option(options, "max-file"))
+    if (const auto files = parse_integer(*text); files && *files > kMostLogFiles)
+      return invalid("log opt max-file=" + text->substr(0, 128) +
+                     " is more than this host's most, " + std::to_string(kMostLogFiles));
+  return {};
+}
+
+/// A container that was created before there were bounds has what comes nearest.
+void keep_to_bounds(LogSettings& settings) {
+  const auto bound = [&](std::string_view name, auto& value, auto bounded) {
+    if (value == bounded) return;
+    settings.remark += (settings.remark.empty() ? "" : ", ") + std::string(name) + "=" +
+                       std::to_string(value) + " is taken as " + std::to_string(bounded);
+    value = bounded;
+  };
+  bound("max-size", settings.max_size, std::max(settings.max_size, kLeastLogSize));
+  bound("max-file", settings.max_files, std::min(settings.max_files, kMostLogFiles));
 }
 
 Result<void> check_mode(const json& options) {
@@ -265,17 +292,19 @@ Result<void> check_log_config(const json& log_config) {
     if (name != "mode" && name != "max-buffer-size" && !contains(kJsonFileOptions, name))
       return invalid("unknown log opt '" + name.substr(0, 128) + "' for json-file log driver");
   // What only this host cannot do is said at once.
+  RETURN_IF_ERROR(check_bounds(options));
   const auto tag = expand_tag(option(options, "tag").value_or(""), LogSubject{});
   if (!tag && tag.error().code == Code::kNotSupported) return tag.error();
   return {};
 }
 
 Result<LogSettings> log_settings_for(const json& log_config, const LogSubject& subject) {
-  LogSettings settings;
+  LogSettings settings{.max_size = kDefaultLogSize, .max_files = kDefaultLogFiles};
   const json options = log_config.value("Config", json(nullptr));
   if (options.is_null()) return settings;
   RETURN_IF_ERROR(read_rotation(options, settings));
   RETURN_IF_ERROR(read_attributes(options, subject, settings));
+  keep_to_bounds(settings);
   settings.blocking = option(options, "mode").value_or("") != "non-blocking";
   if (const auto text = option(options, "max-buffer-size")) {
     const auto size = parse_size(*text, 1024);

@@ -1,10 +1,10 @@
 // LogSettings: what HostConfig.LogConfig asks of the log driver json-file.
 //
 // As with Docker, the names of options, `mode` and `max-buffer-size` are checked when a container
-// is created, the other values when it starts. Trust: options come from the client; regular
-// expressions are RE2's, which need linear time. Errors: kInvalidArgument and, at start, kInternal
-// in Docker's words; kNotSupported for a log driver, or a tag template, that this host does not
-// have.
+// is created, the other values when it starts; this host's own bounds are checked at create. Trust:
+// options come from the client; regular expressions are RE2's, which need linear time. Errors:
+// kInvalidArgument and, at start, kInternal in Docker's words; kNotSupported for a log driver, or a
+// tag template, that this host does not have.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,15 @@
 
 namespace engine {
 
+/// Less, or more, is refused when a container is created, and taken as this for one that is older:
+/// a rotation takes as many renames as there are files, and one after every few lines would be most
+/// of the work.
+inline constexpr std::int64_t kLeastLogSize = 1000;
+inline constexpr int kMostLogFiles = 1000;
+/// Without max-size, which is without limit with Docker: what a host survives of many containers.
+inline constexpr std::int64_t kDefaultLogSize = 100'000'000;
+inline constexpr int kDefaultLogFiles = 5;
+
 /// Longer attributes are refused: every line repeats them.
 inline constexpr std::size_t kMaxLogAttributes = 256u << 10;
 
@@ -28,6 +37,7 @@ struct LogSettings {
   bool blocking = true;               // mode: the log may hold the process back
   std::int64_t max_buffer = 1 << 20;  // non-blocking: what may exceed max_size before it is dropped
   std::string attributes{};           // "attrs" of every line as JSON; empty: none
+  std::string remark{};               // what is not as it was asked for; empty: nothing
 };
 
 /// The container as `labels`, `env` and `tag` see it.

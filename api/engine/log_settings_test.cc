@@ -38,12 +38,12 @@ std::string attributes(json options) {
   return log_settings_for(config(std::move(options)), subject())->attributes;
 }
 
-TEST(LogSettings, AreDockersWithoutOptions) {
+TEST(LogSettings, AreBoundedWithoutOptions) {
   const auto settings = log_settings_for(config(json::object()), subject());
 
   ASSERT_TRUE(settings);
-  EXPECT_EQ(settings->max_size, -1);
-  EXPECT_EQ(settings->max_files, 1);
+  EXPECT_EQ(settings->max_size, kDefaultLogSize);
+  EXPECT_EQ(settings->max_files, kDefaultLogFiles);
   EXPECT_FALSE(settings->compress);
   EXPECT_TRUE(settings->blocking);
   EXPECT_EQ(settings->attributes, "");
@@ -66,8 +66,8 @@ TEST(LogSettings, ReadSizesAsDockerDoes) {
 
   EXPECT_EQ(size("10m"), 10'000'000);
   EXPECT_EQ(size("1k"), 1000);
-  EXPECT_EQ(size("7"), 7);
-  EXPECT_EQ(size("7b"), 7);
+  EXPECT_EQ(size("7000"), 7000);
+  EXPECT_EQ(size("7000b"), 7000);
   EXPECT_EQ(size("2 GB"), 2'000'000'000);
   EXPECT_EQ(size("1KiB"), 1000);
 }
@@ -93,6 +93,34 @@ TEST(LogSettings, RefuseAtCreateWhatDockerRefusesThen) {
             "invalid JSON: HostConfig.LogConfig.Config must be an object of strings");
   EXPECT_EQ(refusal({{"max-size", "garbage"}}), "");  // said at start
   EXPECT_EQ(refusal({{"anything", "x"}}, "none"), "");
+}
+
+TEST(LogSettings, ReadEachBoundWithoutTheOther) {
+  const auto size = log_settings_for(config({{"max-size", "10m"}}), subject());
+  const auto files = log_settings_for(config({{"max-file", "3"}}), subject());
+
+  EXPECT_EQ(size->max_files, 1);
+  EXPECT_EQ(files->max_size, kDefaultLogSize);
+  EXPECT_EQ(files->max_files, 3);
+}
+
+TEST(LogSettings, RefuseAtCreateWhatWouldBeMostlyRotation) {
+  EXPECT_EQ(refusal({{"max-size", "1"}}),
+            "log opt max-size=1 is less than this host's least, 1000 bytes");
+  EXPECT_EQ(refusal({{"max-size", "1k"}}), "");
+  EXPECT_EQ(refusal({{"max-size", "1m"}, {"max-file", "1000000"}}),
+            "log opt max-file=1000000 is more than this host's most, 1000");
+  EXPECT_EQ(refusal({{"max-size", "1m"}, {"max-file", "1000"}}), "");
+}
+
+TEST(LogSettings, KeepAnOlderContainerToTheBounds) {
+  const auto settings =
+      log_settings_for(config({{"max-size", "1"}, {"max-file", "1000000"}}), subject());
+
+  ASSERT_TRUE(settings);
+  EXPECT_EQ(settings->max_size, kLeastLogSize);
+  EXPECT_EQ(settings->max_files, kMostLogFiles);
+  EXPECT_EQ(settings->remark, "max-size=1 is taken as 1000, max-file=1000000 is taken as 1000");
 }
 
 TEST(LogSettings, RefuseWhatThisHostDoesNotHave) {
