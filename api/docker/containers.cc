@@ -8,6 +8,7 @@
 #include "api/docker/api.h"
 #include "api/docker/container_json.h"
 #include "api/docker/filters.h"
+#include "api/docker/json_rows.h"
 #include "api/docker/process_table.h"
 #include "api/engine/health_settings.h"
 
@@ -165,23 +166,31 @@ bool is_shown(const ListQuery& query, const engine::Container& container) {
 net::awaitable<Response> list(Api& api, Request request) {
   const auto query = parse_list_query(api, request);
   if (!query) co_return http::error_response(query.error());
-  json rows = json::array();
+  JsonRows rows;
+  const bool with_size = request.query.get_bool("size");
   for (const ContainerPtr& container : api.containers.list()) {
     if (query->limit > 0 && static_cast<std::int64_t>(rows.size()) >= query->limit) break;
-    if (is_shown(*query, *container))
-      rows.push_back(summary_json(api.containers, *container, request.query.get_bool("size")));
+    if (container->removed || !is_shown(*query, *container)) {
+      co_await rows.pass();
+    } else {
+      json row = summary_json(api.containers, *container, with_size);
+      co_await rows.add(std::move(row));
+    }
   }
-  co_return http::json(Status::kOk, rows);
+  co_return rows_response(std::move(rows));
 }
 
 // GET /containers/{id}/json
 net::awaitable<Response> inspect(Api& api, Request request) {
   const auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
-  json value = inspect_json(api.containers, **container, request.query.get_bool("size"));
+  const auto value = std::make_shared<json>(
+      inspect_json(api.containers, **container, request.query.get_bool("size")));
   const std::vector<std::string> execs = api.execs.running_in(**container);
-  if (!execs.empty()) value["ExecIDs"] = execs;
-  co_return http::json(Status::kOk, value);
+  if (!execs.empty()) (*value)["ExecIDs"] = execs;
+  // Labels and the like are as long as clients like.
+  const std::function<Response()> answer = [value] { return http::json(Status::kOk, *value); };
+  co_return co_await api.pool.run(answer);
 }
 
 // POST /containers/{id}/start
@@ -326,12 +335,16 @@ net::awaitable<Response> top(Api& api, Request request) {
                                    "container " + container->id + " is not running");
   const auto list = co_await machine->processes();
   if (!list) co_return http::error_response(list.error());
-  const auto table = make_process_table(*list, request.query.get_or("ps_args", ""),
-                                        engine::now_ns() / 1'000'000'000);
-  if (!table) co_return http::error_response(table.error());
-  api.containers.publish(*container, "top");
-  const json answer{{"Titles", table->titles}, {"Processes", table->rows}};
-  co_return http::json(Status::kOk, answer);
+  // The guest's texts, as many as it likes.
+  const std::function<Response()> make_answer =
+      [list = *list, arguments = request.query.get_or("ps_args", "")]() -> Response {
+    const auto table = make_process_table(list, arguments, engine::now_ns() / 1'000'000'000);
+    if (!table) return http::error_response(table.error());
+    return http::json(Status::kOk, {{"Titles", table->titles}, {"Processes", table->rows}});
+  };
+  Response answer = co_await api.pool.run(make_answer);
+  if (answer.status == Status::kOk) api.containers.publish(*container, "top");
+  co_return answer;
 }
 
 // POST /containers/{id}/rename

@@ -8,6 +8,7 @@
 #include "api/docker/filters.h"
 #include "api/docker/image_json.h"
 #include "api/docker/image_routes.h"
+#include "api/docker/json_rows.h"
 #include "api/engine/timestamp.h"
 
 namespace docker {
@@ -106,10 +107,12 @@ net::awaitable<Response> list(Api& api, Request request) {
   const auto found =
       co_await api.pool.run<Result<std::vector<images::ImageSummary>>>(std::move(call));
   if (!found) co_return http::error_response(found.error());
-  json rows = json::array();
-  for (const images::ImageSummary& image : *found)
-    rows.push_back(image_summary_json(image, request.version));
-  co_return http::json(Status::kOk, rows);
+  JsonRows rows;
+  for (const images::ImageSummary& image : *found) {
+    json row = image_summary_json(image, request.version);
+    co_await rows.add(std::move(row));
+  }
+  co_return rows_response(std::move(rows));
 }
 
 // GET /images/{name}/json

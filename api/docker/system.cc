@@ -13,6 +13,7 @@
 #include "api/docker/api.h"
 #include "api/docker/container_json.h"
 #include "api/docker/filters.h"
+#include "api/docker/json_rows.h"
 #include "api/docker/volume_json.h"
 
 namespace docker {
@@ -179,16 +180,25 @@ net::awaitable<Response> info(Api& api, Request) {
   co_return http::json(Status::kOk, answer);
 }
 
-json volume_rows(const Api& api) {
-  json rows = json::array();
+net::awaitable<std::string> volume_rows(const Api& api) {
+  JsonRows rows;
   const engine::Volumes& volumes = api.containers.parts().volumes;
   for (const engine::VolumePtr& volume : volumes.list()) {
     json row = volume_json(volumes, *volume);
     row["UsageData"] = {{"Size", volumes.bytes_of(volume->name)},
                         {"RefCount", volume->users.size()}};
-    rows.push_back(std::move(row));
+    co_await rows.add(std::move(row));
   }
-  return rows;
+  co_return rows.take();
+}
+
+net::awaitable<std::string> container_rows(const Api& api) {
+  JsonRows rows;
+  for (const auto& container : api.containers.list()) {
+    json row = summary_json(api.containers, *container, true);
+    co_await rows.add(std::move(row));
+  }
+  co_return rows.take();
 }
 
 // GET /system/df
@@ -198,27 +208,26 @@ net::awaitable<Response> disk_usage(Api& api, Request) {
   };
   const auto usage = co_await api.pool.run(measure);
   if (!usage) co_return http::error_response(usage.error());
-  json images = json::array();
-  for (const images::ImageSummary& image : usage->images)
-    images.push_back({{"Id", image.id},
-                      {"ParentId", image.parent},
-                      {"RepoTags", image.repo_tags},
-                      {"RepoDigests", image.repo_digests},
-                      {"Created", image.created_seconds},
-                      {"Size", image.size},
-                      {"SharedSize", 0},
-                      {"Labels", image.labels},
-                      {"Containers", image.containers}});
-  json rows = json::array();
-  for (const auto& container : api.containers.list())
-    rows.push_back(summary_json(api.containers, *container, true));
-  const json answer{{"LayersSize", usage->layers_bytes},
-                    {"Images", images},
-                    {"Containers", rows},
-                    {"Volumes", volume_rows(api)},
-                    {"BuildCache", json::array()},
-                    {"BuilderSize", 0}};
-  co_return http::json(Status::kOk, answer);
+  JsonRows images;
+  for (const images::ImageSummary& image : usage->images) {
+    json row{{"Id", image.id},
+             {"ParentId", image.parent},
+             {"RepoTags", image.repo_tags},
+             {"RepoDigests", image.repo_digests},
+             {"Created", image.created_seconds},
+             {"Size", image.size},
+             {"SharedSize", 0},
+             {"Labels", image.labels},
+             {"Containers", image.containers}};
+    co_await images.add(std::move(row));
+  }
+  const std::string containers = co_await container_rows(api);
+  const std::string volumes = co_await volume_rows(api);
+  co_return rows_response(
+      std::move(images),
+      R"({"LayersSize":)" + std::to_string(usage->layers_bytes) + R"(,"Images":)",
+      R"(,"Containers":)" + containers + R"(,"Volumes":)" + volumes +
+          R"(,"BuildCache":[],"BuilderSize":0})");
 }
 
 // --- events ---------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include "api/async/shield.h"
 #include "api/docker/api.h"
 #include "api/docker/filters.h"
+#include "api/docker/json_rows.h"
 #include "api/docker/volume_json.h"
 #include "api/engine/json_fields.h"
 #include "api/engine/mount_points.h"
@@ -71,7 +72,7 @@ net::awaitable<Response> list(Api& api, Request request) {
   const auto filters = Filters::parse(request.query.get("filters"),
                                       {"dangling", "driver", "label", "label!", "name"});
   if (!filters) co_return http::error_response(filters.error());
-  json rows = json::array();
+  JsonRows rows;
   engine::Volumes& volumes = volumes_of(api);
   for (const VolumePtr& volume : volumes.list()) {
     const bool dangling = volume->users.empty();
@@ -80,10 +81,14 @@ net::awaitable<Response> list(Api& api, Request request) {
         filters->any("driver", [](const auto& v) { return v == "local"; }) &&
         filters->any("name", [&](const auto& v) { return name_matches(v, volume->name); }) &&
         filters->labels_match(volume->labels);
-    if (shown) rows.push_back(volume_json(volumes, *volume));
+    if (shown) {
+      json row = volume_json(volumes, *volume);
+      co_await rows.add(std::move(row));
+    } else {
+      co_await rows.pass();
+    }
   }
-  const json answer{{"Volumes", std::move(rows)}, {"Warnings", nullptr}};
-  co_return http::json(Status::kOk, answer);
+  co_return rows_response(std::move(rows), R"({"Volumes":)", R"(,"Warnings":null})");
 }
 
 // GET /volumes/{name}
