@@ -22,8 +22,7 @@ struct LogQuery {
   std::optional<std::size_t> tail = std::nullopt;
 };
 
-/// Writes what the reader has now; false when the client has gone. When it returns true, nothing
-/// was logged since the reader came to its end.
+/// Writes what the reader has now; false when the client has gone.
 net::awaitable<bool> write_log(http::Exchange& exchange, const LogQuery& query,
                                engine::LogReader& reader);
 

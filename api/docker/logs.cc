@@ -96,17 +96,18 @@ net::awaitable<void> follow_log(Exchange& exchange, ContainerPtr container, LogQ
   for (;;) {
     const bool over = !query.follow || !container->state.running() || container->removed ||
                       engine::now_ns() > query.until;
+    const std::uint64_t seen = container->log->changes();
     const bool alive = co_await write_log(exchange, query, reader);
     if (!alive || over) co_return;
     if (!container->state.running()) continue;  // what it wrote at its end
     if (query.until == INT64_MAX) {
-      co_await (container->log->wait_changed() || container->changed.wait());
+      co_await (container->log->wait_changed(seen) || container->changed.wait());
       continue;
     }
     net::steady_timer until(
         co_await net::this_coro::executor,
         std::chrono::nanoseconds(query.until - engine::now_ns()) + std::chrono::milliseconds(1));
-    co_await (container->log->wait_changed() || container->changed.wait() ||
+    co_await (container->log->wait_changed(seen) || container->changed.wait() ||
               until.async_wait(async::kTuple));
   }
 }
@@ -121,7 +122,7 @@ net::awaitable<bool> write_log(Exchange& exchange, const LogQuery& query,
                                engine::LogReader& reader) {
   const net::any_io_executor executor = co_await net::this_coro::executor;
   for (;;) {
-    const auto batch = reader.next_batch();
+    const auto batch = co_await reader.next_batch();
     if (!batch) {
       spdlog::error("logs: {}", batch.error().message);
       co_return false;
@@ -152,7 +153,7 @@ net::awaitable<void> logs(Api& api, Exchange& exchange) {
     co_return co_await refuse(exchange, unreadable);
   }
   query->follow = query->follow && container->state.running();
-  const auto reader = container->log->read(query->follow);
+  const auto reader = co_await container->log->read(query->follow);
   if (!reader) co_return co_await refuse(exchange, reader.error());
   if (query->tail) {
     const auto sought = co_await (*reader)->seek_to_tail(*query->tail);

@@ -91,19 +91,20 @@ struct Client {
 };
 
 /// Attaches, before the client is told so: nothing written after its answer is missed.
-Result<Client> attach_client(Api& api, const http::Request& request, bool websocket) {
+net::awaitable<Result<Client>> attach_client(Api& api, const http::Request& request,
+                                             bool websocket) {
   const std::string name = request.path_arg("id");
   auto query = parse_attach_query(request, websocket);
-  if (!query) return std::move(query).error();
+  if (!query) co_return std::move(query).error();
   auto container = api.containers.find(name);
-  if (!container) return std::move(container).error();
+  if (!container) co_return std::move(container).error();
   const engine::Status status = (*container)->state.status;
   if (status == engine::Status::kPaused)
-    return Error{Code::kConflict,
-                 "container " + name + " is paused, unpause the container before attach"};
+    co_return Error{Code::kConflict,
+                    "container " + name + " is paused, unpause the container before attach"};
   if (status == engine::Status::kRestarting)
-    return Error{Code::kConflict,
-                 "container " + name + " is restarting, wait until the container is running"};
+    co_return Error{Code::kConflict,
+                    "container " + name + " is restarting, wait until the container is running"};
   Client client{.container = *std::move(container),
                 .query = *std::move(query),
                 .websocket = websocket,
@@ -111,14 +112,20 @@ Result<Client> attach_client(Api& api, const http::Request& request, bool websoc
                 .past = nullptr,
                 .output = nullptr};
   client.raw = client.raw || client.container->settings.tty();
+  const std::function<void()> attach = [&client] {
+    client.output =
+        client.container->output->attach(client.query.want_stdout && client.query.stream,
+                                         client.query.want_stderr && client.query.stream);
+  };
   if (client.query.logs && client.container->log) {
-    auto past = client.container->log->read(false);
-    if (!past) return std::move(past).error();
+    // In one moment: what is in the past is not in the output, too, and nothing is in neither.
+    auto past = co_await client.container->log->read(false, attach);
+    if (!past) co_return std::move(past).error();
     client.past = *std::move(past);
+  } else {
+    attach();
   }
-  client.output = client.container->output->attach(client.query.want_stdout && client.query.stream,
-                                                   client.query.want_stderr && client.query.stream);
-  return client;
+  co_return client;
 }
 
 /// Until the run that began after `exits` exits is over.
@@ -198,7 +205,7 @@ net::awaitable<void> serve_client(Api& api, Exchange& exchange, Client& client) 
 //   101 or 200, then the streams · 400 bad detach keys · 404 no such container · 409 paused or
 //   restarting (all as text)
 net::awaitable<void> attach(Api& api, Exchange& exchange) {
-  auto client = attach_client(api, exchange.request(), false);
+  auto client = co_await attach_client(api, exchange.request(), false);
   if (!client) {
     const Error& error = client.error();
     Response refusal = http::text(http::status_of(error.code), error.message + "\r\n");
@@ -214,7 +221,7 @@ net::awaitable<void> attach(Api& api, Exchange& exchange) {
 // GET /containers/{id}/attach/ws
 //   101, then messages: output as it comes, without frames · errors as for attach, as JSON
 net::awaitable<void> attach_websocket(Api& api, Exchange& exchange) {
-  auto client = attach_client(api, exchange.request(), true);
+  auto client = co_await attach_client(api, exchange.request(), true);
   if (!client) {
     co_await exchange.respond(http::error_response(client.error()));
     co_return;

@@ -1,108 +1,127 @@
-// ContainerLog: the files of one container's log. The newest lines are in ID-json.log, older ones
-// in ID-json.log.1, .2 and so on, or .1.gz, .2.gz (json_log.h tells the format of a line).
+// ContainerLog: one container's log, as its output hub and the clients that read it use it.
 //
-// Owned by its container, over all runs; readers and the output hub share it.
-// Threads: the io_context thread. Writes go to the page cache; a large rotated file is compressed
-// on the pool. Memory: one unfinished line per stream; what a reader that follows has yet to read,
-// see LogReader. Trust: the text is the guest's. A line longer than kMaxLine is split, as Docker
-// does.
+// Owned by its container, over all runs; readers and the hub share it. Threads: the io_context
+// thread. Everything that touches files or makes lines is done by a LogWriter and LogCursors on a
+// thread of the pools, in turns: one at a time for each log, in the order they were asked for, each
+// of a bounded size, so that logs share the pools evenly, however much their containers print. A
+// log that has used up its allowance has its turns on the pool whose threads stand back for others.
+// Memory: what one turn takes; nothing is queued, as a process's output is acknowledged only after
+// the log has it. Trust: the text is the guest's.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
-#include <span>
-#include <string>
+#include <vector>
 
 #include "api/async/blocking_pool.h"
+#include "api/async/mutex.h"
 #include "api/async/net.h"
 #include "api/async/notifier.h"
-#include "api/engine/json_log.h"
+#include "api/engine/gzip_file.h"
 #include "api/engine/log_position.h"
 #include "api/engine/log_reader.h"
 #include "api/engine/log_settings.h"
+#include "api/engine/log_writer.h"
 #include "vmm/base/result.h"
-#include "vmm/base/unique_fd.h"
 
 namespace engine {
 
+/// Where logs have their turns; outlives the use of all of them.
+struct LogPools {
+  async::BlockingPool& prompt;
+  async::BlockingPool& bulk;
+};
+
 class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
  public:
-  static constexpr std::size_t kMaxLine = 16u << 10;
+  using Bytes = std::shared_ptr<const std::vector<std::byte>>;
+  /// Told of bytes of an append() that were taken: where they begin, and how many.
+  using Observer = std::function<void(std::size_t, std::size_t)>;
 
   static constexpr std::chrono::milliseconds kPatience{1000};
 
-  ContainerLog(net::any_io_executor executor, std::filesystem::path path,
+  ContainerLog(net::any_io_executor executor, std::filesystem::path path, LogPools pools,
                std::chrono::milliseconds patience = kPatience);
 
-  /// What holds for the run that begins. `pool` outlives the log's use.
-  void begin(LogSettings settings, async::BlockingPool& pool);
+  /// What holds for the run that begins.
+  net::awaitable<void> begin(LogSettings settings);
   /// The same for a run that an earlier daemon began: how much of its output is logged. Absent:
   /// that is not known.
-  std::optional<LogPosition::Streams> resume(LogSettings settings, async::BlockingPool& pool);
+  net::awaitable<std::optional<LogPosition::Streams>> resume(LogSettings settings);
 
-  /// Completes when append() should be called: in blocking mode not before the last rotated file is
-  /// compressed, if the next rotation is due, and not before those who follow have caught up (a
-  /// client that takes nothing is waited for once, `patience` long).
-  net::awaitable<void> ready();
-
-  /// Takes output; complete lines are written. The file is created with the first line.
-  base::Result<void> append(protocol::Stream stream, std::span<const std::byte> bytes, TimeNs now);
+  /// Takes output; complete lines are written. The file is created with the first line. In blocking
+  /// mode it waits, when a file is full, until the one before is compressed, and for those who
+  /// follow to catch up (a client that takes nothing is waited for once, `patience` long).
+  /// `observer` is called in between: nobody reads the log between what was written to it and that
+  /// call. The error is that of the first write that failed.
+  net::awaitable<base::Result<void>> append(protocol::Stream stream, Bytes bytes, TimeNs now,
+                                            Observer observer = {});
   /// How many of the bytes taken from `stream` resume() would not count.
-  std::size_t unsafe_bytes(protocol::Stream stream) const;
+  std::size_t unsafe_bytes(protocol::Stream stream) const { return unsafe_[index(stream)]; }
   /// Writes unfinished lines: the run has ended.
-  base::Result<void> finish(TimeNs now);
+  net::awaitable<base::Result<void>> finish(TimeNs now);
 
-  /// What is logged now and, if it follows, what will be.
-  base::Result<std::unique_ptr<LogReader>> read(bool follow);
-  /// Completes after the next append() or finish().
-  net::awaitable<void> wait_changed() { co_await changed_.wait(); }
+  /// What is logged now and, if it follows, what will be. `at_once` is called when that is settled:
+  /// what is appended later is not observed before.
+  net::awaitable<base::Result<std::unique_ptr<LogReader>>> read(bool follow,
+                                                                std::function<void()> at_once = {});
+
+  /// Counts what was appended; wait_changed() completes when it is not `seen` any more.
+  std::uint64_t changes() const { return changes_; }
+  net::awaitable<void> wait_changed(std::uint64_t seen) {
+    while (changes_ == seen) co_await changed_.wait();
+  }
 
   /// Completes when no file is being compressed: before the files are removed.
   net::awaitable<void> idle();
 
  private:
   friend class LogReader;
-  struct Unfinished {
-    std::string text;
-    TimeNs split_at = 0;            // when the first part of a line that was split was written
-    std::uint64_t lines_bytes = 0;  // of the stream, in the lines before
-  };
 
-  static net::awaitable<void> compress_on_pool(std::shared_ptr<ContainerLog> self,
-                                               async::BlockingPool& pool);
-  void set_up(LogSettings settings, async::BlockingPool& pool);
-  void add_line(protocol::Stream stream, Unfinished& line, TimeNs now);
-  base::Result<void> write_out();
-  base::Result<void> open_file();
-  base::Result<void> rotate();
-  void shift_files();
-  void compress_newest();
-  bool is_full() const { return settings_.max_size != -1 && size_ >= settings_.max_size; }
+  /// What a log may use before its turns are put back, and how much of it comes again.
+  static constexpr std::int64_t kAllowance = 1 << 20;
+  static constexpr std::int64_t kAllowancePerSecond = 256 << 10;
+
+  static std::size_t index(protocol::Stream stream) {
+    return stream == protocol::Stream::kStderr ? 1 : 0;
+  }
+  template <typename T>
+  net::awaitable<T> in_turn(std::function<T()> work);
+  async::BlockingPool& pool();
+  void use_allowance(std::size_t bytes);
+  net::awaitable<void> ready(bool blocked);
   bool anyone_behind() const;
-  std::filesystem::path position_path() const { return path_.string() + ".position"; }
-  std::filesystem::path numbered(int number, std::string_view extension = "") const;
+  void end_turn(LogWriter::Turn& turn, base::Result<void>& result);
+  void start_compressing();
+  static net::awaitable<void> compress(std::shared_ptr<ContainerLog> self);
 
   net::any_io_executor executor_;
-  const std::filesystem::path path_;
+  LogPools pools_;
   const std::chrono::milliseconds patience_;
-  LogSettings settings_;
-  async::BlockingPool* pool_ = nullptr;
-  base::UniqueFd file_;
-  ino_t inode_ = 0;        // of file_
-  std::int64_t size_ = 0;  // of file_, and lines_
-  std::string lines_;      // complete, not yet written
-  Unfinished stdout_;
-  Unfinished stderr_;
-  LogPosition position_;
-  bool has_position_ = false;
-  base::Result<void> failure_;  // of the append() under way
+  bool blocking_ = true;
+  bool appended_ = false;  // in this run
   bool compressing_ = false;
-  std::set<LogReader*> followers_;
+  std::array<std::size_t, 2> unsafe_{};
+  std::int64_t allowance_ = kAllowance;
+  std::chrono::steady_clock::time_point allowed_at_{};
+  std::uint64_t changes_ = 0;
+  LogWriter writer_;  // in turns only
+  async::Mutex turn_;
+  std::set<LogCursor*> followers_;
   async::Notifier changed_;
-  async::Notifier progress_;  // a follower has read a file, or one has been compressed
+  async::Notifier progress_;  // a follower has read something, or a file was compressed
 };
+
+template <typename T>
+net::awaitable<T> ContainerLog::in_turn(std::function<T()> work) {
+  const auto self = shared_from_this();
+  const auto lock = co_await turn_.lock();
+  co_return co_await pool().run(std::move(work));
+}
 
 }  // namespace engine

@@ -120,19 +120,20 @@ net::awaitable<void> Containers::drop_files(ContainerPtr container) {
 
 void Containers::make_log(Container& container) {
   if (container.settings.logs())
-    container.log = std::make_shared<ContainerLog>(parts_.executor, container.log_path());
+    container.log = std::make_shared<ContainerLog>(parts_.executor, container.log_path(),
+                                                   LogPools{.prompt = logs_, .bulk = bulk_logs_});
 }
 
 /// Its output goes to the log, from the start of a run or (`resumed`) from where an earlier daemon
 /// left it: then the answer says where that is, if it is known.
-Result<std::optional<LogPosition::Streams>> Containers::begin_log(Container& container,
-                                                                  bool resumed) {
+net::awaitable<Result<std::optional<LogPosition::Streams>>> Containers::begin_log(
+    ContainerPtr container, bool resumed) {
   std::optional<LogPosition::Streams> logged;
-  if (!container.log) return logged;
-  const Settings& settings = container.settings;
-  LogSubject subject{.id = container.id,
-                     .name = container.name,
-                     .image_id = container.image_id,
+  if (!container->log) co_return logged;
+  const Settings& settings = container->settings;
+  LogSubject subject{.id = container->id,
+                     .name = container->name,
+                     .image_id = container->image_id,
                      .image_name = settings.image(),
                      .command = settings.command_line(),
                      .env = settings.strings("Env"),
@@ -141,14 +142,16 @@ Result<std::optional<LogPosition::Streams>> Containers::begin_log(Container& con
     if (value.is_string()) subject.labels.emplace(key, value.get<std::string>());
   auto wanted = log_settings_for(settings.host_config.at("LogConfig"), subject);
   if (!wanted)
-    return base::annotate(std::move(wanted).error(), "failed to initialize logging driver");
+    co_return base::annotate(std::move(wanted).error(), "failed to initialize logging driver");
+  if (!wanted->remark.empty())
+    spdlog::warn("container {}: log options: {}", container->short_id(), wanted->remark);
   if (resumed) {
-    logged = container.log->resume(*std::move(wanted), log_pool_);
+    logged = co_await container->log->resume(*std::move(wanted));
   } else {
-    container.log->begin(*std::move(wanted), log_pool_);
+    co_await container->log->begin(*std::move(wanted));
   }
-  container.output->log_to(container.log);
-  return logged;
+  container->output->log_to(container->log);
+  co_return logged;
 }
 
 /// Its row, and those of the volumes that were made for it.

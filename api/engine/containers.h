@@ -192,7 +192,8 @@ class Containers {
   net::awaitable<base::Result<void>> make_files(ContainerPtr container);
   net::awaitable<void> drop_files(ContainerPtr container);
   void make_log(Container& container);
-  base::Result<std::optional<LogPosition::Streams>> begin_log(Container& container, bool resumed);
+  net::awaitable<base::Result<std::optional<LogPosition::Streams>>> begin_log(
+      ContainerPtr container, bool resumed);
   base::Result<void> insert(const Container& container);
   base::Result<void> erase(const Container& container, const std::vector<VolumePtr>& volumes);
   base::Result<void> commit(const Container& container);
@@ -204,13 +205,13 @@ class Containers {
   /// For the container's next machine; committed.
   base::Result<void> renew_secret(Container& container);
   net::awaitable<base::Result<std::optional<Endpoint>>> connect(ContainerPtr container);
-  void start_failed(const ContainerPtr& container, const base::Error& error);
+  net::awaitable<void> start_failed(ContainerPtr container, base::Error error);
   /// `taken_over`: when this daemon took over a run that an earlier one began; 0 for one of its
   /// own.
   net::awaitable<void> follow(ContainerPtr container, std::shared_ptr<Machine> machine,
                               TimeNs taken_over);
-  void record_exit(const ContainerPtr& container, const base::Result<protocol::ExitStatus>& exit,
-                   TimeNs now);
+  net::awaitable<void> record_exit(ContainerPtr container, base::Result<protocol::ExitStatus> exit,
+                                   TimeNs now);
   net::awaitable<void> end_machine(ContainerPtr container, std::shared_ptr<Machine> machine);
   net::awaitable<void> restart_later(ContainerPtr container, std::chrono::milliseconds delay);
   bool should_restart(const Container& container) const;
@@ -287,8 +288,11 @@ class Containers {
   void drop_unknown_directories();
 
   EngineParts parts_;
-  // Of their own: an upload may keep the shared threads for as long as its client likes.
-  async::BlockingPool log_pool_{2};
+  // Of their own: an upload may keep the shared threads for as long as its client likes. Those that
+  // print much get what others leave of the processors.
+  static constexpr int kBulkLogNice = 15;
+  async::BlockingPool logs_{2};
+  async::BlockingPool bulk_logs_{2, kBulkLogNice};
   SeccompFilters seccomp_filters_;
   std::map<std::string, ContainerPtr> by_id_;
   std::map<std::string, std::string, std::less<>> names_;  // name -> id

@@ -139,7 +139,7 @@ net::awaitable<bool> Containers::take_over(ContainerPtr container) {
     co_await end_left_over(container);
     co_return false;
   }
-  const auto logged = begin_log(*container, true);
+  const auto logged = co_await begin_log(container, true);
   if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
   AdoptSpec spec{.id = container->id,
                  .network = container->state.endpoint,
@@ -166,7 +166,8 @@ net::awaitable<bool> Containers::take_over(ContainerPtr container) {
     co_await end_interrupted_commit(container);
     co_return true;
   }
-  record_exit(container, std::move(machine).error(), now_ns());
+  Result<protocol::ExitStatus> lost = std::move(machine).error();
+  co_await record_exit(container, std::move(lost), now_ns());
   co_return false;
 }
 

@@ -115,7 +115,7 @@ net::awaitable<Result<void>> Containers::remove_locked(ContainerPtr container, b
   container->removed = true;
   container->state.status = Status::kDead;
   publish(*container, "destroy");
-  container->output->finish();
+  container->output->end_attachments();
   container->changed.notify_all();
   co_return Result<void>();
 }

@@ -65,7 +65,7 @@ net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
   auto launched = co_await launch(container);
   if (!launched) {
     release_volumes(container);
-    start_failed(container, launched.error());
+    co_await start_failed(container, launched.error());
     co_return std::move(launched).error();
   }
   ContainerState& state = container->state;
@@ -83,7 +83,7 @@ net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
     container->machine->kill();
     state.status = Status::kExited;
     tasks_.spawn("end machine", end_machine(container, launched->machine));
-    start_failed(container, committed.error());
+    co_await start_failed(container, committed.error());
     co_return committed.error();
   }
   publish(*container, "start");
@@ -130,7 +130,7 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
   if (auto allowed = co_await check_image(container); !allowed)
     co_return std::move(allowed).error();
   RETURN_IF_ERROR_ASYNC(renew_secret(*container));
-  if (auto logging = begin_log(*container, false); !logging)
+  if (auto logging = co_await begin_log(container, false); !logging)
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto claimed = co_await claim_volumes(container);
   if (!claimed) co_return std::move(claimed).error();
@@ -181,14 +181,14 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
 }
 
 /// The container stays as it was, with the error and an exit code; those attached are let go.
-void Containers::start_failed(const ContainerPtr& container, const Error& error) {
+net::awaitable<void> Containers::start_failed(ContainerPtr container, Error error) {
+  co_await container->output->finish();
   ContainerState& state = container->state;
   state.error = error.message;
   if (state.exit_code == 0) state.exit_code = 128;
   state.endpoint.reset();
   if (const auto committed = commit(*container); !committed)
     spdlog::error("{}", committed.error().message);
-  container->output->finish();
   container->output = std::make_shared<OutputHub>(parts_.executor);
   container->changed.notify_all();
   if (container->settings.auto_remove())
@@ -204,7 +204,7 @@ net::awaitable<void> Containers::follow(ContainerPtr container, std::shared_ptr<
   if (exit && exit->time_ns < taken_over)
     ended = std::max(exit->time_ns, container->state.started_at);
   const TimeNs ran = ended - container->state.started_at;
-  record_exit(container, exit, ended);
+  co_await record_exit(container, exit, ended);
   const bool remove = container->settings.auto_remove();
   const bool restart = !remove && should_restart(*container);
   if (remove) {
@@ -220,10 +220,10 @@ net::awaitable<void> Containers::follow(ContainerPtr container, std::shared_ptr<
   co_await end_machine(container, machine);
 }
 
-void Containers::record_exit(const ContainerPtr& container,
-                             const Result<protocol::ExitStatus>& exit, TimeNs now) {
+net::awaitable<void> Containers::record_exit(ContainerPtr container,
+                                             Result<protocol::ExitStatus> exit, TimeNs now) {
   ContainerState& state = container->state;
-  container->output->finish();
+  co_await container->output->finish();
   container->output = std::make_shared<OutputHub>(parts_.executor);
   state.exit_code = exit ? exit_code_of(*exit) : 255;
   state.oom_killed = exit && exit->oom_killed;

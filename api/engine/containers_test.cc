@@ -336,11 +336,13 @@ TEST_F(ContainersTest, DeliversAllOutputToTheLogAndToAttachments) {
   const auto end = await(attachment->next());
 
   ASSERT_TRUE(chunk);
-  EXPECT_EQ(chunk->bytes->size(), 12u);
+  EXPECT_EQ(chunk->bytes.size(), 12u);
   EXPECT_FALSE(end);
-  const auto reader = container->log->read(false);
+  const auto reader = await(container->log->read(false));
   ASSERT_TRUE(reader);
-  EXPECT_EQ((*reader)->next_batch()->entries.at(0).text, "hello there\n");
+  const auto batch = await((*reader)->next_batch());
+  ASSERT_TRUE(batch);
+  EXPECT_EQ(batch->entries.at(0).text, "hello there\n");
 }
 
 TEST_F(ContainersTest, ASlowAttachmentHoldsTheProcessBack) {
@@ -352,7 +354,7 @@ TEST_F(ContainersTest, ASlowAttachmentHoldsTheProcessBack) {
   settle();
   EXPECT_TRUE(container->state.running());
   std::size_t received = 0;
-  while (const auto chunk = await(attachment->next())) received += chunk->bytes->size();
+  while (const auto chunk = await(attachment->next())) received += chunk->bytes.size();
 
   EXPECT_EQ(received, size);
 }

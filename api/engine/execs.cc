@@ -114,7 +114,7 @@ net::awaitable<Result<void>> Execs::start(ExecPtr exec, std::uint16_t rows, std:
   auto process = exec_process_for(*exec->container, exec->settings);
   if (!process) co_return std::move(process).error();
   if (auto filtered = co_await add_seccomp_filter(exec, *process); !filtered) {
-    exec->output->finish();
+    exec->output->end_attachments();
     co_return filtered;
   }
   exec->process = process->process = next_process_++;
@@ -139,7 +139,7 @@ net::awaitable<Result<void>> Execs::start(ExecPtr exec, std::uint16_t rows, std:
   }
   if (!result) {
     exec->machine.reset();
-    exec->output->finish();
+    exec->output->end_attachments();
     co_return result;
   }
   exec->running = true;
@@ -156,7 +156,7 @@ net::awaitable<void> Execs::follow(Execs* self, ExecPtr exec) {
   exec->running = false;
   exec->pid = 0;
   exec->machine.reset();
-  exec->output->finish();
+  exec->output->end_attachments();
   self->containers_.publish(*exec->container, "exec_die",
                             {{"execID", exec->id}, {"exitCode", std::to_string(*exec->exit_code)}});
   exec->ended.notify_all();

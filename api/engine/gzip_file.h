@@ -8,14 +8,39 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
 
 namespace engine {
 
-/// Replaces `from` by its compressed form `to`. At every moment one of the two is there, whole.
-base::Result<void> compress_file(const std::filesystem::path& from,
-                                 const std::filesystem::path& to);
+/// Replaces a file by its compressed form, a step at a time. At every moment one of the two is
+/// there, whole; what was not finished is removed with this.
+class GzipReplacement {
+ public:
+  GzipReplacement(std::filesystem::path from, std::filesystem::path to);
+  ~GzipReplacement();
+  GzipReplacement(const GzipReplacement&) = delete;
+  GzipReplacement& operator=(const GzipReplacement&) = delete;
+
+  /// Does at most kStep bytes more. True: it is replaced. After an Error, which leaves the file as
+  /// it is, there are no more steps.
+  base::Result<bool> step();
+
+ private:
+  static constexpr std::size_t kStep = 256u << 10;
+
+  base::Result<void> open();
+  base::Result<bool> copy_some();
+  base::Result<void> replace();
+
+  const std::filesystem::path from_;
+  const std::filesystem::path to_;
+  const std::string unfinished_;
+  base::UniqueFd source_;
+  gzFile target_ = nullptr;
+};
 
 class GzipReader {
  public:

@@ -1,5 +1,7 @@
 #include "api/engine/json_log.h"
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 namespace engine {
@@ -30,34 +32,57 @@ std::size_t sequence_length(std::string_view text) {
   return 0;
 }
 
-void append_escaped(std::string& out, std::string_view text) {
-  while (!text.empty()) {
-    const char c = text.front();
-    const std::size_t length = sequence_length(text);
-    if (length == 0) {
-      out += "\\ufffd";
-      text.remove_prefix(1);
-      continue;
-    }
-    if (length == 3 && (text.starts_with("\xe2\x80\xa8") || text.starts_with("\xe2\x80\xa9"))) {
-      out += text[2] == '\xa8' ? "\\u2028" : "\\u2029";
-    } else if (length > 1) {
-      out += text.substr(0, length);
-    } else if (c == '"' || c == '\\') {
+/// Whether the byte stands for itself in JSON, as Go writes it, and is no part of a longer
+/// sequence.
+constexpr std::array<bool, 256> plain_bytes() {
+  std::array<bool, 256> plain{};
+  for (std::size_t byte = 0x20; byte < 0x80; ++byte) plain[byte] = true;
+  for (const char escaped : {'"', '\\', '<', '>', '&'})
+    plain[static_cast<unsigned char>(escaped)] = false;
+  return plain;
+}
+
+constexpr std::array<bool, 256> kPlain = plain_bytes();
+
+void append_escaped_byte(std::string& out, char c) {
+  switch (c) {
+    case '"':
+    case '\\':
       out += '\\';
       out += c;
-    } else if (c == '\n') {
+      return;
+    case '\n':
       out += "\\n";
-    } else if (c == '\r') {
+      return;
+    case '\r':
       out += "\\r";
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == '<' || c == '>' || c == '&') {
+      return;
+    default:
       out += "\\u00";
       out += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
       out += "0123456789abcdef"[c & 15];
+  }
+}
+
+void append_escaped(std::string& out, std::string_view text) {
+  while (!text.empty()) {
+    std::size_t run = 0;
+    while (run < text.size() && kPlain[static_cast<unsigned char>(text[run])]) ++run;
+    out += text.substr(0, run);
+    text.remove_prefix(run);
+    if (text.empty()) return;
+    const std::size_t length = sequence_length(text);
+    if (length == 0) {
+      out += "\\ufffd";
+    } else if (length == 3 &&
+               (text.starts_with("\xe2\x80\xa8") || text.starts_with("\xe2\x80\xa9"))) {
+      out += text[2] == '\xa8' ? "\\u2028" : "\\u2029";
+    } else if (length > 1) {
+      out += text.substr(0, length);
     } else {
-      out += c;
+      append_escaped_byte(out, text.front());
     }
-    text.remove_prefix(length);
+    text.remove_prefix(std::max<std::size_t>(length, 1));
   }
 }
 
@@ -85,19 +110,29 @@ std::optional<LogEntry> parse_log_line(std::string_view line) {
   return entry;
 }
 
-void append_log_line(std::string& out, Stream stream, std::string_view text, TimeNs time,
-                     std::string_view attributes) {
+std::string log_line_end(Stream stream, TimeNs time, std::string_view attributes) {
+  std::string end(stream == Stream::kStderr ? R"(","stream":"stderr",)"
+                                            : R"(","stream":"stdout",)");
+  if (!attributes.empty()) {
+    end += "\"attrs\":";
+    end += attributes;
+    end += ',';
+  }
+  end += "\"time\":\"";
+  end += format_time(time);
+  end += "\"}\n";
+  return end;
+}
+
+void append_log_line(std::string& out, std::string_view text, std::string_view end) {
   out += "{\"log\":\"";
   append_escaped(out, text);
-  out += stream == Stream::kStderr ? R"(","stream":"stderr",)" : R"(","stream":"stdout",)";
-  if (!attributes.empty()) {
-    out += "\"attrs\":";
-    out += attributes;
-    out += ',';
-  }
-  out += "\"time\":\"";
-  out += format_time(time);
-  out += "\"}\n";
+  out += end;
+}
+
+void append_log_line(std::string& out, Stream stream, std::string_view text, TimeNs time,
+                     std::string_view attributes) {
+  append_log_line(out, text, log_line_end(stream, time, attributes));
 }
 
 }  // namespace engine

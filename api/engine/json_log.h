@@ -22,7 +22,12 @@ struct LogEntry {
   std::map<std::string, std::string> attributes;
 };
 
-/// Appends one line to `out`. `attributes`: a JSON object, or empty.
+/// What follows the text in every line of one stream, time and set of attributes (a JSON object, or
+/// empty): made once for many lines.
+std::string log_line_end(protocol::Stream stream, TimeNs time, std::string_view attributes = {});
+
+/// Appends one line to `out`, of its text and its log_line_end().
+void append_log_line(std::string& out, std::string_view text, std::string_view end);
 void append_log_line(std::string& out, protocol::Stream stream, std::string_view text, TimeNs time,
                      std::string_view attributes = {});
 

@@ -4,8 +4,8 @@
 //
 // A write to the log is announced (begin_write) and confirmed (end_write). The file is mapped
 // memory: both cost no system call, and what was stored is there after the process was killed.
-// After the host itself crashed nothing of the run is left anyway. Owned by its ContainerLog.
-// Threads: the io_context thread. Trust: the file is the daemon's own, yet a damaged one only means
+// After the host itself crashed nothing of the run is left anyway. Owned by its LogWriter. Threads:
+// any, one call at a time. Trust: the file is the daemon's own, yet a damaged one only means
 // that its numbers are not used.
 #pragma once
 

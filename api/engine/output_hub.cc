@@ -28,7 +28,7 @@ net::awaitable<std::optional<OutputChunk>> Attachment::next() {
   }
   OutputChunk chunk = std::move(queue_.front());
   queue_.pop_front();
-  queued_bytes_ -= chunk.bytes->size();
+  queued_bytes_ -= chunk.bytes.size();
   hub_->room_.notify_all();
   co_return chunk;
 }
@@ -40,24 +40,34 @@ bool OutputHub::has_room() const {
                      [](const Attachment* a) { return a->queued_bytes_ < kQueueLimit; });
 }
 
-void OutputHub::log(Stream stream, std::span<const std::byte> bytes) {
-  if (!log_) return;
-  const auto written = log_->append(stream, bytes, now_ns());
+void OutputHub::report(const base::Result<void>& written) {
   if (!written && !std::exchange(log_failed_, true)) spdlog::error("{}", written.error().message);
 }
 
 net::awaitable<void> OutputHub::write(Stream stream, std::span<const std::byte> bytes) {
   const auto self = shared_from_this();
   while (!hurried_ && !has_room()) co_await room_.wait();
-  if (log_) co_await log_->ready();
-  log(stream, bytes);
-  if (attachments_.empty()) co_return;
+  // Of its own: whoever logs or forwards it may outlive the caller.
+  const auto kept = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
+  if (!log_) {
+    forward(stream, kept, 0, kept->size());
+    co_return;
+  }
+  const ContainerLog::Observer logged = [self, stream, kept](std::size_t from, std::size_t size) {
+    self->forward(stream, kept, from, size);
+  };
+  const auto written = co_await log_->append(stream, kept, now_ns(), logged);
+  report(written);
+}
+
+void OutputHub::forward(Stream stream, const ContainerLog::Bytes& bytes, std::size_t from,
+                        std::size_t size) {
   const OutputChunk chunk{
-      stream, std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end())};
+      .stream = stream, .bytes = std::span(*bytes).subspan(from, size), .owner = bytes};
   for (Attachment* attachment : attachments_) {
     if (stream == Stream::kStderr ? !attachment->want_stderr_ : !attachment->want_stdout_) continue;
     attachment->queue_.push_back(chunk);
-    attachment->queued_bytes_ += bytes.size();
+    attachment->queued_bytes_ += size;
     attachment->changed_.notify_all();
   }
 }
@@ -71,11 +81,16 @@ std::unique_ptr<Attachment> OutputHub::attach(bool want_stdout, bool want_stderr
   return std::unique_ptr<Attachment>(new Attachment(shared_from_this(), want_stdout, want_stderr));
 }
 
-void OutputHub::finish() {
+net::awaitable<void> OutputHub::finish() {
+  const auto self = shared_from_this();
   if (log_) {
-    const auto written = log_->finish(now_ns());
-    if (!written && !std::exchange(log_failed_, true)) spdlog::error("{}", written.error().message);
+    const auto written = co_await log_->finish(now_ns());
+    report(written);
   }
+  end_attachments();
+}
+
+void OutputHub::end_attachments() {
   for (Attachment* attachment : attachments_) {
     attachment->ended_ = true;
     attachment->changed_.notify_all();

@@ -1,7 +1,8 @@
 // OutputHub: a process's output, on its way to the log and to every attached client.
 //
-// One per container (and one per exec). Threads: the io_context thread. Memory: each attachment
-// holds at most kQueueLimit bytes beyond one write; a full one makes write() wait, which slows the
+// One per container (and one per exec). Threads: the io_context thread; logging is done elsewhere
+// (container_log.h), a write at a time for each stream. Memory: each attachment holds at most
+// kQueueLimit bytes beyond one write of each stream; a full one makes write() wait, which slows the
 // process down, all the way into the guest.
 // Lifetime: shared by the machine, the container and its attachments.
 #pragma once
@@ -10,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +24,8 @@ namespace engine {
 
 struct OutputChunk {
   protocol::Stream stream = protocol::Stream::kStdout;
-  std::shared_ptr<const std::vector<std::byte>> bytes;
+  std::span<const std::byte> bytes;
+  ContainerLog::Bytes owner;  // of the bytes
 };
 
 class OutputHub;
@@ -66,13 +69,17 @@ class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputH
 
   std::unique_ptr<Attachment> attach(bool want_stdout, bool want_stderr);
 
-  /// The process has ended: unfinished lines are logged, attachments end after what they hold.
-  void finish();
+  /// The process has ended: unfinished lines are logged, then attachments end after what they hold.
+  net::awaitable<void> finish();
+  /// Attachments end after what they hold.
+  void end_attachments();
 
  private:
   friend class Attachment;
   bool has_room() const;
-  void log(protocol::Stream stream, std::span<const std::byte> bytes);
+  void forward(protocol::Stream stream, const ContainerLog::Bytes& bytes, std::size_t from,
+               std::size_t size);
+  void report(const base::Result<void>& written);
 
   net::any_io_executor executor_;
   std::shared_ptr<ContainerLog> log_;  // null: nothing is logged

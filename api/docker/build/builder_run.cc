@@ -176,7 +176,7 @@ net::awaitable<void> Builder::forward(std::unique_ptr<engine::Attachment> attach
     if (!chunk) break;
     const bool error = chunk->stream == protocol::Stream::kStderr;
     std::string& text = held[error ? 1 : 0];
-    text.append(reinterpret_cast<const char*>(chunk->bytes->data()), chunk->bytes->size());
+    text.append(reinterpret_cast<const char*>(chunk->bytes.data()), chunk->bytes.size());
     const std::size_t whole = text.size() - unfinished(text);
     if (whole == 0) continue;
     const std::string_view ready = std::string_view(text).substr(0, whole);
