@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The benchmark: this host and its peers in the same machine, side by side, interleaved.
 
-    bench.py [start|memory|clone|stream|pull|layers]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
+    bench.py [start|memory|clone|stream|flood|pull|layers]... --containervm SOCKET [--dockerd SOCKET] [--json FILE] [--svg DIR]
 
 The parts and the JSON schema are described in README.md beside this file. `containervm bench` calls
 this with the right sockets inside the machine that holds the host.
@@ -19,15 +19,15 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from bench import layers, memory, pull, stream  # noqa: E402
+from bench import flood, layers, memory, pull, stream  # noqa: E402
 from bench.contenders import (IMAGE, Contender, api_run, api_true, cli_true)  # noqa: E402
 from bench.statistics_table import bar_chart, summary, table  # noqa: E402
 from harness.docker_api import ApiError  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("start", "memory", "clone", "stream", "pull", "layers")
+PARTS = ("start", "memory", "clone", "stream", "flood", "pull", "layers")
 DEFAULT_PARTS = PARTS[:3]
-NEED_IMAGE = {"start", "memory", "stream", "layers"}
+NEED_IMAGE = {"start", "memory", "stream", "flood", "layers"}
 
 
 def image_archive(probe):
@@ -96,6 +96,19 @@ def measure_stream(contenders, rounds, mebibytes):
             for name, some in runs.items()}
 
 
+def measure_flood(contenders, rounds):
+    """One contender after the other: the floods of one would be those of both."""
+    rows, beside = {}, {}
+    for contender in contenders:
+        found = flood.measure(contender, rounds)
+        for when in ("alone", "beside"):
+            for what in ("version", "run"):
+                rows.setdefault(f"flood_{what}_{when}", {})[contender.name] = summary(found[when][what])
+        beside[contender.name] = {"version_p99": rows["flood_version_beside"][contender.name]["p99"],
+                                  "daemon_peak_bytes": found["daemon_peak_bytes"]}
+    return rows | {"flood": beside}
+
+
 def measure_pull(contenders, rounds, registry, source):
     def progress(current):
         print(f"\r  pull: round {current} of {rounds}", end="", file=sys.stderr, flush=True)
@@ -145,6 +158,10 @@ TITLES = {
     "pull_total": "docker pull of 5 layers, 200 MB, and its first docker run",
     "pull": "of that: docker pull",
     "pull_first_run": "of that: docker run --rm IMAGE true",
+    "flood_version_alone": "docker version",
+    "flood_version_beside": "docker version beside four containers that print as fast as they can",
+    "flood_run_alone": "docker run --rm IMAGE true",
+    "flood_run_beside": "docker run --rm IMAGE true beside four containers that print as fast as they can",
     "layers_growth": "host memory when all containers have read one layer of 100 MB",
     "layers_reader": "one container's reading of it",
 }
@@ -173,6 +190,8 @@ def report(results, svg_directory):
                 out.write(bar_chart("memory of an idle container", "MiB", rows))
     if "stream" in results:
         print(stream.describe(results["stream"]))
+    if "flood" in results:
+        print(flood.describe(results["flood"]))
     for name, row in results.get("clone", {}).items():
         print(table(f"clone: {name}", "ms", {"containervm": row}))
 
@@ -228,6 +247,8 @@ def main():
                                       for c in contenders}
         if "stream" in arguments.parts:
             results["stream"] = measure_stream(contenders, arguments.rounds, arguments.mebibytes)
+        if "flood" in arguments.parts:
+            results |= measure_flood(contenders, arguments.rounds)
         if "pull" in arguments.parts:
             results |= measure_pull(contenders, arguments.rounds, arguments.registry, arguments.pull_image)
         if "layers" in arguments.parts:

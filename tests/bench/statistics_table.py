@@ -10,11 +10,12 @@ def percentile(sorted_values, fraction):
 
 
 def summary(values):
-    """{p50, p90, min, max, n}; the unit is the caller's."""
+    """{p50, p90, p99, min, max, n}; the unit is the caller's."""
     ordered = sorted(values)
     return {
         "p50": round(percentile(ordered, 0.5), 4),
         "p90": round(percentile(ordered, 0.9), 4),
+        "p99": round(percentile(ordered, 0.99), 4),
         "min": round(ordered[0], 4),
         "max": round(ordered[-1], 4),
         "n": len(ordered),
