@@ -207,7 +207,8 @@ net::awaitable<void> convert(Api& api, std::shared_ptr<base::UniqueFd> in,
                              std::shared_ptr<base::UniqueFd> out,
                              std::shared_ptr<Result<void>> result) {
   const std::function<Result<void>()> call = [in, out] {
-    auto done = tar_to_frames(in->get(), out->get());
+    BridgeSink sink(out->get());
+    auto done = tar_to_frames(in->get(), sink);
     in->reset();
     out->reset();
     return done;

@@ -17,8 +17,15 @@ namespace {
 
 constexpr std::int64_t kTicksPerSecond = 100;
 constexpr std::int64_t kPageKib = 4;
-/// More than an honest guest's message has room for; a row takes far more memory than its entry.
+/// More than an honest guest's message has room for; a row takes far more memory than its entry,
+/// and the more so the more columns the client wants.
 constexpr std::size_t kMostRows = 1u << 16;
+constexpr std::size_t kMostCells = 1u << 20;
+constexpr std::size_t kMostColumns = 64;
+/// Numbers beyond it are the guest's lies: what is worked out from it never overflows.
+constexpr std::int64_t kLargest = std::int64_t{1} << 53;
+
+std::int64_t believable(std::int64_t value) { return std::clamp(value, -kLargest, kLargest); }
 
 /// /proc/<pid>/stat by its numbers in proc(5).
 struct ProcessStat {
@@ -71,8 +78,9 @@ ProcessStat parse_stat(const protocol::ProcessList::Entry& entry) {
     rest.remove_prefix(std::min(rest.size(), rest.find_first_not_of(' ')));
     const std::string_view word = rest.substr(0, rest.find_first_of(" \n"));
     rest.remove_prefix(word.size());
-    if (field == 3 && !word.empty()) stat.state = word.front();
+    if (field == 3 && !word.empty()) stat.state = printable(std::string(word.substr(0, 1))).front();
     std::from_chars(word.data(), word.data() + word.size(), fields[field]);
+    fields[field] = believable(fields[field]);
   }
   stat.parent = fields[4];
   stat.group = fields[5];
@@ -260,6 +268,7 @@ Result<std::vector<const Column*>> columns_of_list(std::string_view list) {
       return Error{Code::kInvalidArgument,
                    "ps: unknown user-defined format specifier \"" + std::string(name) + "\""};
     columns.push_back(column);
+    if (columns.size() > kMostColumns) return Error{Code::kInvalidArgument, "ps: too many columns"};
   }
   return columns;
 }
@@ -286,6 +295,8 @@ Result<std::vector<const Column*>> choose_columns(std::string_view arguments) {
         auto listed = columns_of_list(list);
         if (!listed) return listed;
         columns.insert(columns.end(), listed->begin(), listed->end());
+        if (columns.size() > kMostColumns)
+          return Error{Code::kInvalidArgument, "ps: too many columns"};
         break;
       }
       if (letter == 'f' && dashed)
@@ -311,12 +322,13 @@ Result<ProcessTable> make_process_table(const protocol::ProcessList& list,
   const Column* pid = named_column("pid");
   if (std::find(columns->begin(), columns->end(), pid) == columns->end())
     return Error{Code::kInternal, "Couldn't find PID field in ps output"};
-  const Moment moment{
-      .now_s = now_s, .boot_s = list.boot_time_s, .total_memory = list.total_memory_bytes};
+  const Moment moment{.now_s = now_s,
+                      .boot_s = believable(list.boot_time_s),
+                      .total_memory = list.total_memory_bytes};
   ProcessTable table;
   for (const Column* column : *columns) table.titles.emplace_back(column->title);
   for (const protocol::ProcessList::Entry& entry : list.processes) {
-    if (table.rows.size() == kMostRows) break;
+    if (table.rows.size() == std::min(kMostRows, kMostCells / columns->size())) break;
     const ProcessStat stat = parse_stat(entry);
     std::vector<std::string> row;
     for (const Column* column : *columns) row.push_back(column->value(stat, moment));

@@ -93,5 +93,28 @@ TEST(ProcessTable, ShowsAKernelsGarbageWithoutHarm) {
   EXPECT_EQ(table->rows[2][10], "[a?b]");
 }
 
+TEST(ProcessTable, SurvivesNumbersThatNoKernelHas) {
+  protocol::ProcessList list = sample();
+  list.boot_time_s = INT64_MAX;
+  list.processes[0].stat = "7 (a) \x1b";
+  for (int field = 4; field < 25; ++field)
+    list.processes[0].stat += field % 2 == 0 ? " 9223372036854775807" : " -9223372036854775808";
+  list.processes.push_back(list.processes[0]);
+  list.boot_time_s = INT64_MIN;
+
+  const auto table =
+      make_process_table(list, "-eo pid,etime,stime,time,pri,rss,vsz,pcpu,pmem,tty,stat", kNow);
+
+  ASSERT_TRUE(table.has_value());
+  EXPECT_EQ(table->rows[0][10].front(), '?');  // its state was a control character
+}
+
+TEST(ProcessTable, HasNoMoreColumnsThanAnybodyReads) {
+  std::string list = "-eo pid";
+  for (int i = 0; i < 100; ++i) list += ",args";
+
+  EXPECT_EQ(make_process_table(sample(), list, kNow).error().code, base::Code::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace docker

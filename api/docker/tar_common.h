@@ -7,10 +7,11 @@
 #include <cstdint>
 #include <string>
 
+#include "api/docker/file_time.h"
+
 namespace docker {
 
 inline constexpr std::size_t kLongestTarPath = 64u << 10;
-inline constexpr std::int64_t kNanosecondsASecond = 1'000'000'000;
 
 inline std::string reason_of(archive* tar) {
   const char* text = archive_error_string(tar);

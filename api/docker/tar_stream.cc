@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 
-#include "api/docker/byte_bridge.h"
 #include "api/docker/tar_common.h"
 #include "guest-init/protocol/files.h"
 #include "vmm/base/scope_exit.h"
@@ -64,7 +63,7 @@ Error bad_archive(std::string reason) {
 }
 
 template <typename M>
-Result<void> send(BridgeSink& sink, const M& message) {
+Result<void> send(images::ByteSink& sink, const M& message) {
   return sink.write(wire::frame(message));
 }
 
@@ -79,8 +78,7 @@ Result<files::Entry> convert(archive_entry* source) {
   entry.mode = archive_entry_perm(source) & 07777u;
   entry.user = static_cast<std::uint32_t>(archive_entry_uid(source));
   entry.group = static_cast<std::uint32_t>(archive_entry_gid(source));
-  entry.modified_ns =
-      archive_entry_mtime(source) * kNanosecondsASecond + archive_entry_mtime_nsec(source);
+  entry.modified_ns = file_time_ns(archive_entry_mtime(source), archive_entry_mtime_nsec(source));
   if (*kind == files::EntryKind::kFile)
     entry.size = static_cast<std::uint64_t>(std::max<la_int64_t>(archive_entry_size(source), 0));
   const char* link = *kind == files::EntryKind::kHardLink       ? archive_entry_hardlink(source)
@@ -94,7 +92,7 @@ Result<files::Entry> convert(archive_entry* source) {
   return entry;
 }
 
-Result<void> send_contents(archive* source, BridgeSink& sink, std::uint64_t size) {
+Result<void> send_contents(archive* source, images::ByteSink& sink, std::uint64_t size) {
   files::Data data;
   while (size > 0) {
     data.bytes.resize(static_cast<std::size_t>(std::min<std::uint64_t>(size, files::kDataBytes)));
@@ -110,7 +108,7 @@ Result<void> send_contents(archive* source, BridgeSink& sink, std::uint64_t size
 
 }  // namespace
 
-Result<void> tar_to_frames(int in, int out) {
+Result<void> tar_to_frames(int in, images::ByteSink& out) {
   archive* const source = archive_read_new();
   if (source == nullptr) return Error{Code::kInternal, "archive_read_new"};
   const base::ScopeExit free_source([&] { archive_read_free(source); });
@@ -123,16 +121,15 @@ Result<void> tar_to_frames(int in, int out) {
   archive_read_support_format_empty(source);
   constexpr std::size_t kBlock = 64u << 10;
   if (archive_read_open_fd(source, in, kBlock) != ARCHIVE_OK) return bad_archive(reason_of(source));
-  BridgeSink sink(out);
   for (;;) {
     archive_entry* row = nullptr;
     const int result = archive_read_next_header(source, &row);
-    if (result == ARCHIVE_EOF) return send(sink, files::End{});
+    if (result == ARCHIVE_EOF) return send(out, files::End{});
     if (result < ARCHIVE_WARN) return bad_archive(reason_of(source));
     const auto entry = convert(row);
     if (!entry) return entry.error();
-    RETURN_IF_ERROR(send(sink, *entry));
-    RETURN_IF_ERROR(send_contents(source, sink, entry->size));
+    RETURN_IF_ERROR(send(out, *entry));
+    RETURN_IF_ERROR(send_contents(source, out, entry->size));
   }
 }
 

@@ -5,12 +5,14 @@
 // piece, not one file.
 #pragma once
 
+#include "images/store/byte_source.h"
 #include "vmm/base/result.h"
 
 namespace docker {
 
 /// Reads a tar archive, compressed (gzip, bzip2, xz, zstd) or not, from the descriptor `in` and
-/// writes its frames to the socket `out`. Blocks. kInvalidArgument: it is no such archive.
-base::Result<void> tar_to_frames(int in, int out);
+/// writes its frames to `out`. Blocks. kInvalidArgument: it is no such archive. Errors of `out` as
+/// they are.
+base::Result<void> tar_to_frames(int in, images::ByteSink& out);
 
 }  // namespace docker

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <limits>
 #include <thread>
 
+#include "api/docker/file_time.h"
 #include "api/docker/tar_writer.h"
 #include "vmm/base/seqpacket.h"
 
@@ -70,7 +72,8 @@ Converted convert(std::span<const std::byte> tar) {
     for (ssize_t size = 0; (size = ::read(out->second.get(), piece, sizeof piece)) > 0;)
       reader.feed(std::span(piece).first(static_cast<std::size_t>(size)));
   });
-  Converted converted{.result = tar_to_frames(in->second.get(), out->first.get()), .frames = {}};
+  images::FdSink sink(out->first.get());
+  Converted converted{.result = tar_to_frames(in->second.get(), sink), .frames = {}};
   in->second.reset();
   out->first.reset();
   feeder.join();
@@ -132,6 +135,12 @@ TEST(TarStream, ComesBackAsItWasWritten) {
   const auto hard = *wire::decode<files::Entry>(converted.frames[4].payload);
   EXPECT_EQ(hard.kind, files::EntryKind::kHardLink);
   EXPECT_EQ(hard.link, twin.link);
+}
+
+TEST(TarStream, ATimeBeyondAllClocksIsTheLastOne) {
+  EXPECT_EQ(file_time_ns(1'700'000'000, 5), 1'700'000'000'000'000'005);
+  EXPECT_EQ(file_time_ns(std::int64_t{1} << 62, 0), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(file_time_ns(-(std::int64_t{1} << 62), 0), std::numeric_limits<std::int64_t>::min());
 }
 
 TEST(TarStream, AnEmptyBodyIsAnEmptyArchive) {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <iterator>
 
-#include "images/store/json.h"
+#include "images/registry/answers.h"
 #include "images/store/reference.h"
 
 namespace registry {
@@ -27,34 +27,6 @@ Error data_loss(std::string message) { return {Code::kDataLoss, std::move(messag
 /// An answer's first bytes are read so that its connection can have another request.
 void drain(HttpResponse& response, const StopSignal& stop) {
   (void)response.read_all(kDrainBytes, stop);
-}
-
-std::optional<std::uint64_t> number_of(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-/// "bytes 100-199/1000" or "0-99": the first or the last number of the range.
-std::optional<std::uint64_t> range_number(std::string_view text, bool last) {
-  if (const std::size_t space = text.find(' '); space != std::string_view::npos)
-    text.remove_prefix(space + 1);
-  if (text.starts_with("bytes=")) text.remove_prefix(6);
-  text = text.substr(0, text.find('/'));
-  const std::size_t dash = text.find('-');
-  if (dash == std::string_view::npos) return std::nullopt;
-  return number_of(last ? text.substr(dash + 1) : text.substr(0, dash));
-}
-
-/// The target of a Link header's "next" (RFC 8288); empty if there is none.
-std::string next_link(const std::string& header) {
-  const std::size_t begin = header.find('<');
-  const std::size_t end = header.find('>');
-  if (begin == std::string::npos || end == std::string::npos || end < begin ||
-      header.find("rel=\"next\"", end) == std::string::npos)
-    return {};
-  return header.substr(begin + 1, end - begin - 1);
 }
 
 }  // namespace
@@ -128,12 +100,10 @@ Result<std::vector<std::string>> Repository::tags(const StopSignal& stop) {
     if (response->status() != 200) return registry_error(*response, stop);
     auto body = response->read_all(kMaxTagListBytes, stop);
     if (!body) return std::move(body).error();
-    auto parsed = images::parse_json(*body, "invalid tag list");
-    if (!parsed) return std::move(parsed).error();
-    images::JsonObject object(*parsed);
-    for (std::string& tag : object.texts("tags"))
-      if (images::is_valid_tag(tag)) tags.push_back(std::move(tag));
-    if (!object.ok()) return Error{Code::kInvalidArgument, "invalid tag list"};
+    auto names = parse_tag_list(*body);
+    if (!names) return std::move(names).error();
+    tags.insert(tags.end(), std::make_move_iterator(names->begin()),
+                std::make_move_iterator(names->end()));
     if (tags.size() > kMaxTags)
       return Error{Code::kResourceExhausted, "the repository has too many tags to pull them all"};
     const std::string link = next_link(response->header("Link"));
@@ -152,7 +122,7 @@ Result<std::optional<std::uint64_t>> Repository::find_blob(const std::string& di
   if (!response) return std::move(response).error();
   if (response->status() == 404) return std::optional<std::uint64_t>();
   if (response->status() != 200) return registry_error(*response, stop);
-  return std::optional<std::uint64_t>(number_of(response->header("Content-Length")).value_or(0));
+  return std::optional<std::uint64_t>(parse_number(response->header("Content-Length")).value_or(0));
 }
 
 Result<bool> Repository::mount_blob(const std::string& digest, const std::string& from_path,
@@ -210,7 +180,7 @@ Result<void> BlobReader::open() {
   if (status != 200 && status != 206) return registry_error(*response, stop_);
   response_ = *std::move(response);
   if (status == 200) return offset_ > 0 ? skip_to_offset() : Result<void>();
-  if (offset_ == 0 || range_number(response_->header("Content-Range"), false) != offset_)
+  if (offset_ == 0 || parse_range_start(response_->header("Content-Range")) != offset_)
     return data_loss("the registry sent another range of " + descriptor_.digest +
                      " than it was asked for");
   return {};

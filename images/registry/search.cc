@@ -1,7 +1,6 @@
 #include "images/registry/search.h"
 
 #include "images/store/base64.h"
-#include "images/store/json.h"
 
 namespace registry {
 
@@ -38,28 +37,6 @@ Result<SearchQuery> parse_search(std::string_view term, int limit) {
   if (query.domain == "index.docker.io") query.domain = kHubDomain;
   if (query.term.empty()) return Error{Code::kInvalidArgument, "no search term specified"};
   return query;
-}
-
-Result<std::vector<FoundImage>> parse_found_images(std::string_view body, int limit) {
-  const Error wrong{Code::kInternal, "the index's answer is not a list of search results"};
-  const auto parsed = images::parse_json(body, "search results");
-  if (!parsed) return wrong;
-  images::JsonObject answer(*parsed);
-  const std::vector<const nlohmann::json*> results = answer.objects("results");
-  if (!answer.ok()) return wrong;
-  std::vector<FoundImage> found;
-  for (const nlohmann::json* result : results) {
-    if (found.size() == static_cast<std::size_t>(limit)) break;
-    images::JsonObject object(*result);
-    FoundImage image{.name = object.text("name"),
-                     .description = object.text("description"),
-                     .stars = object.integer("star_count"),
-                     .is_official = object.boolean("is_official"),
-                     .is_automated = object.boolean("is_automated")};
-    if (!object.ok()) return wrong;
-    found.push_back(std::move(image));
-  }
-  return found;
 }
 
 Result<std::vector<FoundImage>> search_index(HttpClient& client, const Endpoint& endpoint,

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "images/registry/answers.h"
 #include "images/registry/credentials.h"
 #include "images/registry/http_client.h"
 #include "images/registry/settings.h"
@@ -21,14 +22,6 @@ struct SearchQuery {
   std::string domain;  // "docker.io", or the host that the term began with
   std::string term;
   int limit = 25;
-};
-
-struct FoundImage {
-  std::string name;
-  std::string description;
-  std::int64_t stars = 0;
-  bool is_official = false;
-  bool is_automated = false;
 };
 
 inline constexpr int kDefaultSearchLimit = 25;
@@ -43,8 +36,5 @@ base::Result<std::vector<FoundImage>> search_index(HttpClient& client, const End
                                                    const SearchQuery& query,
                                                    const Credentials& credentials,
                                                    const StopSignal& stop);
-
-/// What an index answers. kInternal if it is not that.
-base::Result<std::vector<FoundImage>> parse_found_images(std::string_view body, int limit);
 
 }  // namespace registry

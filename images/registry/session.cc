@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "images/registry/answers.h"
 #include "images/store/base64.h"
-#include "images/store/json.h"
 
 namespace registry {
 
@@ -15,66 +15,18 @@ using base::Result;
 namespace {
 
 constexpr int kMaxRedirects = 10;
-constexpr std::size_t kMaxTokenBytes = 64u << 10;
 constexpr std::size_t kMaxAnswerBytes = 128u << 10;
 constexpr std::size_t kMaxErrorBytes = 64u << 10;
-constexpr std::size_t kMaxMessageBytes = 2048;
 constexpr std::size_t kMaxTokens = 256;
-constexpr std::int64_t kMinTokenSeconds = 60;
-constexpr std::int64_t kMaxTokenSeconds = 24 * 3600;
 constexpr const char* kClientId = "docker";
-const std::string kUnauthorized = "authentication required";
-const std::string kDenied = "requested access to the resource is denied";
 
-std::string printable(std::string_view text) {
-  std::string shown(text.substr(0, kMaxMessageBytes));
-  for (char& c : shown)
-    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = ' ';
-  return shown;
-}
-
-bool is_token(const std::string& text) {
-  return !text.empty() && text.size() <= kMaxTokenBytes &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-}
-
-std::string error_name(std::string code) {
-  for (char& c : code) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    if (c == '_') c = ' ';
-  }
-  return code;
-}
-
-Code code_of(const std::string& name, int status) {
-  if (name == "UNAUTHORIZED" || name == "DENIED") return Code::kPermissionDenied;
-  if (name == "MANIFEST_UNKNOWN" || name == "NAME_UNKNOWN" || name == "BLOB_UNKNOWN")
-    return Code::kNotFound;
-  if (status == 401 || status == 403) return Code::kPermissionDenied;
-  return status == 404 ? Code::kNotFound : Code::kInternal;
-}
-
-/// The first error of an answer in the form that the distribution spec gives it.
-bool parse_errors(const std::string& body, int status, Error& error) {
-  const auto parsed = images::parse_json(body, "error");
-  if (!parsed || !parsed->is_object()) return false;
-  images::JsonObject object(*parsed);
-  const std::vector<const nlohmann::json*> errors = object.objects("errors");
-  if (!object.ok()) return false;
-  if (!errors.empty()) {
-    images::JsonObject first(*errors.front());
-    const std::string name = first.text("code");
-    std::string message = first.text("message");
-    if (name.empty()) return false;
-    if (message.empty()) message = error_name(name);
-    error = {code_of(name, status), printable(error_name(name) + ": " + message)};
-    return true;
-  }
-  const std::string details = object.text("details");
-  if (details.empty()) return false;
-  error = {code_of("", status),
-           printable((status == 401 ? "unauthorized: " : "denied: ") + details)};
-  return true;
+std::vector<Challenge> challenges_of(const HttpResponse& response) {
+  std::vector<Challenge> challenges;
+  for (const std::string& value : response.headers("WWW-Authenticate"))
+    for (Challenge& challenge : parse_challenges(value)) {
+      if (challenges.size() < kMaxChallenges) challenges.push_back(std::move(challenge));
+    }
+  return challenges;
 }
 
 }  // namespace
@@ -83,36 +35,17 @@ std::string repository_scope(std::string_view path, std::string_view actions) {
   return "repository:" + std::string(path) + ":" + std::string(actions);
 }
 
-namespace {
-
-/// What a challenge says of the token that was sent (RFC 6750, 3.1).
-std::optional<Error> token_error(const HttpResponse& response) {
-  for (const std::string& value : response.headers("WWW-Authenticate"))
-    for (const Challenge& challenge : parse_challenges(value)) {
-      const std::string error = challenge.parameter("error");
-      if (challenge.scheme != "bearer" || error.empty()) continue;
-      const std::string text = printable(challenge.parameter("error_description"));
-      if (error == "insufficient_scope")
-        return Error{Code::kPermissionDenied, "denied: " + (text.empty() ? kDenied : text)};
-      if (error == "invalid_token")
-        return Error{Code::kPermissionDenied,
-                     "unauthorized: " + (text.empty() ? kUnauthorized : text)};
-    }
-  return std::nullopt;
-}
-
-}  // namespace
-
 Error registry_error(HttpResponse& response, const StopSignal& stop) {
   const int status = response.status();
-  if (const auto error = token_error(response)) return *error;
+  if (const auto error = parse_token_error(challenges_of(response))) return *error;
   const auto body = response.read_all(kMaxErrorBytes, stop);
-  Error error;
-  if (body && parse_errors(*body, status, error)) return error;
-  if (status == 401) return {Code::kPermissionDenied, "unauthorized: " + kUnauthorized};
-  if (status == 403) return {Code::kPermissionDenied, "denied: " + kDenied};
+  if (body)
+    if (const auto error = parse_error_answer(*body, status)) return *error;
+  if (status == 401) return {Code::kPermissionDenied, "unauthorized: authentication required"};
+  if (status == 403)
+    return {Code::kPermissionDenied, "denied: requested access to the resource is denied"};
   if (status == 429) return {Code::kUnavailable, "toomanyrequests: too many requests"};
-  return {code_of("", status), "received unexpected HTTP status: " + response.status_text()};
+  return {code_of_status(status), "received unexpected HTTP status: " + response.status_text()};
 }
 
 Result<HttpResponse> Session::send_once(const HttpRequest& request, const StopSignal& stop) {
@@ -122,11 +55,7 @@ Result<HttpResponse> Session::send_once(const HttpRequest& request, const StopSi
 }
 
 void Session::learn(const HttpResponse& response) {
-  std::vector<Challenge> challenges;
-  for (const std::string& value : response.headers("WWW-Authenticate"))
-    for (Challenge& challenge : parse_challenges(value)) {
-      if (challenges.size() < kMaxChallenges) challenges.push_back(std::move(challenge));
-    }
+  std::vector<Challenge> challenges = challenges_of(response);
   const std::lock_guard lock(mutex_);
   challenges_ = std::move(challenges);
 }
@@ -212,20 +141,12 @@ Result<Session::Token> Session::fetch_token(const Challenge& challenge, const Sc
   if (!response->ok()) return registry_error(*response, stop);
   auto body = response->read_all(kMaxAnswerBytes, stop);
   if (!body) return std::move(body).error();
-  const auto parsed = images::parse_json(*body, "unable to decode token response");
-  if (!parsed) return Error{Code::kInternal, parsed.error().message};
-  images::JsonObject object(*parsed);
-  Token token{.text = object.text("token"), .refresh = object.text("refresh_token"), .expires = {}};
-  if (token.text.empty()) token.text = object.text("access_token");
-  const std::int64_t seconds =
-      std::clamp(object.integer("expires_in"), kMinTokenSeconds, kMaxTokenSeconds);
-  if (!object.ok() || (!token.refresh.empty() && !is_token(token.refresh)))
-    return Error{Code::kInternal, "unable to decode token response"};
-  if (!is_token(token.text))
-    return Error{Code::kInternal, "authorization server did not include a token in the response"};
+  auto answer = parse_token_answer(*body);
+  if (!answer) return std::move(answer).error();
   // Asked for again a little before it ends.
-  token.expires = std::chrono::steady_clock::now() + std::chrono::seconds(seconds * 9 / 10);
-  return token;
+  return Token{.text = std::move(answer->token),
+               .refresh = std::move(answer->refresh),
+               .expires = std::chrono::steady_clock::now() + answer->lifetime * 9 / 10};
 }
 
 Result<std::string> Session::authorization(const Scopes& scopes, bool fresh,

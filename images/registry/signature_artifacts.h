@@ -13,18 +13,10 @@
 #include <vector>
 
 #include "images/policy/signature_source.h"
-#include "images/registry/manifest.h"
 #include "images/registry/repository.h"
+#include "images/registry/signature_manifest.h"
 
 namespace registry {
-
-struct SignatureLayer {
-  Descriptor payload;
-  std::string signature;  // base64
-};
-
-/// The signatures that a manifest names; layers of other kinds are passed over.
-base::Result<std::vector<SignatureLayer>> parse_signature_manifest(std::string_view json);
 
 class SignatureArtifacts final : public images::SignatureSource {
  public:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "images/registry/answers.h"
 #include "images/registry/repository.h"
 
 namespace registry {
@@ -43,18 +44,6 @@ class ResumingSink : public images::ByteSink {
   std::uint64_t total_ = 0;
 };
 
-std::optional<std::uint64_t> next_offset(const std::string& range) {
-  const std::size_t dash = range.find('-');
-  if (dash == std::string::npos) return std::nullopt;
-  std::uint64_t last = 0;
-  for (const char c : range.substr(dash + 1)) {
-    if (c < '0' || c > '9' || last > (std::uint64_t{1} << 50)) return std::nullopt;
-    last = last * 10 + static_cast<std::uint64_t>(c - '0');
-  }
-  // "0-0" is nothing for some registries and one byte for others; one byte is not worth a resume.
-  return last == 0 ? 0 : last + 1;
-}
-
 }  // namespace
 
 Result<Url> Repository::begin_upload(const StopSignal& stop) {
@@ -74,7 +63,7 @@ Result<std::uint64_t> Repository::upload_offset(Url& location, const StopSignal&
   const HttpRequest get{.url = location, .headers = {}, .text = {}, .body = {}};
   auto response = session_->send(get, scopes_, stop);
   if (response && response->status() == 204) {
-    const auto offset = next_offset(response->header("Range"));
+    const auto offset = parse_upload_offset(response->header("Range"));
     const auto next = location.resolve(response->header("Location"));
     if (offset && *offset > 0) {
       if (next) location = *next;

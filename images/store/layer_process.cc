@@ -12,10 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "images/store/erofs_format.h"
+#include "images/store/layer_answer.h"
 #include "images/store/layer_group.h"
-#include "images/store/layer_messages.h"
-#include "images/store/reference.h"
 #include "vmm/base/spawn.h"
 #include "vmm/base/unique_fd.h"
 
@@ -50,64 +48,14 @@ base::Result<pid_t> spawn(const std::string& program, std::vector<std::string> a
   return spawned->pid;
 }
 
-/// What the child said, until it said its last word.
-class Conversation {
- public:
-  explicit Conversation(const ConvertProgress& progress) : progress_(progress) {}
-
-  /// True when the last word was said.
-  base::Result<bool> feed(std::span<const std::byte> bytes) {
-    reader_.feed(bytes);
-    while (true) {
-      auto frame = reader_.next();
-      if (!frame) return std::move(frame).error();
-      if (!*frame) return false;
-      RETURN_IF_ERROR(take(**frame));
-      if (answer_) return true;
-    }
-  }
-
-  std::optional<base::Result<LayerConverted>> take_answer() { return std::move(answer_); }
-
- private:
-  base::Result<void> take(const wire::RawFrame& frame) {
-    switch (static_cast<LayerMessage>(frame.type)) {
-      case LayerMessage::kProgress: {
-        auto message = wire::decode<LayerProgress>(frame.payload);
-        if (!message) return std::move(message).error();
-        if (progress_) progress_(message->input_bytes);
-        return {};
-      }
-      case LayerMessage::kConverted: {
-        auto message = wire::decode<LayerConverted>(frame.payload);
-        if (!message) return std::move(message).error();
-        answer_ = *std::move(message);
-        return {};
-      }
-      case LayerMessage::kFailed: {
-        auto message = wire::decode<LayerFailed>(frame.payload);
-        if (!message) return std::move(message).error();
-        const bool known = message->code <= base::Code::kInternal;
-        answer_ = base::Error{known ? message->code : base::Code::kInternal, message->message};
-        return {};
-      }
-    }
-    return base::Error{base::Code::kDataLoss, "unknown message"};
-  }
-
-  const ConvertProgress& progress_;
-  wire::FrameReader reader_;
-  std::optional<base::Result<LayerConverted>> answer_;
-};
-
-base::Result<void> listen(int fd, Conversation& conversation) {
+base::Result<void> listen(int fd, LayerAnswer& answer) {
   std::array<std::byte, 4096> buffer;
   while (true) {
     const ssize_t got = ::read(fd, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return base::errno_error("read from the layer converter");
     if (got == 0) return {};
-    auto done = conversation.feed(std::span(buffer).first(static_cast<std::size_t>(got)));
+    auto done = answer.feed(std::span(buffer).first(static_cast<std::size_t>(got)));
     if (!done || *done) return done ? base::Result<void>() : std::move(done).error();
   }
 }
@@ -146,19 +94,19 @@ class Child {
 
   /// Its answer, to the end of what it says.
   base::Result<LayerConverted> finish(const ConvertProgress& progress, std::stop_token stop) {
-    Conversation conversation(progress);
+    LayerAnswer said(progress);
     base::Result<void> heard;
     {
       // It is reaped only after this has gone, so that the number is still its own.
       const std::stop_callback stopping(stop, [this] { kill(); });
-      heard = listen(output_.get(), conversation);
+      heard = listen(output_.get(), said);
     }
     if (stop.stop_requested())
       return base::Error{base::Code::kUnavailable, "the layer is not wanted any more"};
     if (!heard) kill();  // it speaks gibberish: it may not come to an end
     const int status = reap();
     if (!heard) return heard.error();
-    auto answer = conversation.take_answer();
+    auto answer = said.take();
     return answer ? *std::move(answer) : died(status);
   }
 
@@ -218,6 +166,12 @@ base::Result<std::uint64_t> size_of(int fd) {
   return static_cast<std::uint64_t>(status.st_size);
 }
 
+base::Result<ConvertedLayer> checked(LayerConverted layer, int image) {
+  const auto size = size_of(image);
+  if (!size) return size.error();
+  return check_converted(std::move(layer), *size);
+}
+
 std::vector<std::string> convert_arguments(const char* verb, std::uint64_t offset,
                                            std::uint64_t length, const LayerLimits& limits) {
   return {verb,
@@ -227,20 +181,6 @@ std::vector<std::string> convert_arguments(const char* verb, std::uint64_t offse
           std::to_string(limits.image_bytes),
           std::to_string(limits.entries),
           std::to_string(limits.metadata_bytes)};
-}
-
-base::Result<ConvertedLayer> checked(LayerConverted layer, int image) {
-  auto size = size_of(image);
-  if (!size) return std::move(size).error();
-  const bool plausible = is_sha256_digest(layer.blob_digest) && is_sha256_digest(layer.diff_id) &&
-                         layer.image_bytes == *size && *size % erofs::kBlockSize == 0 && *size > 0;
-  if (!plausible)
-    return base::Error{base::Code::kInternal, "the layer converter's answer is wrong"};
-  return ConvertedLayer{.blob_digest = std::move(layer.blob_digest),
-                        .diff_id = std::move(layer.diff_id),
-                        .tar_bytes = layer.tar_bytes,
-                        .image_bytes = layer.image_bytes,
-                        .content_bytes = layer.content_bytes};
 }
 
 }  // namespace

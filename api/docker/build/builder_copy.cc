@@ -70,7 +70,8 @@ net::awaitable<void> send(Api& api, async::BlockingPool& pool, std::shared_ptr<c
                           std::shared_ptr<base::UniqueFd> out,
                           std::shared_ptr<Result<void>> result) {
   const std::function<Result<void>()> call = [&store = api.images, plan, out] {
-    auto sent = send_copy(store, *plan, out->get());
+    BridgeSink sink(out->get());
+    auto sent = send_copy(store, *plan, sink);
     out->reset();
     return sent;
   };

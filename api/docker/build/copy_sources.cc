@@ -8,7 +8,6 @@
 #include <array>
 #include <map>
 
-#include "api/docker/byte_bridge.h"
 #include "images/dockerfile/patterns.h"
 #include "images/dockerfile/text.h"
 #include "images/store/decompress.h"
@@ -73,7 +72,7 @@ Result<CopySource> one_source(const TreePtr& tree, const std::string& path, std:
 
 class Sender {
  public:
-  Sender(images::Store& store, const CopyPlan& plan, int out)
+  Sender(images::Store& store, const CopyPlan& plan, images::ByteSink& out)
       : store_(store), plan_(plan), sink_(out) {}
 
   Result<void> run() {
@@ -219,7 +218,7 @@ class Sender {
 
   images::Store& store_;
   const CopyPlan& plan_;
-  BridgeSink sink_;
+  images::ByteSink& sink_;
 };
 
 }  // namespace
@@ -265,7 +264,7 @@ std::string hash_of_sources(const std::vector<CopySource>& sources) {
   return list_hash("multi", hashes);
 }
 
-Result<void> send_copy(images::Store& store, const CopyPlan& plan, int out) {
+Result<void> send_copy(images::Store& store, const CopyPlan& plan, images::ByteSink& out) {
   return Sender(store, plan, out).run();
 }
 

@@ -45,8 +45,8 @@ struct CopyPlan {
   std::stop_token stop = {};               // when nobody waits for it any more
 };
 
-/// Writes the frames of `plan` to the socket `out`. Blocks.
-base::Result<void> send_copy(images::Store& store, const CopyPlan& plan, int out);
+/// Writes the frames of `plan` to `out`. Blocks.
+base::Result<void> send_copy(images::Store& store, const CopyPlan& plan, images::ByteSink& out);
 
 /// A new file without a name, in `directory`.
 base::Result<base::UniqueFd> spool_file(const std::string& directory);

@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 
+#include "api/docker/file_time.h"
 #include "images/dockerfile/text.h"
 #include "images/store/digest.h"
 
@@ -64,7 +65,7 @@ files::Entry entry_of(const TarEntry& from) {
   entry.user = from.uid;
   entry.group = from.gid;
   entry.size = from.size;
-  entry.modified_ns = from.mtime_seconds * 1'000'000'000 + from.mtime_nanoseconds;
+  entry.modified_ns = file_time_ns(from.mtime_seconds, from.mtime_nanoseconds);
   entry.link = from.link_name;
   entry.device_major = from.device_major;
   entry.device_minor = from.device_minor;

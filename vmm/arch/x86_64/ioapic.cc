@@ -150,14 +150,20 @@ void Ioapic::save(wire::Encoder& out) {
 }
 
 base::Result<void> Ioapic::restore(wire::Decoder& in) {
-  const std::lock_guard lock(mutex_);
-  in.get(selected_);
-  in.get(id_);
-  in.get(pins_);
-  const bool sound = in.ok() && (id_ & ~kIdMask) == 0 &&
-                     std::all_of(pins_.begin(), pins_.end(),
+  std::uint8_t selected = 0;
+  std::uint32_t id = 0;
+  std::array<Pin, kIoapicPins> pins;
+  in.get(selected);
+  in.get(id);
+  in.get(pins);
+  const bool sound = in.ok() && (id & ~kIdMask) == 0 &&
+                     std::all_of(pins.begin(), pins.end(),
                                  [](const Pin& pin) { return (pin.entry & ~kImplemented) == 0; });
   if (!sound) return base::Error{base::Code::kDataLoss, "malformed IOAPIC state"};
+  const std::lock_guard lock(mutex_);
+  selected_ = selected;
+  id_ = id;
+  pins_ = pins;
   publish_level_routes();
   return {};
 }

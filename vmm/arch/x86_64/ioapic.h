@@ -50,7 +50,7 @@ class Ioapic final : public bus::Responder {
   void end_of_interrupt(std::uint8_t vector);
 
   void save(wire::Encoder& out);
-  /// kDataLoss if the state could not have been saved by this model.
+  /// kDataLoss, and nothing changes, if the state could not have been saved by this model.
   base::Result<void> restore(wire::Decoder& in);
 
  private:

@@ -1,0 +1,100 @@
+// What a client sends for a build: the context's archive, .dockerignore and Dockerfile, what COPY
+// and ADD name in it, and the query's options. Refused, or a tree whose files can be read and sent.
+#include <cstdlib>
+#include <memory>
+
+#include "api/docker/build/build_input.h"
+#include "api/docker/build/build_options.h"
+#include "api/docker/build/copy_sources.h"
+#include "api/fakes/fake_image_store.h"
+#include "images/store/testing/fuzz_bytes.h"
+#include "images/store/testing/tar_checksums.h"
+
+namespace registry {
+
+// No registry is reached from here.
+base::Result<WebFile> Registries::fetch_file(const Url& /*url*/, images::ByteSink& /*into*/,
+                                             const WebProgress& /*progress*/,
+                                             std::stop_token /*stop*/) {
+  return base::Error{base::Code::kUnavailable, "no network"};
+}
+
+}  // namespace registry
+
+namespace {
+
+using docker::build::CopySource;
+using images::testing::FuzzBytes;
+
+/// Takes as much as a guest's tool would in a moment: a few bytes can stand for gigabytes of zeros.
+class SmallSink final : public images::ByteSink {
+ public:
+  base::Result<void> write(std::span<const std::byte> bytes) override {
+    total_ += bytes.size();
+    if (total_ > (1u << 20)) return base::Error{base::Code::kUnavailable, "enough"};
+    return {};
+  }
+
+ private:
+  std::size_t total_ = 0;
+};
+
+void copy(images::Store& store, const docker::build::TreePtr& tree, const std::string& name) {
+  auto found = docker::build::find_sources(tree, name, false);
+  if (!found) return;
+  for (const CopySource& source : *found)
+    if (source.hash.empty()) std::abort();
+  (void)docker::build::hash_of_sources(*found);
+  for (const bool extracts : {false, true}) {
+    docker::build::CopyPlan plan{.sources = *found,
+                                 .destination = "/to/",
+                                 .owner = "",
+                                 .extracts = extracts,
+                                 .spool_directory = "/dev/shm"};
+    SmallSink sink;
+    (void)docker::build::send_copy(store, plan, sink);
+  }
+}
+
+void check_paths(const docker::build::FileTree& tree) {
+  for (const std::string& path : tree.below("")) {
+    if (path.empty() || path.front() == '/' || ("/" + path + "/").find("/../") != std::string::npos)
+      std::abort();
+    if (tree.find(path) == nullptr) std::abort();
+    (void)tree.resolve(path + "/../x");
+  }
+}
+
+void read_context(FuzzBytes& input) {
+  static fakes::FakeImageStore store;
+  const std::string dockerfile = input.below(4) == 0 ? input.text(input.below(32)) : "Dockerfile";
+  const std::string name = input.text(input.below(24));
+  const bool fixes = input.below(4) != 0;
+  std::string archive = input.rest();
+  if (fixes) images::testing::fix_tar_checksums(archive);
+  images::SpanSource source(std::as_bytes(std::span(archive)));
+  const auto read = docker::build::read_input({store, "/dev/shm", dockerfile}, source);
+  if (!read) return;
+  check_paths(*read->context);
+  for (const std::string& one : {name, std::string("."), std::string("*")})
+    copy(store, read->context, one);
+}
+
+void read_options(const std::string& text) {
+  const auto query = http::Query::parse(text);
+  if (!query) return;
+  (void)docker::build::parse_build_options(*query);
+  (void)docker::build::parse_remote(text);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  FuzzBytes input(data, size);
+  if (input.below(4) == 0) {
+    read_options(input.rest());
+  } else {
+    read_context(input);
+  }
+  return 0;
+}
