@@ -58,9 +58,11 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(const kvm::System& syst
       new Machine(std::move(settings), shape, std::move(ram), *std::move(vm)));
   Machine* const self = machine.get();
   arch::Platform::Callbacks callbacks;
-  callbacks.serial_output = [self](std::string text) {
-    self->calls_.post([self, text = std::move(text)] {
-      self->devices_->console().append(std::as_bytes(std::span(text)));
+  callbacks.serial_output = [self](const std::string& text) {
+    if (!self->serial_output_.add(text)) return;
+    self->calls_.post([self] {
+      const std::string waiting = self->serial_output_.take();
+      self->devices_->console().append(std::as_bytes(std::span(waiting)));
     });
   };
   callbacks.reset = [self] {

@@ -22,6 +22,7 @@
 #include "vmm/machine/device_set.h"
 #include "vmm/machine/layers_window.h"
 #include "vmm/machine/loop_calls.h"
+#include "vmm/machine/pending_output.h"
 #include "vmm/machine/run_control.h"
 #include "vmm/machine/settling.h"
 #include "vmm/machine/vcpu_thread.h"
@@ -116,6 +117,7 @@ class Machine {
   LayersWindow layers_window_;
   kvm::Vm vm_;
   LoopCalls calls_;
+  PendingOutput serial_output_;
   std::unique_ptr<arch::Platform> platform_;
   std::unique_ptr<DeviceSet> devices_;
   RunControl control_;
