@@ -197,7 +197,8 @@ net::awaitable<void> start_exec(Api& api, Exchange& exchange) {
   if (error == nullptr && !options) error = &options.error();
   if (error == nullptr && !possible) error = &possible.error();
   if (error != nullptr) {
-    Response refusal = http::error_response(*error);
+    const bool unread = !body && error == &body.error();
+    Response refusal = unread ? http::body_error_response(*error) : http::error_response(*error);
     co_await exchange.respond(std::move(refusal));
     co_return;
   }

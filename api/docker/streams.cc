@@ -215,7 +215,12 @@ net::awaitable<void> attach(Api& api, Exchange& exchange) {
   }
   const auto hijacked =
       co_await exchange.hijack(output_type(*client->container, exchange.request().version));
-  if (hijacked) co_await serve_client(api, exchange, *client);
+  if (hijacked) {
+    co_await serve_client(api, exchange, *client);
+  } else if (!exchange.answered()) {
+    Response refusal = http::body_error_response(hijacked.error());
+    co_await exchange.respond(std::move(refusal));
+  }
 }
 
 // GET /containers/{id}/attach/ws
@@ -231,7 +236,8 @@ net::awaitable<void> attach_websocket(Api& api, Exchange& exchange) {
   if (accepted) {
     co_await serve_client(api, exchange, *client);
   } else if (!exchange.answered()) {
-    co_await exchange.respond(http::error_response(accepted.error()));
+    Response refusal = http::body_error_response(accepted.error());
+    co_await exchange.respond(std::move(refusal));
   }
 }
 

@@ -56,19 +56,34 @@ bool has_token(std::string_view list, std::string_view token) {
   return false;
 }
 
+/// Where the body ends must be beyond doubt. Two lengths, or a length beside a coding, the parser
+/// has refused; what it lets pass is a coding that it does not know, as if there were no body.
+Result<void> check_framing(const Headers& headers, const beast::http::request_header<>& head) {
+  for (const auto& [name, value] : headers.all()) {
+    if (!base::equals_ignoring_case(name, "Transfer-Encoding")) continue;
+    if (head.version() < 11)
+      return Error{Code::kInvalidArgument, "HTTP/1.0 has no Transfer-Encoding"};
+    if (!base::equals_ignoring_case(value, "chunked"))
+      return Error{Code::kInvalidArgument,
+                   "unsupported transfer encoding: \"" + value.substr(0, 64) + "\""};
+  }
+  return {};
+}
+
 class Connection final : public Exchange {
  public:
-  Connection(StreamSocket socket, const Router& router, std::string fixed_headers)
+  Connection(StreamSocket socket, ConnectionContext context)
       : socket_(std::move(socket)),
         never_(socket_.get_executor()),
         input_matters_changed_(socket_.get_executor()),
-        router_(router),
-        fixed_headers_(std::move(fixed_headers)),
+        body_deadline_(socket_.get_executor()),
+        context_(std::move(context)),
         buffer_(kMaxHead + (64u << 10)) {}
 
   net::awaitable<void> serve();
 
   Request& request() override { return request_; }
+  ClientId client() const override { return context_.client; }
   net::awaitable<Result<std::size_t>> read_some(std::span<std::byte> out) override;
   net::awaitable<Result<void>> respond(Response response) override;
   net::awaitable<Result<void>> begin_stream(Response head) override;
@@ -93,8 +108,11 @@ class Connection final : public Exchange {
   net::awaitable<void> hung_up();
   net::awaitable<void> watch_input();
   net::awaitable<void> try_respond(Response response);
+  net::awaitable<error_code> read_body_piece(net::mutable_buffer out, std::size_t& taken);
+  net::awaitable<Result<void>> skip_body();
   net::awaitable<Result<std::size_t>> read_raw(std::span<std::byte> out);
   net::awaitable<Result<void>> send(std::string head, std::string_view body);
+  net::awaitable<Result<void>> send_in_time(std::string head, std::string_view body);
   net::awaitable<void> finish();
   net::awaitable<void> drain();
   std::string head_of(const Response& response, std::string_view framing) const;
@@ -102,8 +120,9 @@ class Connection final : public Exchange {
   StreamSocket socket_;
   async::Notifier never_;  // waited for by what is to be cancelled; never notified
   async::Notifier input_matters_changed_;
-  const Router& router_;
-  const std::string fixed_headers_;
+  net::steady_timer body_deadline_;  // by then kBodyProgress has come, or the body's end
+  std::size_t body_since_ = 0;       // bytes that have come of that
+  const ConnectionContext context_;
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   std::optional<WebSocket> websocket_;
@@ -135,7 +154,8 @@ net::awaitable<error_code> Connection::read_head_in_time() {
     const auto [error] = co_await socket_.async_wait(StreamSocket::wait_read, async::kTuple);
     if (error) co_return error;
   }
-  net::steady_timer deadline(socket_.get_executor(), kHeadTimeout);
+  context_.activity.enter(Activity::State::kHead);
+  net::steady_timer deadline(socket_.get_executor(), context_.timeouts.head);
   const auto first =
       co_await (beast::http::async_read_header(socket_, buffer_, *parser_, async::kTuple) ||
                 deadline.async_wait(async::kTuple));
@@ -152,6 +172,7 @@ net::awaitable<bool> Connection::read_head() {
   parser_->header_limit(kMaxHead);
   parser_->body_limit(boost::none);
   parser_->eager(false);
+  context_.activity.enter(Activity::State::kIdle);
 
   const error_code error = co_await read_head_in_time();
   if (error == beast::http::error::header_limit) {
@@ -182,6 +203,7 @@ Result<void> Connection::accept_head() {
   request_.version = target->version;
   request_.path = std::move(target->path);
   request_.query = std::move(target->query);
+  RETURN_IF_ERROR(check_framing(request_.headers, message));
   keep_alive_ = parser_->keep_alive();
   expects_continue_ =
       base::equals_ignoring_case(request_.headers.get("Expect").value_or(""), "100-continue");
@@ -189,6 +211,9 @@ Result<void> Connection::accept_head() {
 }
 
 net::awaitable<void> Connection::run_handler() {
+  context_.activity.enter(Activity::State::kServing);
+  body_since_ = 0;
+  body_deadline_.expires_after(context_.timeouts.body);
   // Whichever ends first cancels the other: a client that left cancels its handler.
   co_await (call_router() || watch_client());
 }
@@ -196,7 +221,7 @@ net::awaitable<void> Connection::run_handler() {
 net::awaitable<void> Connection::call_router() {
   std::string failure;
   try {
-    co_await router_.serve(*this);
+    co_await context_.router.serve(*this);
     co_return;
   } catch (const boost::system::system_error& error) {
     if (error.code() == net::error::operation_aborted) {
@@ -270,6 +295,27 @@ net::awaitable<Result<std::size_t>> Connection::read_raw(std::span<std::byte> ou
   co_return size;
 }
 
+/// One read of the body, in time.
+net::awaitable<error_code> Connection::read_body_piece(net::mutable_buffer out,
+                                                       std::size_t& taken) {
+  auto& body = parser_->get().body();
+  body.data = out.data();
+  body.size = out.size();
+  context_.activity.enter(Activity::State::kBody);
+  const auto first =
+      co_await (beast::http::async_read_some(socket_, buffer_, *parser_, async::kTuple) ||
+                body_deadline_.async_wait(async::kTuple));
+  context_.activity.enter(Activity::State::kServing);
+  taken = out.size() - body.size;
+  if (first.index() == 1) co_return net::error::timed_out;
+  body_since_ += taken;
+  if (body_since_ >= kBodyProgress) {
+    body_since_ = 0;
+    body_deadline_.expires_after(context_.timeouts.body);
+  }
+  co_return std::get<0>(std::get<0>(first));
+}
+
 net::awaitable<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
   if (out.empty()) co_return std::size_t{0};
   if (websocket_) co_return co_await websocket_->read_some(out);
@@ -278,13 +324,13 @@ net::awaitable<Result<std::size_t>> Connection::read_some(std::span<std::byte> o
   if (std::exchange(expects_continue_, false)) {
     RETURN_IF_ERROR_ASYNC(co_await send("HTTP/1.1 100 Continue\r\n\r\n", {}));
   }
-  auto& body = parser_->get().body();
   for (;;) {
-    body.data = out.data();
-    body.size = out.size();
-    const auto [error, ignored] =
-        co_await beast::http::async_read_some(socket_, buffer_, *parser_, async::kTuple);
-    const std::size_t taken = out.size() - body.size;
+    std::size_t taken = 0;
+    const error_code error = co_await read_body_piece(net::buffer(out.data(), out.size()), taken);
+    if (error == net::error::timed_out) {
+      keep_alive_ = false;
+      co_return Error{Code::kDeadlineExceeded, "the request's body does not come"};
+    }
     if (error && error != beast::http::error::need_buffer) {
       keep_alive_ = false;
       const bool broken =
@@ -298,11 +344,28 @@ net::awaitable<Result<std::size_t>> Connection::read_some(std::span<std::byte> o
   }
 }
 
+/// What a client sends with a request that hijacks the connection is that request's body, and no
+/// part of the stream that follows.
+net::awaitable<Result<void>> Connection::skip_body() {
+  if (parser_->is_done()) co_return Result<void>();
+  body_deadline_.expires_after(context_.timeouts.skipped_body);
+  std::array<std::byte, 4096> unwanted{};
+  for (std::size_t total = 0; !parser_->is_done();) {
+    const auto size = co_await read_some(unwanted);
+    if (!size) co_return size.error();
+    total += *size;
+    body_since_ = 0;  // all of it comes by one deadline
+    if (total > kMaxSkippedBody)
+      co_return Error{Code::kResourceExhausted, "http: request body too large"};
+  }
+  co_return Result<void>();
+}
+
 std::string Connection::head_of(const Response& response, std::string_view framing) const {
   std::string head = "HTTP/1.1 " + std::to_string(static_cast<int>(response.status)) + " ";
   head += reason_of(response.status);
   head += "\r\n";
-  head += fixed_headers_;
+  head += context_.fixed_headers;
   if (!response.content_type.empty()) head += "Content-Type: " + response.content_type + "\r\n";
   for (const auto& [name, value] : response.headers.all()) head += name + ": " + value + "\r\n";
   head += date_header();
@@ -322,6 +385,17 @@ net::awaitable<Result<void>> Connection::send(std::string head, std::string_view
   co_return Result<void>();
 }
 
+/// A client that does not take its answer must not keep it in memory for ever.
+net::awaitable<Result<void>> Connection::send_in_time(std::string head, std::string_view body) {
+  net::steady_timer deadline(socket_.get_executor(),
+                             context_.timeouts.answer + std::chrono::seconds(body.size() >> 16));
+  auto sending = send(std::move(head), body);
+  const auto first = co_await (std::move(sending) || deadline.async_wait(async::kTuple));
+  if (first.index() == 0) co_return std::get<0>(first);
+  keep_alive_ = false;
+  co_return Error{Code::kDeadlineExceeded, "the client does not take its answer"};
+}
+
 net::awaitable<Result<void>> Connection::respond(Response response) {
   if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
   answered_ = true;
@@ -331,8 +405,8 @@ net::awaitable<Result<void>> Connection::respond(Response response) {
   if (!bodiless) framing = "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   if (!keep_alive_) framing += "Connection: close\r\n";
   const bool send_body = !bodiless && request_.method != "HEAD";
-  co_return co_await send(head_of(response, framing),
-                          send_body ? std::string_view(response.body) : std::string_view());
+  co_return co_await send_in_time(head_of(response, framing),
+                                  send_body ? std::string_view(response.body) : std::string_view());
 }
 
 /// For the last answer of a connection: a client that cannot be told has gone.
@@ -353,8 +427,9 @@ net::awaitable<Result<void>> Connection::begin_stream(Response head) {
 
 net::awaitable<Result<void>> Connection::hijack(std::string content_type) {
   if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
-  answered_ = hijacked_ = true;
   keep_alive_ = false;
+  RETURN_IF_ERROR_ASYNC(co_await skip_body());
+  answered_ = hijacked_ = true;
   const bool upgrade = has_token(request_.headers.get("Connection").value_or(""), "upgrade") &&
                        request_.headers.get("Upgrade").has_value();
   if (!upgrade) content_type = "application/vnd.docker.raw-stream";
@@ -369,13 +444,14 @@ net::awaitable<Result<void>> Connection::hijack(std::string content_type) {
 net::awaitable<Result<void>> Connection::accept_websocket(bool binary) {
   if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
   RETURN_IF_ERROR_ASYNC(WebSocket::check(parser_->get()));
-  if (buffer_.size() > 0 || !parser_->is_done())
+  RETURN_IF_ERROR_ASYNC(co_await skip_body());
+  if (buffer_.size() > 0)
     co_return Error{Code::kInvalidArgument, "a websocket client waits for the answer"};
   answered_ = hijacked_ = true;
   keep_alive_ = false;
   websocket_.emplace(socket_);
   WebSocket::RequestHead head = parser_->get();
-  co_return co_await websocket_->accept(std::move(head), binary, fixed_headers_);
+  co_return co_await websocket_->accept(std::move(head), binary, context_.fixed_headers);
 }
 
 net::awaitable<Result<void>> Connection::write(std::span<const std::byte> bytes) {
@@ -409,6 +485,7 @@ net::awaitable<void> Connection::finish() {
     // The handler left some of the body unread: a little is skipped, much closes the connection.
     std::array<std::byte, 4096> rest{};
     std::size_t total = 0;
+    body_deadline_.expires_after(context_.timeouts.skipped_body);
     while (total < 256u << 10) {
       const auto size = co_await read_some(rest);
       if (!size || *size == 0) break;
@@ -421,6 +498,7 @@ net::awaitable<void> Connection::finish() {
 /// Closes our side and reads on for a moment: closing a socket with unread input would take the
 /// answer away from a client that is still sending.
 net::awaitable<void> Connection::drain() {
+  context_.activity.enter(Activity::State::kIdle);  // nothing is lost if it has to make way
   error_code ignored;
   socket_.shutdown(StreamSocket::shutdown_send, ignored);
   net::steady_timer deadline(socket_.get_executor(), kDrainTimeout);
@@ -439,10 +517,8 @@ net::awaitable<void> Connection::drain() {
 
 }  // namespace
 
-net::awaitable<void> serve_connection(StreamSocket socket, const Router& router,
-                                      std::string fixed_headers) {
-  const auto connection =
-      std::make_unique<Connection>(std::move(socket), router, std::move(fixed_headers));
+net::awaitable<void> serve_connection(StreamSocket socket, ConnectionContext context) {
+  const auto connection = std::make_unique<Connection>(std::move(socket), std::move(context));
   try {
     co_await connection->serve();
   } catch (const boost::system::system_error& error) {

@@ -1,10 +1,10 @@
 // Connection: serves the requests of one client connection, one after another (RFC 9112).
 //
 // Owned by the Server, which keeps it until serve() has ended. Threading: the io_context thread.
-// Limits: a head of at most kMaxHead bytes, arriving within kHeadTimeout of its first byte; bodies
-// are read by handlers piece by piece, so their size is the handler's business.
-// Trust: every byte read is chosen by the client; a malformed request gets 400 and the connection
-// closes.
+// Limits: a head of at most kMaxHead bytes, arriving within Timeouts::head of its first byte;
+// bodies are read by handlers piece by piece, so their size is the handler's business, and
+// Timeouts::body is how long they may make no progress. Trust: every byte read is chosen by the
+// client; a malformed request gets 400 and the connection closes.
 #pragma once
 
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -13,6 +13,7 @@
 #include <string>
 
 #include "api/async/net.h"
+#include "api/http/clients.h"
 #include "api/http/router.h"
 
 namespace http {
@@ -20,11 +21,31 @@ namespace http {
 using StreamSocket = net::generic::stream_protocol::socket;
 
 inline constexpr std::size_t kMaxHead = 128u << 10;
-inline constexpr std::chrono::seconds kHeadTimeout{30};
+/// What of a body a hijacking request may send ahead of its stream.
+inline constexpr std::size_t kMaxSkippedBody = 4u << 20;
 
-/// Serves `socket` until the client or a protocol error ends it. `fixed_headers` (complete lines,
-/// each with its "\r\n") go into every response. Never throws. `router` must outlive it.
-net::awaitable<void> serve_connection(StreamSocket socket, const Router& router,
-                                      std::string fixed_headers);
+/// How long a client may keep the connection waiting.
+struct Timeouts {
+  std::chrono::milliseconds head = std::chrono::seconds(30);  // from a head's first byte to its end
+  /// In each such stretch kBodyProgress bytes of a body arrive, or its end. Generous: a client may
+  /// send what another program is still making. Its stalled upload holds no thread and no memory.
+  std::chrono::milliseconds body = std::chrono::minutes(10);
+  std::chrono::milliseconds skipped_body = std::chrono::seconds(30);  // one that nobody wants
+  /// Until a whole answer is taken, and a second more for each 64 KiB of it.
+  std::chrono::milliseconds answer = std::chrono::seconds(60);
+};
+inline constexpr std::size_t kBodyProgress = 64u << 10;
+
+/// Of one connection. What it refers to outlives it.
+struct ConnectionContext {
+  const Router& router;
+  std::string fixed_headers;  // complete lines, each with its "\r\n", for every response
+  Timeouts timeouts;
+  ClientId client;
+  Activity& activity;  // kept up to date
+};
+
+/// Serves `socket` until the client or a protocol error ends it. Never throws.
+net::awaitable<void> serve_connection(StreamSocket socket, ConnectionContext context);
 
 }  // namespace http

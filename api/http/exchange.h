@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "api/async/net.h"
+#include "api/http/client_id.h"
 #include "api/http/message.h"
 #include "vmm/base/result.h"
 
@@ -27,8 +28,12 @@ class Exchange {
   /// Without its body. The Router fills in path_args.
   virtual Request& request() = 0;
 
-  /// Body bytes, as they come; 0 at the body's end. After hijack(): raw bytes; 0 when the client
-  /// has closed its sending side. kUnavailable when the connection broke.
+  /// Who sent it, for fairness among clients only.
+  virtual ClientId client() const { return {}; }
+
+  /// Body bytes, as they come; 0 at the body's end; kDeadlineExceeded when they do not come. After
+  /// hijack(): raw bytes; 0 when the client has closed its sending side. kUnavailable when the
+  /// connection broke.
   virtual net::awaitable<base::Result<std::size_t>> read_some(std::span<std::byte> out) = 0;
 
   /// The whole answer.
@@ -42,9 +47,10 @@ class Exchange {
   /// for ever to come: over TCP, and over a relay, a client that has gone looks like a half-close.
   virtual void end_with_input() = 0;
 
-  /// Takes over the connection: 101 with Upgrade headers and `content_type` if the client asked for
-  /// an upgrade, else 200 and, whatever comes, Docker's raw-stream. What is written from here on is
-  /// raw. The connection closes when the handler ends.
+  /// Takes over the connection, once the rest of the body has been read and dropped (an Error, with
+  /// nothing sent, if that does not come or is too large): 101 with Upgrade headers and
+  /// `content_type` if the client asked for an upgrade, else 200 and, whatever comes, Docker's
+  /// raw-stream. What is written from here on is raw. The connection closes when the handler ends.
   virtual net::awaitable<base::Result<void>> hijack(std::string content_type) = 0;
 
   /// Takes over the connection as a websocket: from here on read_some() gives the bytes of the

@@ -3,6 +3,7 @@
 // Trust: everything in a Request is chosen by the client.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -27,6 +28,8 @@ class Headers {
   std::vector<std::pair<std::string, std::string>> fields_;
 };
 
+struct ParsedBody;
+
 struct Request {
   std::string method;
   ApiVersion version;
@@ -34,6 +37,8 @@ struct Request {
   Query query;
   Headers headers;
   std::string body;  // whole, for a Router::Handler; empty for a Router::StreamHandler
+  /// What the body is as JSON, if that has been found out already, on another thread.
+  std::shared_ptr<const ParsedBody> parsed;
 
   /// What a "{name}" of the route matched; a name that is not in the route is a bug: empty.
   std::string path_arg(std::string_view name) const;
@@ -59,9 +64,19 @@ Response json(Status status, const nlohmann::json& value);
 /// {"message": ...} with the status of the error's code.
 Response error_response(const base::Error& error);
 Response error_response(Status status, std::string_view message);
+/// For a request whose body could not be read: 400, 408 if it did not come, 413 if it is too large.
+Response body_error_response(const base::Error& error);
 
-/// Parses JSON without exceptions and with bounded nesting.
+/// Parses JSON without exceptions, with bounded nesting and a bounded number of values: the tree
+/// that is made of a text is otherwise up to thirty times as large.
 base::Result<nlohmann::json> parse_json(std::string_view text);
+
+/// What parse_json() has made of a body.
+struct ParsedBody {
+  explicit ParsedBody(std::string_view text);
+  ~ParsedBody();
+  std::unique_ptr<const base::Result<nlohmann::json>> result;
+};
 
 /// `value` as text; bytes that are not UTF-8 become U+FFFD instead of an exception.
 std::string dump_json(const nlohmann::json& value);

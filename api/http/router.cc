@@ -1,6 +1,8 @@
 #include "api/http/router.h"
 
 #include <algorithm>
+#include <array>
+#include <optional>
 
 namespace http {
 
@@ -64,12 +66,18 @@ std::vector<Router::Segment> Router::parse(std::string_view pattern) {
   return segments;
 }
 
-void Router::add(std::string_view method, std::string_view pattern, Handler handler) {
-  routes_.push_back({std::string(method), parse(pattern), std::move(handler)});
+void Router::use_spool(const net::any_io_executor& executor, Spool& spool,
+                       async::BlockingPool& pool) {
+  large_ = std::make_unique<Large>(
+      Large{.spool = spool, .pool = pool, .slots = {executor, kLargeBodies, kLargeBodies / 2}});
+}
+
+void Router::add(std::string_view method, std::string_view pattern, Handler handler, Body body) {
+  routes_.push_back({std::string(method), parse(pattern), std::move(handler), body});
 }
 
 void Router::add_stream(std::string_view method, std::string_view pattern, StreamHandler handler) {
-  routes_.push_back({std::string(method), parse(pattern), std::move(handler)});
+  routes_.push_back({std::string(method), parse(pattern), std::move(handler), Body::kKept});
 }
 
 bool Router::match_from(const std::vector<Segment>& pattern, std::size_t at,
@@ -99,6 +107,7 @@ Router::Match Router::match(std::string_view method, std::string_view path) cons
     Match found;
     if (match_from(route.segments, 0, parts, 0, found.args)) {
       found.handler = &route.handler;
+      found.body = route.body;
       return found;
     }
   }
@@ -116,16 +125,80 @@ net::awaitable<void> Router::serve(Exchange& exchange) const {
     co_await (*stream)(exchange);
     co_return;
   }
-  auto body = co_await exchange.read_body(kMaxBody);
-  if (!body) {
-    const Status status = body.error().code == Code::kResourceExhausted ? Status::kPayloadTooLarge
-                                                                        : Status::kBadRequest;
-    co_await exchange.respond(error_response(status, body.error().message));
-    co_return;
+  co_await call(exchange, std::get<Handler>(*found.handler), found.body);
+}
+
+namespace {
+
+net::awaitable<void> refuse_body(Exchange& exchange, Error error) {
+  Response refusal = body_error_response(error);
+  co_await exchange.respond(std::move(refusal));
+}
+
+/// Reads and drops the rest of the body.
+net::awaitable<Result<void>> drop_body(Exchange& exchange) {
+  std::array<std::byte, 4096> piece{};
+  for (std::size_t total = 0;;) {
+    const auto size = co_await exchange.read_some(piece);
+    if (!size) co_return size.error();
+    if (*size == 0) co_return Result<void>();
+    total += *size;
+    if (total > Router::kMaxBody)
+      co_return Error{Code::kResourceExhausted, "http: request body too large"};
   }
+}
+
+}  // namespace
+
+/// The first of the body. Whether that is all of it.
+net::awaitable<Result<bool>> Router::read_small(Exchange& exchange, std::string& body) const {
+  const std::size_t most = large_ ? kSmallBody : kMaxBody;
+  std::string piece(4096, '\0');
+  while (body.size() <= most) {
+    const auto size = co_await exchange.read_some(std::as_writable_bytes(std::span(piece)));
+    if (!size) co_return size.error();
+    if (*size == 0) co_return true;
+    body.append(piece, 0, *size);
+  }
+  if (!large_) co_return Error{Code::kResourceExhausted, "http: request body too large"};
+  co_return false;
+}
+
+net::awaitable<void> Router::call(Exchange& exchange, const Handler& handler, Body kind) const {
+  std::string body;
+  Result<bool> whole = true;
+  if (kind == Body::kDropped) {
+    const auto dropped = co_await drop_body(exchange);
+    if (!dropped) whole = dropped.error();
+  } else {
+    whole = co_await read_small(exchange, body);
+  }
+  if (!whole) co_return co_await refuse_body(exchange, whole.error());
+  if (!*whole) co_return co_await call_with_large(exchange, handler, std::move(body));
   Request request = exchange.request();
-  request.body = *std::move(body);
-  Response response = co_await std::get<Handler>(*found.handler)(std::move(request));
+  request.body = std::move(body);
+  Response response = co_await handler(std::move(request));
+  co_await exchange.respond(std::move(response));
+}
+
+net::awaitable<void> Router::call_with_large(Exchange& exchange, const Handler& handler,
+                                             std::string first) const {
+  const auto file = co_await large_->spool.receive(exchange, kMaxBody, std::move(first));
+  if (!file) co_return co_await refuse_body(exchange, file.error());
+  auto taken = co_await large_->slots.take(exchange.client());
+  std::optional<ClientSlots::Slot> slot(std::move(taken));
+  auto text = co_await large_->spool.text_of(*file);
+  if (!text) co_return co_await refuse_body(exchange, text.error());
+  Request request = exchange.request();
+  request.body = *std::move(text);
+  using Parsed = std::shared_ptr<const ParsedBody>;
+  // The frame outlives the call, and with it the text.
+  const std::function<Parsed()> parse = [&body = request.body] {
+    return std::make_shared<const ParsedBody>(body);
+  };
+  request.parsed = co_await large_->pool.run(parse);
+  Response response = co_await handler(std::move(request));
+  slot.reset();
   co_await exchange.respond(std::move(response));
 }
 

@@ -3,16 +3,23 @@
 // Patterns: "/containers/{id}/start"; "{name}" matches one segment, "{name:*}" one or more (image
 // names contain slashes). The first pattern added that matches wins. The router is filled before
 // the server starts and only read afterwards.
+//
+// Memory: of a body that a Handler gets, the first kSmallBody bytes wait in memory for the others.
+// What is larger waits in the spool. Once it is whole, at most kLargeBodies at a time, shared
+// fairly among the clients, are in memory, parsed on a pool's thread, and with their handlers.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "api/async/net.h"
+#include "api/http/client_slots.h"
 #include "api/http/exchange.h"
+#include "api/http/spool.h"
 
 namespace http {
 
@@ -24,8 +31,19 @@ class Router {
   using StreamHandler = std::function<net::awaitable<void>(Exchange&)>;
 
   static constexpr std::size_t kMaxBody = 4u << 20;
+  static constexpr std::size_t kSmallBody = 32u << 10;
+  static constexpr std::size_t kLargeBodies = 4;
 
-  void add(std::string_view method, std::string_view pattern, Handler handler);
+  enum class Body {
+    kKept,     // the handler gets it
+    kDropped,  // whatever the client sends: the handler does not look at it
+  };
+
+  /// Where large bodies wait. Without it (in tests) they wait in memory. Both outlive the Router.
+  void use_spool(const net::any_io_executor& executor, Spool& spool, async::BlockingPool& pool);
+
+  void add(std::string_view method, std::string_view pattern, Handler handler,
+           Body body = Body::kKept);
   void add_stream(std::string_view method, std::string_view pattern, StreamHandler handler);
 
   /// Runs the handler for `exchange.request()`; unknown routes get Docker's 404.
@@ -33,6 +51,7 @@ class Router {
 
   struct Match {
     const std::variant<Handler, StreamHandler>* handler = nullptr;  // null: no such route
+    Body body = Body::kKept;
     std::vector<std::pair<std::string, std::string>> args;
   };
   Match match(std::string_view method, std::string_view path) const;
@@ -46,13 +65,24 @@ class Router {
     std::string method;
     std::vector<Segment> segments;
     std::variant<Handler, StreamHandler> handler;
+    Body body = Body::kKept;
   };
+  struct Large {
+    Spool& spool;
+    async::BlockingPool& pool;
+    mutable ClientSlots slots;
+  };
+  net::awaitable<void> call(Exchange& exchange, const Handler& handler, Body body) const;
+  net::awaitable<base::Result<bool>> read_small(Exchange& exchange, std::string& body) const;
+  net::awaitable<void> call_with_large(Exchange& exchange, const Handler& handler,
+                                       std::string first) const;
   static std::vector<Segment> parse(std::string_view pattern);
   static bool match_from(const std::vector<Segment>& pattern, std::size_t at,
                          const std::vector<std::string_view>& path, std::size_t path_at,
                          std::vector<std::pair<std::string, std::string>>& args);
 
   std::vector<Route> routes_;
+  std::unique_ptr<Large> large_;
 };
 
 }  // namespace http

@@ -5,12 +5,14 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstring>
-#include <list>
+#include <utility>
 
 #include "api/async/notifier.h"
 #include "api/http/connection.h"
@@ -41,6 +43,17 @@ bool is_served(const sockaddr_un& address) {
          ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
+constexpr std::chrono::seconds kSweepPause{5};
+
+constexpr std::string_view kBusy =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+    "Content-Length: 35\r\nConnection: close\r\n\r\n{\"message\":\"too many connections\"}\n";
+
+bool has_input(int socket) {
+  char next{};
+  return ::recv(socket, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 }  // namespace
 
 Result<base::UniqueFd> listen_unix(const std::filesystem::path& path) {
@@ -67,28 +80,29 @@ Result<base::UniqueFd> listen_unix(const std::filesystem::path& path) {
 /// Shared with the connections' completion handlers, which may run after the Server has gone.
 struct Server::State {
   using Acceptor = net::local::stream_protocol::acceptor;
-  struct Client {
-    net::cancellation_signal cancel;
-  };
 
   State(net::any_io_executor the_executor, const Router& the_router, Options the_options)
       : executor(std::move(the_executor)),
         router(the_router),
         options(std::move(the_options)),
         acceptor(executor),
+        clients(options.limits),
+        sweep_timer(executor),
         changed(executor) {}
 
   static net::awaitable<void> accept_loop(std::shared_ptr<State> self);
+  static net::awaitable<void> sweep(std::shared_ptr<State> self);
   static void serve(std::shared_ptr<State> self, StreamSocket socket);
 
   net::any_io_executor executor;
   const Router& router;
   const Options options;
   Acceptor acceptor;
-  net::cancellation_signal cancel_accept;
   bool accepting = false;
   bool stopping = false;
-  std::list<Client> clients;
+  bool sweeping = false;
+  Clients clients;
+  net::steady_timer sweep_timer;
   async::Notifier changed;
 };
 
@@ -108,24 +122,43 @@ net::awaitable<void> Server::State::accept_loop(std::shared_ptr<State> self) {
   }
 }
 
+/// Ends idle connections for as long as there are any.
+net::awaitable<void> Server::State::sweep(std::shared_ptr<State> self) {
+  while (!self->clients.empty() && !self->stopping) {
+    self->sweep_timer.expires_after(
+        std::min<std::chrono::milliseconds>(kSweepPause, self->options.limits.idle_when_crowded));
+    co_await self->sweep_timer.async_wait(async::kTuple);
+    if (!self->stopping) self->clients.end_idle(Activity::Clock::now(), has_input);
+  }
+  self->sweeping = false;
+}
+
 void Server::State::serve(std::shared_ptr<State> self, StreamSocket socket) {
   if (self->stopping) return;
-  if (self->clients.size() >= self->options.max_connections) {
-    constexpr std::string_view kBusy =
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        "Content-Length: 35\r\nConnection: close\r\n\r\n{\"message\":\"too many connections\"}\n";
+  const ClientId client = client_of(socket.native_handle());
+  if (!self->clients.make_room(client, has_input)) {
     [[maybe_unused]] const auto sent =
         ::send(socket.native_handle(), kBusy.data(), kBusy.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     return;
   }
-  const auto client = self->clients.emplace(self->clients.end());
+  const auto cancel = std::make_shared<net::cancellation_signal>();
+  const auto place =
+      self->clients.add({.client = client, .socket = socket.native_handle(), .end = [cancel] {
+                           cancel->emit(net::cancellation_type::terminal);
+                         }});
+  ConnectionContext context{.router = self->router,
+                            .fixed_headers = self->options.fixed_headers,
+                            .timeouts = self->options.timeouts,
+                            .client = client,
+                            .activity = place->activity};
   net::co_spawn(
-      self->executor,
-      serve_connection(std::move(socket), self->router, self->options.fixed_headers),
-      net::bind_cancellation_slot(client->cancel.slot(), [self, client](const std::exception_ptr&) {
-        self->clients.erase(client);
+      self->executor, serve_connection(std::move(socket), std::move(context)),
+      net::bind_cancellation_slot(cancel->slot(), [self, place, cancel](const std::exception_ptr&) {
+        self->clients.remove(place);
         self->changed.notify_all();
       }));
+  if (!std::exchange(self->sweeping, true))
+    net::co_spawn(self->executor, sweep(self), net::detached);
 }
 
 Server::Server(net::any_io_executor executor, const Router& router, Options options)
@@ -135,6 +168,7 @@ Server::~Server() {
   state_->stopping = true;
   boost::system::error_code ignored;
   state_->acceptor.close(ignored);
+  state_->sweep_timer.cancel();
 }
 
 Result<void> Server::start(base::UniqueFd listener) {
@@ -165,10 +199,9 @@ net::awaitable<void> Server::stop() {
   state->stopping = true;
   boost::system::error_code ignored;
   state->acceptor.close(ignored);
-  for (State::Client& client : state->clients) client.cancel.emit(net::cancellation_type::terminal);
+  state->sweep_timer.cancel();
+  state->clients.end_all();
   while (!state->clients.empty() || state->accepting) co_await state->changed.wait();
 }
-
-std::size_t Server::connections() const { return state_->clients.size(); }
 
 }  // namespace http

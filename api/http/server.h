@@ -1,7 +1,8 @@
 // Server: listens on a unix socket and serves every connection with one Router.
 //
-// Threading: the io_context thread. The Router must outlive the Server. At most
-// `Options::max_connections` connections are open at once; one more gets 503 and is closed.
+// Threading: the io_context thread. The Router must outlive the Server. How many connections may be
+// open at once, how long they may be idle, and which makes way for a new one: clients.h. A new one
+// for which there is no room gets 503 and is closed.
 #pragma once
 
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -11,6 +12,8 @@
 #include <string>
 
 #include "api/async/net.h"
+#include "api/http/clients.h"
+#include "api/http/connection.h"
 #include "api/http/router.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
@@ -24,8 +27,9 @@ base::Result<base::UniqueFd> listen_unix(const std::filesystem::path& path);
 class Server {
  public:
   struct Options {
-    std::size_t max_connections = 1024;
-    std::string fixed_headers;  // complete header lines for every response
+    ConnectionLimits limits{};
+    Timeouts timeouts{};
+    std::string fixed_headers{};  // complete header lines for every response
   };
 
   Server(net::any_io_executor executor, const Router& router, Options options);
@@ -41,8 +45,6 @@ class Server {
 
   /// Accepts no more and cancels every handler; completes when the last connection has ended.
   net::awaitable<void> stop();
-
-  std::size_t connections() const;
 
  private:
   struct State;

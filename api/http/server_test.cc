@@ -45,7 +45,11 @@ net::awaitable<void> count_bytes(Exchange& exchange) {
   std::size_t total = 0;
   for (;;) {
     const auto size = co_await exchange.read_some(piece);
-    if (!size) co_return;
+    if (!size) {
+      Response refusal = body_error_response(size.error());
+      co_await exchange.respond(std::move(refusal));
+      co_return;
+    }
     if (*size == 0) break;
     total += *size;
   }
@@ -57,7 +61,12 @@ net::awaitable<void> count_bytes(Exchange& exchange) {
 
 /// Echoes what comes until the client's half-close, then says "end".
 net::awaitable<void> hijacked_echo(Exchange& exchange) {
-  co_await exchange.hijack("application/vnd.docker.multiplexed-stream");
+  const auto hijacked = co_await exchange.hijack("application/vnd.docker.multiplexed-stream");
+  if (!hijacked) {
+    Response refusal = body_error_response(hijacked.error());
+    co_await exchange.respond(std::move(refusal));
+    co_return;
+  }
   std::vector<std::byte> piece(16);
   for (;;) {
     const auto size = co_await exchange.read_some(piece);
@@ -101,7 +110,10 @@ net::awaitable<void> websocket_that_ends(Exchange& exchange) {
 
 class ServerTest : public testing::Test {
  protected:
-  ServerTest() : forever_(io_.get_executor()), never_(io_.get_executor()) {
+  ServerTest() : ServerTest({.limits = {.connections = 2}, .fixed_headers = "Server: test\r\n"}) {}
+
+  explicit ServerTest(Server::Options options)
+      : forever_(io_.get_executor()), never_(io_.get_executor()) {
     router_.add("GET", "/echo", echo);
     router_.add("HEAD", "/echo", echo);
     router_.add("POST", "/echo", echo);
@@ -115,9 +127,8 @@ class ServerTest : public testing::Test {
     router_.add_stream("GET", "/ws-end", websocket_that_ends);
     router_.add_stream("GET", "/endless", [this](Exchange& exchange) { return endless(exchange); });
     router_.add("GET", "/hang", [this](Request request) { return hang(std::move(request)); });
-    server_ = std::make_unique<Server>(
-        io_.get_executor(), router_,
-        Server::Options{.max_connections = 2, .fixed_headers = "Server: test\r\n"});
+    router_.use_spool(io_.get_executor(), spool_, pool_);
+    server_ = std::make_unique<Server>(io_.get_executor(), router_, std::move(options));
     thread_ = std::jthread([this] { io_.run(); });
   }
 
@@ -148,8 +159,10 @@ class ServerTest : public testing::Test {
     co_return empty(Status::kOk);
   }
 
-  base::UniqueFd connect() {
+  /// A connection, with `early` in it before the server sees it.
+  base::UniqueFd connect(std::string_view early = "") {
     auto pair = base::make_socket_pair(SOCK_STREAM);
+    send_text(pair->first, early);
     net::post(io_, [this, fd = std::make_shared<base::UniqueFd>(std::move(pair->second))] {
       server_->adopt(std::move(*fd));
     });
@@ -207,6 +220,8 @@ class ServerTest : public testing::Test {
     return text + std::string(4, '\0') + std::string(payload);
   }
 
+  async::BlockingPool pool_{1};
+  Spool spool_{pool_, "/tmp"};
   net::io_context io_;
   net::executor_work_guard<net::io_context::executor_type> forever_;
   async::Notifier never_;
@@ -323,9 +338,30 @@ TEST_F(ServerTest, RefusesAHeadThatIsTooLarge) {
 
 TEST_F(ServerTest, AnswersMalformedRequestsWith400) {
   for (const char* request :
-       {"nonsense\r\n\r\n", "GET  HTTP/1.1\r\n\r\n", "GET /echo HTTP/9.9\r\n\r\n",
-        "GET /echo HTTP/1.1\r\nbad\r\n\r\n", "POST /echo HTTP/1.1\r\nContent-Length: zz\r\n\r\n",
-        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
+       {"nonsense\r\n\r\n",
+        "GET  HTTP/1.1\r\n\r\n",
+        "GET /echo HTTP/9.9\r\n\r\n",
+        "GET /echo HTTP/1.1\r\nbad\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nContent-Length: zz\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding:\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "0\r\n\r\n",
+        "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"
+        "0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nContent-Length: +1\r\n\r\na",
+        "POST /echo HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n"}) {
     const std::string answer = exchange(request);
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << request << answer;
   }
@@ -343,6 +379,37 @@ TEST_F(ServerTest, RefusesJsonOfTheWrongTypeOrForm) {
   EXPECT_TRUE(post("application/json", "").starts_with("HTTP/1.1 400 "));
   EXPECT_TRUE(post("application/json", "{\"a\":").starts_with("HTTP/1.1 400 "));
   EXPECT_TRUE(post("application/json", std::string(100000, '[')).starts_with("HTTP/1.1 400 "));
+}
+
+TEST_F(ServerTest, TakesALargeBodyWholeButNotManyValues) {
+  const auto post = [&](const std::string& body) {
+    return exchange(
+        "POST /json HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: " +
+        std::to_string(body.size()) + "\r\n\r\n" + body);
+  };
+  const std::string text = "[\"" + std::string(2u << 20, 'x') + ",,[[{{" + "\"]";
+  std::string values = "[0";
+  for (int i = 0; i < 200'000; ++i) values += ",0";
+
+  const std::string whole = post(text);
+  const std::string refused = post(values + "]");
+
+  EXPECT_TRUE(whole.starts_with("HTTP/1.1 201 ")) << whole.substr(0, 200);
+  EXPECT_TRUE(whole.ends_with("\r\n\r\n" + text + "\n"));
+  EXPECT_TRUE(refused.starts_with("HTTP/1.1 400 ")) << refused;
+  EXPECT_NE(refused.find("too many values"), std::string::npos) << refused;
+}
+
+TEST_F(ServerTest, LargeBodiesThatStopHalfwayKeepNoOtherOut) {
+  const std::string head =
+      "POST /json HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ";
+  const auto stalled = connect(head + "1000000\r\n\r\n[" + std::string(100'000, ' '));
+
+  for (std::size_t i = 0; i < 2 * Router::kLargeBodies; ++i) {
+    const std::string body = "[" + std::string(100'000, ' ') + "]";
+    const std::string answer = exchange(head + std::to_string(body.size()) + "\r\n\r\n" + body);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 201 ")) << answer;
+  }
 }
 
 TEST_F(ServerTest, TurnsAThrowingHandlerInto500) {
@@ -375,6 +442,55 @@ TEST_F(ServerTest, HijacksWithoutUpgradeHeadersAsA200) {
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
   EXPECT_NE(answer.find("Content-Type: application/vnd.docker.raw-stream\r\n"), std::string::npos);
   EXPECT_TRUE(answer.ends_with("\r\n\r\nabcend")) << answer;
+}
+
+TEST_F(ServerTest, ABodyIsNoPartOfTheHijackedStream) {
+  const std::string head = "POST /hijack HTTP/1.1\r\nHost: x\r\n";
+  const std::string upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+  const std::string of_length = "Content-Length: 7\r\n\r\n{\"a\":1}";
+  const std::string chunked = "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+
+  for (const std::string& request :
+       {head + upgrade + of_length, head + of_length, head + upgrade + chunked, head + chunked}) {
+    const std::string answer = exchange(request + "input");
+
+    EXPECT_TRUE(answer.ends_with("\r\n\r\ninputend")) << request << answer;
+  }
+}
+
+TEST_F(ServerTest, WaitsForABodyBeforeTheHijackedStream) {
+  const auto socket = connect();
+
+  send_text(socket, "POST /hijack HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbo");
+  exchange("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  send_text(socket, "dyinput");
+  ::shutdown(socket.get(), SHUT_WR);
+  const std::string answer = receive(socket);
+
+  EXPECT_TRUE(answer.ends_with("\r\n\r\ninputend")) << answer;
+}
+
+TEST_F(ServerTest, RefusesToHijackWithAHugeBody) {
+  const auto socket = connect();
+  send_text(socket, "POST /hijack HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000000\r\n\r\n");
+  std::jthread sender([&] { send_text(socket, std::string(kMaxSkippedBody + 8192, 'x')); });
+
+  const std::string answer = receive(socket, "too large");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 413 ")) << answer;
+}
+
+TEST_F(ServerTest, ABodyIsNoPartOfTheWebsocket) {
+  const auto socket = connect();
+  std::string handshake(kHandshake);
+  handshake.insert(handshake.size() - 2, "Content-Length: 2\r\n");
+
+  send_text(socket, handshake + "{}");
+  const std::string head = receive(socket, "\r\n\r\n");
+  send_text(socket, frame(0x81, "text"));
+
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 101 ")) << head;
+  EXPECT_EQ(receive(socket, "text"), "\x82\x04text");
 }
 
 TEST_F(ServerTest, CarriesMessagesOverAWebsocket) {
@@ -497,15 +613,73 @@ TEST_F(ServerTest, AnEndlessAnswerOutlivesAPipelinedRequest) {
   EXPECT_EQ(ended.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
 }
 
-TEST_F(ServerTest, RefusesMoreConnectionsThanItMayHold) {
+TEST_F(ServerTest, RefusesMoreConnectionsThanItMayServe) {
   const auto first = connect();
-  const auto second = connect();
-  send_text(second, "GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
-  receive(second, "GET /echo ");
+  send_text(first, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n");
+  receive(first, "\r\n\r\n");
+  const auto second = open_websocket();
 
   const std::string answer = receive(connect());
 
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 503 ")) << answer;
+}
+
+TEST_F(ServerTest, AConnectionWithoutARequestMakesWayForANewOne) {
+  const auto busy = open_websocket();
+  const auto idle = connect();
+
+  const std::string answer = exchange("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ")) << answer;
+  EXPECT_EQ(receive(idle), "");  // closed
+  send_text(busy, frame(0x81, "text"));
+  EXPECT_EQ(receive(busy, "text"), "\x82\x04text");
+}
+
+/// The same with little patience.
+class ImpatientServerTest : public ServerTest {
+ protected:
+  static constexpr std::chrono::milliseconds kSoon{20};
+
+  ImpatientServerTest()
+      : ServerTest({.limits = {.connections = 8, .crowded = 0, .idle_when_crowded = kSoon},
+                    .timeouts = {.head = kSoon, .body = kSoon, .skipped_body = kSoon}}) {}
+};
+
+TEST_F(ImpatientServerTest, ClosesAnIdleConnection) {
+  const auto fresh = connect();
+  const auto used = connect("GET /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+
+  EXPECT_EQ(receive(fresh), "");
+  EXPECT_TRUE(receive(used).ends_with("GET /echo "));
+}
+
+TEST_F(ImpatientServerTest, ClosesAConnectionWhoseHeadDoesNotCome) {
+  const auto socket = connect("GET /echo HTTP/1.1\r\nX: ");
+
+  EXPECT_EQ(receive(socket), "");
+}
+
+TEST_F(ImpatientServerTest, RefusesARequestWhoseBodyDoesNotCome) {
+  for (const char* path : {"/json", "/count", "/hijack"}) {
+    const auto socket = connect("POST " + std::string(path) +
+                                " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                                "Content-Length: 9\r\n\r\n{");
+
+    const std::string answer = receive(socket);
+
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 408 ")) << path << answer;
+  }
+}
+
+TEST_F(ImpatientServerTest, KeepsAConnectionThatIsServed) {
+  const auto socket = connect(kHandshake);
+  receive(socket, "\r\n\r\n");
+
+  receive(connect());  // closed: those that are idle have been looked for
+  send_text(socket, frame(0x81, "text"));
+
+  EXPECT_EQ(receive(socket, "text"), "\x82\x04text");
 }
 
 class ListenUnixTest : public testing::Test {

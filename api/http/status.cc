@@ -22,6 +22,8 @@ std::string_view reason_of(Status status) {
       return "Forbidden";
     case Status::kNotFound:
       return "Not Found";
+    case Status::kRequestTimeout:
+      return "Request Timeout";
     case Status::kConflict:
       return "Conflict";
     case Status::kPayloadTooLarge:

@@ -17,6 +17,7 @@ enum class Status : int {
   kUnauthorized = 401,
   kForbidden = 403,
   kNotFound = 404,
+  kRequestTimeout = 408,
   kConflict = 409,
   kPayloadTooLarge = 413,
   kHeadersTooLarge = 431,

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -33,6 +35,14 @@ namespace {
 constexpr std::size_t kBlockingThreads = 4;
 constexpr std::size_t kStreamThreads = 32;   // uploads, downloads and commits at once
 constexpr std::size_t kTransferThreads = 8;  // pulls, pushes and the like at once; others wait
+
+/// Connections take at most a quarter of the descriptors: machines and files need the others.
+std::size_t connections_allowed() {
+  const std::size_t wanted = http::ConnectionLimits{}.connections;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  return std::min<std::size_t>(wanted, std::max<rlim_t>(limit.rlim_cur / 4, 16));
+}
 
 /// Held as long as this process lives: one daemon per state directory.
 Result<base::UniqueFd> lock_state(const fs::path& state) {
@@ -150,7 +160,8 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   docker::add_minimal_routes(parts.router, *parts.api);
   parts.server = std::make_unique<http::Server>(
       parts.io.get_executor(), parts.router,
-      http::Server::Options{.max_connections = 1024, .fixed_headers = docker::fixed_headers()});
+      http::Server::Options{.limits = {.connections = connections_allowed()},
+                            .fixed_headers = docker::fixed_headers()});
   return {};
 }
 
