@@ -90,8 +90,8 @@ Result<Template> make_template(const kvm::System& system, EventLoop& loop, const
   made.state = anonymous_file("state");
   auto image = make_image();
   if (!image) return image.error();
-  auto machine =
-      machine::Machine::boot(system, settings(loop, made.build), made.shape, image->get(), -1, "");
+  auto machine = machine::Machine::boot(system, settings(loop, made.build), made.shape,
+                                        image->get(), -1, "nokaslr");
   if (!machine) return machine.error();
   Result<void> outcome;
   RETURN_IF_ERROR((*machine)->save_template(UniqueFd(::dup(made.memory.get())),
