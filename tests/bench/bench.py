@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from bench import flood, layers, memory, pull, stream  # noqa: E402
 from bench.contenders import (IMAGE, Contender, api_run, api_true, cli_true)  # noqa: E402
 from bench.statistics_table import bar_chart, summary, table  # noqa: E402
-from harness.docker_api import ApiError  # noqa: E402
+from harness.docker_api import ApiError, describe_daemon  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PARTS = ("start", "memory", "clone", "stream", "flood", "pull", "layers")
@@ -231,7 +231,10 @@ def main():
                   for name, path in (("containervm", arguments.containervm),
                                      ("dockerd+runc", arguments.dockerd)) if path]
     results = {"machine": {"kernel": platform.release(), "cpus": os.cpu_count(),
-                           "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}
+                           "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+               "versions": {contender.name: describe_daemon(contender.api) for contender in contenders}}
+    for name, version in results["versions"].items():
+        print(f"{name}: {version}", flush=True)
     if NEED_IMAGE & set(arguments.parts):
         archive = image_archive(arguments.probe)
         for contender in contenders:

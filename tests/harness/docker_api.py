@@ -41,6 +41,13 @@ def socket_path(docker_host=None):
     return url[len("unix://"):]
 
 
+def describe_daemon(api):
+    """Which daemon answers: "Docker 28.5.2, containerd v2.1.4, runc 1.3.3"."""
+    said = api.get("/version")
+    parts = {part["Name"]: part["Version"] for part in said.get("Components", [])}
+    return ", ".join([f"Docker {said['Version']}"] + [f"{name} {parts[name]}" for name in ("containerd", "runc") if name in parts])
+
+
 class Stream:
     """A hijacked connection. `read_frames` cuts the multiplexed stream into (stream, bytes)."""
 

@@ -3,8 +3,8 @@
 
     compare.py --ours SOCKET --dockerd SOCKET [--known FILE] [--only WORD] [--json FILE] [--record]
 
-A behaviour is the same, or different and known (FILE gives the reason: names as regular expressions), or
-different. The exit status is 1 if one is different and not known, or if all that a name in FILE stands
+A behaviour is the same, or different and known (FILE gives the reason: names as regular expressions; "dockerd" limits it to
+versions of dockerd that begin so), or different. The requests are in the newest API version that both speak. The exit status is 1 if one is different and not known, or if all that a name in FILE stands
 for have become the same.
 """
 
@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from conformance.compare import committed, requests, running, volumes  # noqa: E402
 from conformance.compare.endpoint import Endpoint, comparable  # noqa: E402
 from conformance.dockerfiles import behaviours as builds  # noqa: E402
+from harness.docker_api import Api, describe_daemon  # noqa: E402
 
 BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS + committed.BEHAVIOURS + volumes.BEHAVIOURS + builds.BEHAVIOURS
 
@@ -40,13 +41,15 @@ def short(value):
 
 
 class Known:
-    """The differences that have a reason."""
+    """The differences that have a reason, beside this version of dockerd."""
 
-    def __init__(self, path):
+    def __init__(self, path, version):
         self._seen = {}
         self._sometimes = set()
         with open(path, encoding="utf-8") as file:
             for rule in json.load(file):
+                if not version.startswith(rule.get("dockerd", "")):
+                    continue
                 for pattern in rule["behaviours"]:
                     self._seen[re.compile(pattern)] = set()
                     if rule.get("sometimes"):  # by chance the same
@@ -67,6 +70,12 @@ class Known:
                 if verdicts == {True} and pattern.pattern not in self._sometimes]
 
 
+def newest_common_version(*sockets):
+    """The newest API version that the daemons at all of the sockets speak."""
+    spoken = [Api(socket, version=None).get("/version")["ApiVersion"] for socket in sockets]
+    return "v" + min(spoken, key=lambda version: [int(part) for part in version.split(".")])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ours", required=True)
@@ -76,8 +85,10 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--record", action="store_true", help="only writes to --json what dockerd makes of some Dockerfiles")
     arguments = parser.parse_args()
-    known = Known(arguments.known)
-    ours, theirs = Endpoint("containervm", arguments.ours), Endpoint("dockerd", arguments.dockerd)
+    api = newest_common_version(arguments.ours, arguments.dockerd)
+    ours, theirs = Endpoint("containervm", arguments.ours, api), Endpoint("dockerd", arguments.dockerd, api)
+    print(f"reference: {describe_daemon(theirs.api)}; API {api}", flush=True)
+    known = Known(arguments.known, theirs.get("/version")["Version"])
     if arguments.record:
         builds.record(theirs, arguments.json)
         return 0

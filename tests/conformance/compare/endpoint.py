@@ -32,11 +32,11 @@ def comparable(value):
 
 
 class Endpoint:
-    """The calls a behaviour makes, in the newest API version that Debian 12's dockerd speaks. Containers that it creates are removed after it."""
+    """The calls a behaviour makes. Containers that it creates are removed after it."""
 
-    def __init__(self, name, socket):
+    def __init__(self, name, socket, version="v1.41"):
         self.name = name
-        self.api = Api(socket, version="v1.41")
+        self.api = Api(socket, version=version)
         self._created = []
         self._sleeper = None
 
