@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -126,6 +128,59 @@ TEST_F(AgentConnectionTest, RefusesASocketThatIsNotThere) {
   request(OpenUnix{.path = "/nowhere/at/all.sock"});
 
   EXPECT_EQ(expect<Refused>(next())->code, base::Code::kNotFound);
+}
+
+/// Somebody in the machine who listens, at an address without a file.
+class Listener {
+ public:
+  Listener() : path_(testing::TempDir() + "agent-" + std::to_string(::getpid()) + ".sock") {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    ::unlink(path_.c_str());
+    socket_ = base::UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(socket_.get(), 1), 0);
+  }
+  ~Listener() { ::unlink(path_.c_str()); }
+
+  const std::string& path() const { return path_; }
+  base::UniqueFd accept() {
+    return base::UniqueFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+
+ private:
+  std::string path_;
+  base::UniqueFd socket_;
+};
+
+TEST_F(AgentConnectionTest, EndsARelayThatItsClientHasAbandonedThoughNobodyReads) {
+  Listener listener;
+  const auto name = static_cast<std::uint64_t>(::getpid());
+  request(OpenUnix{.path = listener.path(), .name = name});
+  ASSERT_TRUE(expect<Ready>(next()));
+  const base::UniqueFd server = listener.accept();
+  const std::vector<std::byte> much(1u << 20);
+  while (::send(sockets_.left.get(), much.data(), much.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+  }
+
+  SocketPair second;
+  const wire::Bytes abandon = wire::frame(AbandonUnix{.name = name});
+  ASSERT_TRUE(write_all(second.left.get(), some_token(), deadline_));
+  ASSERT_TRUE(write_all(second.left.get(), abandon, deadline_));
+  ASSERT_TRUE(serve_connection(std::move(second.right), some_token(), [] {}));
+
+  char byte = 0;
+  ssize_t got = 1;
+  while (got > 0) got = ::recv(server.get(), &byte, 1, 0);
+  EXPECT_EQ(got, 0);
+  EXPECT_EQ(wait_for_agent(), -1);
+}
+
+TEST_F(AgentConnectionTest, SaysThatThereIsNoSuchRelay) {
+  request(AbandonUnix{.name = ~std::uint64_t{0}});
+
+  EXPECT_EQ(expect<Refused>(next())->code, base::Code::kUnavailable);
 }
 
 TEST_F(AgentConnectionTest, RunsACommandWithItsEnvironmentAndSeparateStreams) {

@@ -7,6 +7,7 @@
 //              and at the end Exited.
 //   PowerOff   nothing more; the machine goes down.
 //   Ping       nothing more.
+//   AbandonUnix  nothing more; the connection of that name ends.
 //
 // Flow control of StartExec: a sender may have kWindow bytes of a stream on the way; the receiver
 // returns Credit for what it has passed on. Control frames are therefore never stuck behind data
@@ -27,7 +28,9 @@ namespace emulated {
 
 inline constexpr std::size_t kTokenSize = 32;
 inline constexpr std::uint16_t kAgentPort = 7001;  // inside the machine; outside it is ephemeral
-inline constexpr std::size_t kWindow = 256u << 10;
+// Half of QEMU's buffer for a connection, of 128 KiB: QEMU's user network (libslirp 4.7)
+// ends QEMU if a connection is closed or fails while that is full.
+inline constexpr std::size_t kWindow = 64u << 10;
 inline constexpr std::size_t kMaxChunk = 32u << 10;
 
 enum class MessageType : std::uint16_t {
@@ -35,6 +38,7 @@ enum class MessageType : std::uint16_t {
   kStartExec = 2,
   kPowerOff = 3,
   kPing = 4,
+  kAbandonUnix = 5,
   kReady = 16,
   kRefused = 17,
   kData = 32,
@@ -50,7 +54,16 @@ enum class StreamName : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2 };
 struct OpenUnix {
   static constexpr MessageType kType = MessageType::kOpenUnix;
   std::string path;
-  static void fields(auto& self, auto&& visit) { visit(self.path); }
+  std::uint64_t name = 0;  // for AbandonUnix; no two open connections have the same
+  static void fields(auto& self, auto&& visit) { visit(self.path, self.name); }
+};
+
+/// The client of that OpenUnix is gone for both directions: the machine's side of its connection
+/// ends at once. The host never closes such a connection first (see kWindow).
+struct AbandonUnix {
+  static constexpr MessageType kType = MessageType::kAbandonUnix;
+  std::uint64_t name = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.name); }
 };
 
 struct StartExec {

@@ -1,12 +1,15 @@
 #include "vmm/emulated/socket_relay.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <mutex>
 #include <thread>
@@ -18,6 +21,7 @@ namespace emulated {
 namespace {
 
 constexpr auto kOpenTimeout = std::chrono::seconds(30);
+constexpr auto kEndPause = std::chrono::milliseconds(200);
 constexpr int kOpenAttempts = 6;
 constexpr auto kOpenPause = std::chrono::milliseconds(50);
 
@@ -30,10 +34,9 @@ std::atomic<int>& open_connections() {
 /// One connection is opened at a time, and again when it is reset before the agent has answered:
 /// QEMU's port forwarding listens with a backlog of one, so connections that come at once are lost.
 /// Nothing of the client's has been sent by then.
-base::Result<base::UniqueFd> open_inside(const Endpoint& endpoint, const std::string& target) {
+base::Result<base::UniqueFd> open_inside(const Endpoint& endpoint, const wire::Bytes& request) {
   static std::mutex one_at_a_time;
   const auto deadline = std::chrono::steady_clock::now() + kOpenTimeout;
-  const wire::Bytes request = wire::frame(OpenUnix{.path = target});
   for (int attempt = 1;; ++attempt) {
     auto inside = [&] {
       const std::lock_guard lock(one_at_a_time);
@@ -45,14 +48,44 @@ base::Result<base::UniqueFd> open_inside(const Endpoint& endpoint, const std::st
   }
 }
 
+/// Throws away what comes, for a while; true once the other end has closed or failed.
+bool drain(int socket, std::chrono::milliseconds limit) {
+  std::array<char, 64u << 10> unwanted;
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    const ssize_t n = ::recv(socket, unwanted.data(), unwanted.size(), MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return true;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return false;
+    pollfd entry{.fd = socket, .events = POLLIN, .revents = 0};
+    if (n < 0) ::poll(&entry, 1, static_cast<int>(left.count()));
+  }
+}
+
+/// QEMU does not survive a connection that is closed here while its buffer for the machine is full
+/// (messages.h), so the machine's end goes first. It mostly does by itself, at the end of input.
+void end_inside(int inside, const Endpoint& endpoint, std::uint64_t name) {
+  ::shutdown(inside, SHUT_WR);
+  if (drain(inside, kEndPause)) return;
+  const wire::Bytes request = wire::frame(AbandonUnix{.name = name});
+  const auto abandoned = open_inside(endpoint, request);
+  if (!abandoned) std::fprintf(stderr, "relay: %s\n", abandoned.error().message.c_str());
+  if (!drain(inside, kOpenTimeout)) std::fprintf(stderr, "relay: a connection does not end\n");
+}
+
 void serve(base::UniqueFd client, const Endpoint& endpoint, const std::string& target) {
+  static std::atomic<std::uint64_t> names{0};
   const base::ScopeExit leave([] { --open_connections(); });
-  auto inside = open_inside(endpoint, target);
+  const std::uint64_t name = ++names;
+  auto inside = open_inside(endpoint, wire::frame(OpenUnix{.path = target, .name = name}));
   if (!inside) {
     std::fprintf(stderr, "relay: %s\n", inside.error().message.c_str());
     return;
   }
+  const base::UniqueFd kept(::fcntl(inside->get(), F_DUPFD_CLOEXEC, 0));
   relay_bytes(std::move(client), std::move(*inside));
+  if (kept) end_inside(kept.get(), endpoint, name);
 }
 
 }  // namespace
