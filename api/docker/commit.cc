@@ -128,9 +128,14 @@ Result<std::shared_ptr<Commit>> plan(const Api& api, const Request& request) {
 //   its image is gone · 409 it is being removed
 net::awaitable<void> commit(Api& api, Exchange& exchange) {
   auto body = co_await exchange.read_body(http::Router::kMaxBody);
+  if (!body) {
+    Response refusal = http::body_error_response(body.error());
+    co_await exchange.respond(std::move(refusal));
+    co_return;
+  }
   Request request = exchange.request();
-  if (body) request.body = *std::move(body);
-  const auto planned = body ? plan(api, request) : body.error();
+  request.body = *std::move(body);
+  const auto planned = plan(api, request);
   if (!planned) {
     Response refusal = http::error_response(planned.error());
     co_await exchange.respond(std::move(refusal));
