@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -38,10 +39,12 @@ struct Door {
     size = sizeof name;
     ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&name), &size);
   }
+  /// Empty while the listener has not taken those that came before: its queue is short.
   base::UniqueFd enter() const {
     base::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), size) != 0) std::abort();
-    return socket;
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&name), size) == 0) return socket;
+    if (errno != EAGAIN) std::abort();
+    return {};
   }
   base::UniqueFd listener;
   sockaddr_un name{};

@@ -62,8 +62,9 @@ void PollLoop::run_once(int milliseconds) {
       epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), milliseconds);
   dispatching_ = true;
   for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
-    const auto found = entries_.find(event.data.u64);
+    const epoll_event event = events[static_cast<std::size_t>(i)];
+    const std::uint64_t id = event.data.u64;  // a copy: epoll_event is packed
+    const auto found = entries_.find(id);
     // A handler called before this one may have ended or paused the watch.
     if (found != entries_.end() && found->second->events != 0) found->second->handler(event.events);
   }

@@ -212,10 +212,12 @@ class UpdateTest(HostTest):
     def test_what_the_machine_cannot_give_is_refused_and_changes_nothing(self):
         docker("run", "-d", "--name", "small", "busybox", "sleep", "1000")
 
-        refused = docker("update", "--memory", "100g", "--memory-swap", "100g", "small", check=False)
+        for limit, words in (("1g", b"stop the container before raising its limit"),
+                             ("100000g", b"is more than this host has")):
+            refused = docker("update", "--memory", limit, "--memory-swap", limit, "small", check=False)
 
-        self.assertEqual(refused.returncode, 1)
-        self.assertIn(b"stop the container before raising its limit", refused.stderr)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn(words, refused.stderr)
         self.assertEqual(output("inspect", "-f", "{{.HostConfig.Memory}}", "small"), "0")
 
 
