@@ -236,8 +236,8 @@ TEST_F(ApiTest, LogsAreReadOverRotatedFiles) {
 
   for (int run = 0; run < 4; ++run) run_again(id);
 
-  EXPECT_TRUE(std::filesystem::exists(log + ".2"));
-  EXPECT_FALSE(std::filesystem::exists(log + ".3"));
+  EXPECT_TRUE(std::filesystem::exists(log + ".3"));
+  EXPECT_FALSE(std::filesystem::exists(log + ".1"));
   EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1").body.size(), 3 * 1009u);
   EXPECT_EQ(call("GET", "/containers/" + id + "/logs?stdout=1&tail=2").body.size(), 2 * 1009u);
   EXPECT_EQ(status("DELETE", "/containers/" + id), 204);

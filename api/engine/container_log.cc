@@ -44,7 +44,7 @@ void ContainerLog::use_allowance(std::size_t bytes) {
 
 void ContainerLog::end_turn(LogWriter::Turn& turn, Result<void>& result) {
   use_allowance(turn.encoded);
-  if (turn.compress_due) start_compressing();
+  start_compressing(std::move(turn.to_compress));
   if (result && !turn.written) result = std::move(turn.written);
   ++changes_;
   changed_.notify_all();
@@ -53,28 +53,28 @@ void ContainerLog::end_turn(LogWriter::Turn& turn, Result<void>& result) {
 // --- writing --------------------------------------------------------------------------------
 
 net::awaitable<void> ContainerLog::begin(LogSettings settings) {
-  const std::function<bool()> work = [self = shared_from_this(), settings] {
+  const std::function<std::filesystem::path()> work = [self = shared_from_this(), settings] {
     self->writer_.begin(settings);
-    return self->writer_.compress_due_at_begin();
+    return self->writer_.to_compress_at_begin();
   };
   blocking_ = settings.blocking;
   appended_ = false;
   unsafe_ = {};
-  const bool compress_due = co_await in_turn(work);
-  if (compress_due) start_compressing();
+  auto file = co_await in_turn(work);
+  start_compressing(std::move(file));
 }
 
 net::awaitable<std::optional<LogPosition::Streams>> ContainerLog::resume(LogSettings settings) {
-  using Found = std::pair<std::optional<LogPosition::Streams>, bool>;
+  using Found = std::pair<std::optional<LogPosition::Streams>, std::filesystem::path>;
   const std::function<Found()> work = [self = shared_from_this(), settings] {
     auto streams = self->writer_.resume(settings);
-    return Found(std::move(streams), self->writer_.compress_due_at_begin());
+    return Found(std::move(streams), self->writer_.to_compress_at_begin());
   };
   blocking_ = settings.blocking;
   appended_ = true;
-  const Found found = co_await in_turn(work);
-  if (found.second) start_compressing();
-  co_return found.first;
+  auto [streams, file] = co_await in_turn(work);
+  start_compressing(std::move(file));
+  co_return streams;
 }
 
 net::awaitable<Result<void>> ContainerLog::append(Stream stream, Bytes bytes, TimeNs now,
@@ -86,6 +86,10 @@ net::awaitable<Result<void>> ContainerLog::append(Stream stream, Bytes bytes, Ti
   for (std::size_t taken = 0; taken < bytes->size();) {
     co_await ready(blocked);
     const auto lock = co_await turn_.lock();
+    if (discarding_) {
+      if (observer) observer(taken, bytes->size() - taken);
+      break;
+    }
     const std::function<LogWriter::Turn()> work = [self, stream, bytes, taken, now] {
       return self->writer_.append(stream, std::span(*bytes).subspan(taken), now);
     };
@@ -104,7 +108,7 @@ net::awaitable<Result<void>> ContainerLog::finish(TimeNs now) {
   Result<void> result;
   if (!appended_) co_return result;
   const std::function<LogWriter::Turn()> work = [self, now] { return self->writer_.finish(now); };
-  for (bool done = false, blocked = false; !done;) {
+  for (bool done = false, blocked = false; !done && !discarding_;) {
     co_await ready(blocked);
     auto turn = co_await in_turn(work);
     end_turn(turn, result);
@@ -122,9 +126,9 @@ bool ContainerLog::anyone_behind() const {
 }
 
 net::awaitable<void> ContainerLog::ready(bool blocked) {
-  while (blocked && compressing_) co_await progress_.wait();
+  while (blocked && compressing_ && !discarding_) co_await progress_.wait();
   const auto due = std::chrono::steady_clock::now() + patience_;
-  while (blocking_ && anyone_behind() && std::chrono::steady_clock::now() < due) {
+  while (blocking_ && !discarding_ && anyone_behind() && std::chrono::steady_clock::now() < due) {
     net::steady_timer timer(executor_, due);
     co_await (timer.async_wait(async::kTuple) || progress_.wait());
   }
@@ -132,14 +136,15 @@ net::awaitable<void> ContainerLog::ready(bool blocked) {
     if (cursor->behind()) cursor->give_up();
 }
 
-void ContainerLog::start_compressing() {
+void ContainerLog::start_compressing(std::filesystem::path plain) {
+  if (plain.empty()) return;
   compressing_ = true;
-  net::co_spawn(executor_, compress(shared_from_this()), net::detached);
+  net::co_spawn(executor_, compress(shared_from_this(), std::move(plain)), net::detached);
 }
 
-net::awaitable<void> ContainerLog::compress(std::shared_ptr<ContainerLog> self) {
-  const auto file = std::make_shared<GzipReplacement>(self->writer_.to_compress(),
-                                                      self->writer_.compressed_name());
+net::awaitable<void> ContainerLog::compress(std::shared_ptr<ContainerLog> self,
+                                            std::filesystem::path plain) {
+  const auto file = std::make_shared<GzipReplacement>(plain, plain.string() + ".gz");
   // Beside the turns: nobody else uses that name.
   const std::function<Result<bool>()> step = [file] { return file->step(); };
   for (bool done = false; !done;) {

@@ -66,6 +66,13 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
   /// Writes unfinished lines: the run has ended.
   net::awaitable<base::Result<void>> finish(TimeNs now);
 
+  /// While this holds what comes is observed, but not written: the log is about to be removed, and
+  /// its container with it, which shall not wait until all that it has printed is on the disk.
+  void discard(bool discarding) {
+    discarding_ = discarding;
+    progress_.notify_all();
+  }
+
   /// What is logged now and, if it follows, what will be. `at_once` is called when that is settled:
   /// what is appended later is not observed before.
   net::awaitable<base::Result<std::unique_ptr<LogReader>>> read(bool follow,
@@ -97,14 +104,17 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
   net::awaitable<void> ready(bool blocked);
   bool anyone_behind() const;
   void end_turn(LogWriter::Turn& turn, base::Result<void>& result);
-  void start_compressing();
-  static net::awaitable<void> compress(std::shared_ptr<ContainerLog> self);
+  /// Nothing for an empty path.
+  void start_compressing(std::filesystem::path plain);
+  static net::awaitable<void> compress(std::shared_ptr<ContainerLog> self,
+                                       std::filesystem::path plain);
 
   net::any_io_executor executor_;
   LogPools pools_;
   const std::chrono::milliseconds patience_;
   bool blocking_ = true;
   bool appended_ = false;  // in this run
+  bool discarding_ = false;
   bool compressing_ = false;
   std::array<std::size_t, 2> unsafe_{};
   std::int64_t allowance_ = kAllowance;

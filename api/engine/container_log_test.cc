@@ -196,12 +196,12 @@ TEST_F(ContainerLogTest, FindsTheTail) {
   EXPECT_EQ(read_all(9999).size(), 5000u);
 }
 
-TEST_F(ContainerLogTest, NamesRotatedFilesAsDockerDoes) {
+TEST_F(ContainerLogTest, KeepsTheNewestOfItsRotatedFiles) {
   rotate_always(3);
 
   write_numbers(0, 5);
 
-  EXPECT_EQ(files(), (Texts{"log", "log.1", "log.2"}));
+  EXPECT_EQ(files(), (Texts{"log", "log.3", "log.4"}));
   EXPECT_EQ(read_all(), numbers(2, 5));
 }
 
@@ -231,7 +231,7 @@ TEST_F(ContainerLogTest, CompressesAllButThePresentFile) {
   write_numbers(0, 5);
   await(log_->idle());
 
-  EXPECT_EQ(files(), (Texts{"log", "log.1.gz", "log.2.gz"}));
+  EXPECT_EQ(files(), (Texts{"log", "log.3.gz", "log.4.gz"}));
   EXPECT_EQ(read_all(), numbers(2, 5));
 }
 
@@ -505,6 +505,43 @@ TEST_F(ContainerLogTest, IsWholeAfterManyRotationsUnderAFlood) {
     EXPECT_EQ(read_all(5), numbers(2995, 3000));
     start_afresh();
   }
+}
+
+TEST_F(ContainerLogTest, WritesNothingMoreWhileItIsDiscarded) {
+  write("kept\n");
+  std::string observed;
+  const auto observe = [&](std::size_t from, std::size_t size) {
+    observed += std::string("gone\n").substr(from, size);
+  };
+
+  log_->discard(true);
+  EXPECT_TRUE(await(log_->append(Stream::kStdout, bytes_of("gone\n"), 1, observe)));
+  log_->discard(false);
+  write("again\n");
+
+  EXPECT_EQ(observed, "gone\n");
+  EXPECT_EQ(read_all(), (Texts{"kept\n", "again\n"}));
+}
+
+TEST_F(ContainerLogTest, ADiscardedLogWaitsForNobody) {
+  begin({.max_size = 1, .max_files = 5, .compress = true});
+  std::promise<void> gate;  // nothing is compressed before it opens
+  net::co_spawn(io_, wait_at(gate.get_future().share()), net::detached);
+  bool written = false;
+  const auto writing = [&]() -> net::awaitable<void> {
+    const auto result =
+        co_await log_->append(Stream::kStdout, bytes_of(numbered_lines(0, 100)), 1);
+    written = result.has_value();
+  };
+  net::co_spawn(io_, writing(), net::detached);
+  run_until([&] { return log_->changes() > 0; });
+  EXPECT_FALSE(written);
+
+  log_->discard(true);
+
+  run_until([&] { return written; });
+  EXPECT_TRUE(await(log_->finish(1)));
+  gate.set_value();
 }
 
 TEST_F(ContainerLogTest, AReaderThatLeavesInTheMiddleHoldsNothingBack) {

@@ -74,7 +74,10 @@ net::awaitable<async::Mutex::Lock> Containers::lock_to_remove(ContainerPtr conta
 
 net::awaitable<Result<void>> Containers::remove(ContainerPtr container, RemoveOptions options) {
   ++container->removals;
-  const base::ScopeExit over([container] { --container->removals; });
+  if (options.force && container->log) container->log->discard(true);
+  const base::ScopeExit over([container] {
+    if (--container->removals == 0 && container->log) container->log->discard(false);
+  });
   if (options.force) co_await end_run(container);
   if (!options.force) RETURN_IF_ERROR_ASYNC(check_stopped(*container));
   const auto lock = co_await lock_to_remove(container, options.force);

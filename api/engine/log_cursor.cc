@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "api/engine/log_settings.h"
 #include "api/engine/log_writer.h"
@@ -60,7 +59,8 @@ Result<bool> LogCursor::open_some() {
       RETURN_IF_ERROR(end_listing());
       return true;
     }
-    list(entry->d_name);
+    if (const auto found = parse_log_file_name(files_.path(), entry->d_name))
+      numbers_.insert(found->number);
   }
   return false;
 }
@@ -71,22 +71,10 @@ Result<void> LogCursor::begin_listing() {
   return {};
 }
 
-/// A file that is there in both forms was just being compressed: the plain one is whole.
-void LogCursor::list(std::string_view name) {
-  const std::string prefix = files_.path().filename().string() + ".";
-  if (!name.starts_with(prefix)) return;
-  int number = 0;
-  const char* const end = name.data() + name.size();
-  const auto parsed = std::from_chars(name.data() + prefix.size(), end, number);
-  const std::string_view rest(parsed.ptr, static_cast<std::size_t>(end - parsed.ptr));
-  if (parsed.ec != std::errc() || number < 1 || (!rest.empty() && rest != ".gz")) return;
-  const auto [at, inserted] = numbers_.emplace(files_.number_before(number), rest == ".gz");
-  if (rest.empty()) at->second = false;
-}
 
 Result<void> LogCursor::end_listing() {
   directory_.reset();
-  for (const auto& [number, compressed] : numbers_) {
+  for (const std::int64_t number : numbers_) {
     auto source = std::make_unique<Source>();
     source->number = number;
     source->sealed = source->begun = true;
@@ -107,21 +95,17 @@ Result<void> LogCursor::end_listing() {
 /// False: it is there no more.
 Result<bool> LogCursor::open_source(Source& source) {
   if (source.number == 0 || source.file || source.gzip) return true;
-  const int number = files_.number_now(source.number);
-  source.file.reset(::open(files_.numbered(number).c_str(), O_RDONLY | O_CLOEXEC));
+  // One that is there in both forms was just being compressed: the plain one is whole.
+  const std::filesystem::path plain = files_.numbered(source.number);
+  source.file.reset(::open(plain.c_str(), O_RDONLY | O_CLOEXEC));
   if (source.file) return true;
-  if (errno != ENOENT) return base::errno_error("open " + files_.numbered(number).string());
-  auto gzip = GzipReader::open(files_.numbered(number, ".gz"));
+  if (errno != ENOENT) return base::errno_error("open " + plain.string());
+  auto gzip = GzipReader::open(files_.numbered(source.number, ".gz"));
   if (!gzip && gzip.error().code == Code::kNotFound) return false;
   if (!gzip) return std::move(gzip).error();
   source.gzip = *std::move(gzip);
   source.skip_bytes = source.offset;  // it was plain when that was found
   return true;
-}
-
-void LogCursor::shifted(int last) {
-  for (const SourcePtr& source : sources_)
-    if (source->number != 0 && source->number <= last) ++source->number;
 }
 
 // --- the last lines -------------------------------------------------------------------------

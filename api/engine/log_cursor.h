@@ -14,9 +14,9 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,9 +49,7 @@ class LogCursor {
   /// The next entries; possibly none although there is more.
   base::Result<LogBatch> next_batch();
 
-  // From the writer: those up to `last` have the next number; the present file has become 1; a new
-  // one was opened.
-  void shifted(int last);
+  // From the writer: the present file was rotated; a new one was opened.
   bool has_live_file() const;
   void seal();
   void add_live_file();
@@ -66,7 +64,7 @@ class LogCursor {
  private:
   /// One file, or what was in it.
   struct Source {
-    int number = 0;  // not yet opened: its present number
+    std::int64_t number = 0;  // 0: the present file
     base::UniqueFd file;
     std::optional<GzipReader> gzip;
     std::string memory;
@@ -112,7 +110,7 @@ class LogCursor {
   const LogFiles& files_;
   const bool follow_;
   std::unique_ptr<DIR, CloseDirectory> directory_;  // while files are looked for
-  std::map<int, bool, std::greater<>> numbers_;     // and whether they are compressed
+  std::set<std::int64_t> numbers_;
   std::optional<Seek> seek_;
   std::deque<SourcePtr> sources_;  // oldest first
   std::string buffer_;             // read of the first source, not yet a whole line

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 
 namespace engine {
 
@@ -23,24 +24,41 @@ Result<void> write_all(int file, std::string_view text) {
   return {};
 }
 
-/// A missing file is fine: a crash may have come between two renames.
-void rename_log(const std::filesystem::path& from, const std::filesystem::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0 && errno != ENOENT)
-    spdlog::error("{}", base::errno_error("rotate " + from.string()).message);
-}
-
 }  // namespace
+
+std::optional<LogFileName> parse_log_file_name(const std::filesystem::path& path,
+                                               std::string_view name) {
+  const std::string prefix = path.filename().string() + ".";
+  if (!name.starts_with(prefix)) return std::nullopt;
+  LogFileName found;
+  const char* const end = name.data() + name.size();
+  const auto parsed = std::from_chars(name.data() + prefix.size(), end, found.number);
+  const std::string_view rest(parsed.ptr, static_cast<std::size_t>(end - parsed.ptr));
+  if (parsed.ec != std::errc() || found.number < 1 || found.number == INT64_MAX)
+    return std::nullopt;
+  if (!rest.empty() && rest != ".gz") return std::nullopt;
+  found.compressed = !rest.empty();
+  return found;
+}
 
 LogFiles::LogFiles(std::filesystem::path path) : path_(std::move(path)) {}
 
-std::filesystem::path LogFiles::numbered(int number, std::string_view extension) const {
+std::filesystem::path LogFiles::numbered(std::int64_t number, std::string_view extension) const {
   return path_.string() + "." + std::to_string(number) + std::string(extension);
 }
 
-void LogFiles::set_up(int most, bool compress) {
+void LogFiles::set_up(int most) {
   most_ = most;
-  extension_ = compress ? ".gz" : "";
-  known_ = false;
+  oldest_ = INT64_MAX;
+  newest_ = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(path_.parent_path(), error)) {
+    const auto found = parse_log_file_name(path_, entry.path().filename().native());
+    if (!found) continue;
+    oldest_ = std::min(oldest_, found->number);
+    newest_ = std::max(newest_, found->number);
+  }
+  if (newest_ == 0) oldest_ = 1;
   struct stat status {};
   if (!file_) size_ = ::stat(path_.c_str(), &status) == 0 ? status.st_size : 0;
 }
@@ -73,60 +91,26 @@ void LogFiles::cut(ino_t inode, std::int64_t size) {
     size_ = size;
 }
 
-void LogFiles::begin_rotation() {
+Result<void> LogFiles::rotate(int& budget) {
   file_.reset();
-  last_ = known_ ? std::min(last_ + 1, most_ - 1) : 0;
-  step_ = Step::kCounting;
-}
-
-Result<bool> LogFiles::rotate_some(int& budget) {
-  if (step_ == Step::kCounting) count_some(budget);
-  if (step_ == Step::kShifting) shift_some(budget);
-  if (rotating()) return false;
-  auto opened = open();
-  if (!opened) return opened;
-  return true;
-}
-
-/// How many there are; of as many as there may be the last one goes. Where there was a gap, more
-/// may follow than the last rotation left.
-void LogFiles::count_some(int& budget) {
-  std::error_code error;
-  while (last_ < most_ - 1 && std::filesystem::exists(numbered(last_ + 1, extension_), error)) {
-    if (budget-- <= 0) return;
-    ++last_;
-  }
-  known_ = true;
-  shift_from_ = last_;
-  if (last_ > 0 && last_ >= most_ - 1) {
-    ::unlink(numbered(last_, extension_).c_str());
-    --shift_from_;
-  }
-  step_ = Step::kShifting;
-}
-
-void LogFiles::shift_some(int& budget) {
-  for (; shift_from_ > 0; --shift_from_) {
-    if (budget-- <= 0) return;
-    rename_log(numbered(shift_from_, extension_), numbered(shift_from_ + 1, extension_));
-  }
   --budget;
   if (most_ == 1) {
     ::unlink(path_.c_str());
+  } else if (::rename(path_.c_str(), numbered(newest_ + 1).c_str()) == 0) {
+    ++newest_;
   } else {
-    rename_log(path_, numbered(1));
+    spdlog::error("{}", base::errno_error("rotate " + path_.string()).message);
   }
-  step_ = Step::kNone;
+  remove_oldest(budget);
+  const auto opened = open();
+  if (!opened) return opened.error();
+  return {};
 }
 
-int LogFiles::number_now(int number) const {
-  const bool moved = step_ == Step::kShifting && number > shift_from_ && number <= last_;
-  return moved ? number + 1 : number;
-}
-
-int LogFiles::number_before(int number) const {
-  const bool moved = step_ == Step::kShifting && number > shift_from_ + 1 && number <= last_ + 1;
-  return moved ? number - 1 : number;
+/// One that is missing is fine: a client's max-file may have been smaller in a run before.
+void LogFiles::remove_oldest(int& budget) {
+  for (; newest_ - oldest_ + 1 > most_ - 1 && budget > 0; ++oldest_, --budget)
+    if (::unlink(numbered(oldest_).c_str()) != 0) ::unlink(numbered(oldest_, ".gz").c_str());
 }
 
 }  // namespace engine

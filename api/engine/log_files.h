@@ -1,15 +1,17 @@
 // LogFiles: the files of one container's log and their rotation. The newest lines are in
-// ID-json.log, older ones in ID-json.log.1, .2 and so on, or .1.gz, .2.gz.
+// ID-json.log; ID-json.log.N, or ID-json.log.N.gz, are older ones, the more so the lower N is.
 //
-// Part of a LogWriter. Threads: any, one call at a time. A call does a bounded amount of work: a
-// rotation, whose renames are as many as there are files, is done over several. After a crash in
-// the middle of one a number is missing; the next rotation goes only as far as that and closes it.
+// A file keeps its number for good, so that a rotation costs the same however many files there are.
+// Docker numbers the other way round and renames all of them each time.
+// Part of a LogWriter. Threads: any, one call at a time. A call's work is bounded, but for set_up()
+// after a daemon that allowed more files than kMostLogFiles.
 #pragma once
 
 #include <sys/types.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -23,10 +25,12 @@ class LogFiles {
   explicit LogFiles(std::filesystem::path path);
 
   /// What holds for the run that begins. `most`: how many files there may be.
-  void set_up(int most, bool compress);
+  void set_up(int most);
 
   const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path numbered(int number, std::string_view extension = "") const;
+  std::filesystem::path numbered(std::int64_t number, std::string_view extension = "") const;
+  /// That of the file that was rotated last. 0: none is there.
+  std::int64_t newest_number() const { return newest_; }
 
   /// Opens the present file, if it is not open. True: it was opened now.
   base::Result<bool> open();
@@ -38,34 +42,31 @@ class LogFiles {
   std::int64_t size() const { return size_; }
   ino_t inode() const { return inode_; }
 
-  /// The present file gets the number 1, and those that have one the next. It is closed.
-  void begin_rotation();
-  bool rotating() const { return step_ != Step::kNone; }
-  /// Goes on with it; each change to a directory takes 1 from `budget`. True: it is done.
-  base::Result<bool> rotate_some(int& budget);
-  /// The highest number that the rotation under way, or the last one, changes.
-  int last_shifted() const { return last_; }
-  /// The number that the file `number` has now, if it was that before the rotation under way.
-  int number_now(int number) const;
-  /// The other way round.
-  int number_before(int number) const;
+  /// The present file gets the next number, and another is opened. The oldest are removed until
+  /// there are as many as there may be; what is beyond `budget`, the next rotation removes. Each
+  /// change to the directory takes 1 from it.
+  base::Result<void> rotate(int& budget);
 
  private:
-  enum class Step { kNone, kCounting, kShifting };
-
-  void count_some(int& budget);
-  void shift_some(int& budget);
+  void remove_oldest(int& budget);
 
   const std::filesystem::path path_;
   int most_ = 1;
-  std::string_view extension_;
   base::UniqueFd file_;
   ino_t inode_ = 0;
   std::int64_t size_ = 0;
-  Step step_ = Step::kNone;
-  int last_ = 0;        // those up to here are there, without a gap
-  int shift_from_ = 0;  // those above have their new number
-  bool known_ = false;  // last_ was counted in this run
+  std::int64_t oldest_ = 1;  // what is there lies in oldest_...newest_
+  std::int64_t newest_ = 0;
 };
+
+struct LogFileName {
+  std::int64_t number = 0;
+  bool compressed = false;
+};
+
+/// What the file `name`, in the directory of the log `path`, is of it; absent: it was not rotated,
+/// or is something else.
+std::optional<LogFileName> parse_log_file_name(const std::filesystem::path& path,
+                                               std::string_view name);
 
 }  // namespace engine

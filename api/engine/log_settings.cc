@@ -222,35 +222,17 @@ Result<void> read_rotation(const json& options, LogSettings& settings) {
   return {};
 }
 
-/// A rotation renames every file, so this bounds the renames for what a process prints: without it
-/// a container with many small files could not be ended for want of a log that keeps up.
-constexpr std::int64_t kLeastBytesPerLogFile = 100;
-
-Result<void> check_files_for_size(std::int64_t size, std::int64_t files) {
-  if (size <= 0 || files <= 1 || files <= size / kLeastBytesPerLogFile) return {};
-  return invalid("log opt max-file=" + std::to_string(files) + " is too many for max-size=" +
-                 std::to_string(size) + ": this host keeps one file for every " +
-                 std::to_string(kLeastBytesPerLogFile) + " bytes of max-size at most");
-}
-
 /// This host's bounds, on values that Docker takes; those that it refuses it refuses at start.
 Result<void> check_bounds(const json& options) {
-  std::int64_t bytes = kDefaultLogSize;
   if (const auto text = option(options, "max-size"))
-    if (const auto size = parse_size(*text, 1000)) {
-      bytes = *size;
-      if (*size > 0 && *size < kLeastLogSize)
-        return invalid("log opt max-size=" + text->substr(0, 128) +
-                       " is less than this host's least, " + std::to_string(kLeastLogSize) +
-                       " bytes");
-    }
+    if (const auto size = parse_size(*text, 1000); size && *size > 0 && *size < kLeastLogSize)
+      return invalid("log opt max-size=" + text->substr(0, 128) +
+                     " is less than this host's least, " + std::to_string(kLeastLogSize) +
+                     " bytes");
   if (const auto text = option(options, "max-file"))
-    if (const auto files = parse_integer(*text)) {
-      if (*files > kMostLogFiles)
-        return invalid("log opt max-file=" + text->substr(0, 128) +
-                       " is more than this host's most, " + std::to_string(kMostLogFiles));
-      return check_files_for_size(bytes, *files);
-    }
+    if (const auto files = parse_integer(*text); files && *files > kMostLogFiles)
+      return invalid("log opt max-file=" + text->substr(0, 128) +
+                     " is more than this host's most, " + std::to_string(kMostLogFiles));
   return {};
 }
 
@@ -263,9 +245,7 @@ void keep_to_bounds(LogSettings& settings) {
     value = bounded;
   };
   bound("max-size", settings.max_size, std::max(settings.max_size, kLeastLogSize));
-  const std::int64_t most = std::max<std::int64_t>(settings.max_size / kLeastBytesPerLogFile, 1);
-  bound("max-file", settings.max_files,
-        static_cast<int>(std::min<std::int64_t>({settings.max_files, kMostLogFiles, most})));
+  bound("max-file", settings.max_files, std::min(settings.max_files, kMostLogFiles));
 }
 
 Result<void> check_mode(const json& options) {

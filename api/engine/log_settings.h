@@ -19,8 +19,7 @@
 namespace engine {
 
 /// Less, or more, is refused when a container is created, and taken as this for one that is older:
-/// a rotation takes as many renames as there are files, and one after every few lines would be most
-/// of the work.
+/// a rotation after every few lines would be most of the work.
 inline constexpr std::int64_t kLeastLogSize = 1000;
 inline constexpr int kMostLogFiles = 1000;
 /// Without max-size, which is without limit with Docker: what a host survives of many containers.

@@ -22,6 +22,7 @@ LogWriter::LogWriter(std::filesystem::path path) : files_(std::move(path)) {}
 
 void LogWriter::begin(LogSettings settings) {
   set_up(std::move(settings));
+  stdout_ = stderr_ = Unfinished();  // of a run whose end was discarded
   const auto created = position_.create(files_.path().string() + ".position");
   if (!created) spdlog::warn("{}", created.error().message);
   has_position_ = created.has_value();
@@ -42,14 +43,16 @@ std::optional<LogPosition::Streams> LogWriter::resume(LogSettings settings) {
 void LogWriter::set_up(LogSettings settings) {
   settings_ = std::move(settings);
   ends_ = {};
-  files_.set_up(settings_.max_files, settings_.compress);
+  // A file that is being compressed keeps its name, and no other is rotated meanwhile.
+  if (!compressing_) files_.set_up(settings_.max_files);
 }
 
-bool LogWriter::compress_due_at_begin() {
+std::filesystem::path LogWriter::to_compress_at_begin() {
   std::error_code error;
-  if (!settings_.compress || compressing_ || !std::filesystem::exists(to_compress(), error))
-    return false;
-  return compressing_ = true;
+  const std::filesystem::path newest = files_.numbered(files_.newest_number());
+  if (!settings_.compress || compressing_ || !std::filesystem::exists(newest, error)) return {};
+  compressing_ = true;
+  return newest;
 }
 
 template <typename Function>
@@ -117,7 +120,7 @@ LogWriter::Turn LogWriter::end_turn(Turn turn) {
   turn.written = write_out();
   if (failure_ && !turn.written) failure_ = std::move(turn.written);
   turn.written = std::exchange(failure_, {});
-  turn.compress_due = std::exchange(compress_due_, false);
+  turn.to_compress = std::exchange(to_compress_, {});
   turn.encoded = std::exchange(encoded_, 0) +
                  static_cast<std::size_t>(std::max(0, kTurnChanges - changes_left_)) * kChangeBytes;
   return turn;
@@ -130,7 +133,6 @@ bool LogWriter::is_full() const {
 
 /// Before a line is added.
 LogWriter::Room LogWriter::make_room() {
-  if (files_.rotating()) return go_on_rotating();
   if (!is_full()) return Room::kThere;
   if (changes_left_ <= 0) return Room::kLater;
   // The name .1 is taken until it is compressed. A log that may not wait grows on a little.
@@ -138,25 +140,21 @@ LogWriter::Room LogWriter::make_room() {
   failure_ = write_out();
   if (failure_) failure_ = open_file();
   if (!failure_) return Room::kThere;
-  files_.begin_rotation();
-  return go_on_rotating();
+  rotate();
+  return Room::kThere;
 }
 
-LogWriter::Room LogWriter::go_on_rotating() {
-  const auto rotated = files_.rotate_some(changes_left_);
-  if (rotated && !*rotated) return Room::kLater;
+void LogWriter::rotate() {
+  const std::int64_t before = files_.newest_number();
+  failure_ = files_.rotate(changes_left_);
   for_each_cursor([this](LogCursor& cursor) {
     --changes_left_;
     cursor.seal();
-    cursor.shifted(files_.last_shifted());
     cursor.add_live_file();
   });
-  if (!rotated) {
-    failure_ = rotated.error();
-  } else if (settings_.compress) {
-    compressing_ = compress_due_ = true;
-  }
-  return Room::kThere;
+  if (!settings_.compress || files_.newest_number() == before) return;
+  compressing_ = true;
+  to_compress_ = files_.numbered(files_.newest_number());
 }
 
 std::string_view LogWriter::line_end(Stream stream, TimeNs time) {

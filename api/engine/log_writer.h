@@ -3,7 +3,7 @@
 //
 // Part of a ContainerLog, which calls it for one turn after another. Threads: any, one call at a
 // time; the cursors that read the same log are used in the same turns. A turn is bounded: it
-// encodes kTurnBytes and one line at most, and changes the directory kTurnChanges times and once
+// encodes kTurnBytes and one line at most, and changes the directory kTurnChanges times and a few
 // more at most. Memory: what one turn encodes, an unfinished line of each stream. Trust: the text
 // is the guest's; a line longer than kMaxLine is split, as Docker does.
 #pragma once
@@ -38,7 +38,7 @@ class LogWriter {
     std::size_t taken = 0;      // of the bytes given
     bool done = false;          // nothing is left to do
     bool blocked = false;       // until the file that was rotated last is compressed
-    bool compress_due = false;  // compression() is to be carried out
+    std::filesystem::path to_compress{};  // until compressed() it is the caller's; or empty
     std::size_t encoded = 0;    // bytes of the log, and what the changes to the directory amount to
     std::size_t unfinished = 0;  // of the stream's bytes taken, resume() would not count so many
     base::Result<void> written;
@@ -54,11 +54,8 @@ class LogWriter {
   /// Writes unfinished lines; to be repeated until it is done.
   Turn finish(TimeNs now);
 
-  /// A file of an earlier run or daemon is still to be compressed.
-  bool compress_due_at_begin();
-  /// From a turn with compress_due until compressed(), the number 1 is that file's alone.
-  std::filesystem::path to_compress() const { return files_.numbered(1); }
-  std::filesystem::path compressed_name() const { return files_.numbered(1, ".gz"); }
+  /// After begin() or resume(): what an earlier run or daemon has left to compress, as in a Turn.
+  std::filesystem::path to_compress_at_begin();
   void compressed() { compressing_ = false; }
 
   const LogFiles& files() const { return files_; }
@@ -88,7 +85,7 @@ class LogWriter {
   Turn end_turn(Turn turn);
   bool is_full() const;
   Room make_room();
-  Room go_on_rotating();
+  void rotate();
   void add_line(protocol::Stream stream, Unfinished& line, std::string_view text, TimeNs now);
   std::string_view line_end(protocol::Stream stream, TimeNs time);
   base::Result<void> open_file();
@@ -106,7 +103,7 @@ class LogWriter {
   base::Result<void> failure_;
   int changes_left_ = 0;
   std::size_t encoded_ = 0;
-  bool compress_due_ = false;
+  std::filesystem::path to_compress_{};
 
   std::atomic<bool> compressing_ = false;  // compressed() is called between turns, or in one
   std::vector<std::weak_ptr<LogCursor>> cursors_;
