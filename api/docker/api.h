@@ -4,19 +4,24 @@
 // Spec: Docker Engine API 1.51 (1.24 and up are answered in the same shapes).
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "api/async/blocking_pool.h"
 #include "api/engine/containers.h"
 #include "api/engine/events.h"
 #include "api/engine/execs.h"
+#include "api/http/client_slots.h"
 #include "api/http/router.h"
+#include "api/http/spool.h"
 #include "images/registry/registries.h"
 #include "images/store/store.h"
 
 namespace docker {
 
 inline constexpr std::string_view kProductVersion = "0.1.0";
+/// An archive that a client sends: an image, a build context, files for a container.
+inline constexpr std::uint64_t kMaxUpload = std::uint64_t{64} << 30;
 
 struct Api {
   engine::Containers& containers;
@@ -29,7 +34,9 @@ struct Api {
   bool live_restore = false;    // shown
   registry::Registries& registries;
   async::BlockingPool& transfers;  // waits for registries
-  async::BlockingPool& streams;    // waits for clients and guests, for as long as they like
+  async::BlockingPool& streams;    // waits for guests, for as long as they like
+  http::ClientPool& work;          // images in and out, build contexts: waits for nobody
+  http::Spool& spool;              // what clients have sent for that, and what they will get
 };
 
 /// _ping, version, info, events, system/df.

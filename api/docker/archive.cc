@@ -1,6 +1,7 @@
 // containers/{id}/archive and export: a container's files as tar archives.
 #include <openssl/evp.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
@@ -197,19 +198,13 @@ net::awaitable<void> export_container(Api& api, Exchange& exchange) {
 
 // --- PUT ------------------------------------------------------------------------------------
 
-net::awaitable<void> send_body(Exchange& exchange, net::local::stream_protocol::socket into) {
-  // A client that is gone shows as the archive's end.
-  [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into));
-  exchange.end_with_input();
-}
-
-net::awaitable<void> convert(Api& api, std::shared_ptr<base::UniqueFd> in,
-                             std::shared_ptr<base::UniqueFd> out,
+/// Waits for the guest, which takes the frames.
+net::awaitable<void> convert(Api& api, http::SpoolFilePtr tar, std::shared_ptr<base::UniqueFd> out,
                              std::shared_ptr<Result<void>> result) {
-  const std::function<Result<void>()> call = [in, out] {
+  const std::function<Result<void>()> call = [tar, out]() -> Result<void> {
+    if (::lseek(tar->fd(), 0, SEEK_SET) < 0) return base::errno_error("lseek");
     BridgeSink sink(out->get());
-    auto done = tar_to_frames(in->get(), sink);
-    in->reset();
+    auto done = tar_to_frames(tar->fd(), sink);
     out->reset();
     return done;
   };
@@ -225,14 +220,20 @@ net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
   if (possible && place->container->settings.host_config.at("ReadonlyRootfs") == true)
     possible = Error{Code::kPermissionDenied, "container rootfs is marked read-only"};
   const net::any_io_executor executor = co_await net::this_coro::executor;
-  auto body = ByteBridge::make(executor);
   auto frames_bridge = ByteBridge::make(executor);
-  if (possible && !body) possible = body.error();
   if (possible && !frames_bridge) possible = frames_bridge.error();
   if (!possible) {
     co_await exchange.respond(http::error_response(possible.error()));
     co_return;
   }
+  // No machine and no thread is kept waiting for the client.
+  const auto tar = co_await api.spool.receive(exchange, kMaxUpload);
+  if (!tar) {
+    Response refusal = http::body_error_response(tar.error());
+    co_await exchange.respond(std::move(refusal));
+    co_return;
+  }
+  exchange.end_with_input();
   const ClosePipe output{std::make_shared<BytePipe>(executor)};
   const ClosePipe input{std::make_shared<BytePipe>(executor)};
   const bool keep_kind = request.query.get_bool("noOverwriteDirNonDir");
@@ -244,11 +245,9 @@ net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
                          .input = input.pipe};
   api.containers.start_files_task(place->container, std::move(task));
 
-  const auto in = std::make_shared<base::UniqueFd>(std::move(body->blocking_side));
   const auto out = std::make_shared<base::UniqueFd>(std::move(frames_bridge->blocking_side));
   const auto converted = std::make_shared<Result<void>>();
-  co_await (send_body(exchange, std::move(body->coroutine_side)) &&
-            convert(api, in, out, converted) &&
+  co_await (convert(api, *tar, out, converted) &&
             pump_frames(std::move(frames_bridge->coroutine_side), input.pipe));
   ToolFrames frames(output.pipe);
   const auto answer = co_await frames.next();

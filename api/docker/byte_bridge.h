@@ -1,6 +1,7 @@
-// Bridges between a connection, which is asynchronous, and the image store, which blocks: a socket
-// pair with a coroutine of the io_context thread at one end and a thread of Api::streams at the
-// other. What one side does not take, the other does not give: memory stays bounded.
+// Bridges between a guest's stream, which is asynchronous, and the image store or libarchive, which
+// block: a socket pair with a coroutine of the io_context thread at one end and a thread of
+// Api::streams at the other. What one side does not take, the other does not give: memory stays
+// bounded.
 //
 // Lifetime: the coroutine side is owned by the coroutine that pumps, the blocking side by the call.
 // When either side ends, the other sees the end of the stream or a broken pipe.
@@ -15,7 +16,6 @@
 
 #include "api/async/byte_pipe.h"
 #include "api/async/net.h"
-#include "api/http/exchange.h"
 #include "images/store/byte_source.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
@@ -56,17 +56,6 @@ class WholeSource final : public images::ByteSource {
   const std::string otherwise_;
   const std::stop_token stop_;
 };
-
-/// Sends the request's body into the bridge and ends it, having set `whole` (which may be null) if
-/// that was all of it. If nobody takes it any more, the rest is
-/// read and dropped, so that the client comes to read the answer.
-net::awaitable<base::Result<void>> pump_body(http::Exchange& exchange,
-                                             net::local::stream_protocol::socket into,
-                                             std::shared_ptr<std::atomic<bool>> whole = nullptr);
-
-/// Sends what comes out of the bridge as the response's body, to its end.
-net::awaitable<base::Result<void>> pump_response(net::local::stream_protocol::socket from,
-                                                 http::Exchange& exchange);
 
 /// Sends what comes out of the bridge, frames for the files tool, on to the pipe, and ends that.
 net::awaitable<void> pump_frames(net::local::stream_protocol::socket from,

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <array>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <span>
 
@@ -158,7 +159,9 @@ json ports_json(const Container& container) {
   if (!container.state.running()) return ports;
   for (const auto& [port, empty] : container.settings.config.at("ExposedPorts").items()) {
     const std::size_t slash = std::min(port.find('/'), port.size());
-    const int number = std::atoi(port.substr(0, slash).c_str());
+    // An image may have written anything there.
+    std::uint16_t number = 0;
+    std::from_chars(port.data(), port.data() + slash, number);
     const std::string type = slash < port.size() ? port.substr(slash + 1) : "tcp";
     ports.push_back({{"PrivatePort", number}, {"Type", type}});
   }

@@ -1,6 +1,5 @@
 // containers/...: create, list, inspect and every change of state.
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -24,19 +23,6 @@ using http::Status;
 using nlohmann::json;
 
 namespace {
-
-/// A decimal query value; `otherwise` when absent, kInvalidArgument when it is not a number.
-Result<std::int64_t> integer_of(const Request& request, std::string_view name,
-                                std::int64_t otherwise) {
-  const auto text = request.query.get(name);
-  if (!text || text->empty()) return otherwise;
-  std::int64_t value = 0;
-  const auto parsed = std::from_chars(text->data(), text->data() + text->size(), value);
-  if (parsed.ec != std::errc() || parsed.ptr != text->data() + text->size())
-    return Error{Code::kInvalidArgument,
-                 "invalid value for " + std::string(name) + ": \"" + text->substr(0, 32) + "\""};
-  return value;
-}
 
 Response respond_to(const Result<void>& result, Status success = Status::kNoContent) {
   return result ? http::empty(success) : http::error_response(result.error());
@@ -87,7 +73,7 @@ Result<ListQuery> parse_list_query(const Api& api, const Request& request) {
       {"ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label",
        "label!", "name", "network", "publish", "since", "status", "volume"});
   if (!filters) return std::move(filters).error();
-  const auto limit = integer_of(request, "limit", 0);
+  const auto limit = request.query.get_integer("limit", 0);
   if (!limit) return limit.error();
   ListQuery query{.all = request.query.get_bool("all") || filters->has("status"),
                   .limit = *limit,
@@ -220,7 +206,7 @@ struct StopOptions {
 Result<StopOptions> stop_options(const Request& request) {
   StopOptions options;
   if (request.query.get("t")) {
-    const auto seconds = integer_of(request, "t", 10);
+    const auto seconds = request.query.get_integer("t", 10);
     if (!seconds) return seconds.error();
     constexpr std::int64_t kLongest = 10 * 365 * 86400;
     options.timeout = std::chrono::seconds(std::clamp<std::int64_t>(*seconds, -1, kLongest));
@@ -272,8 +258,8 @@ net::awaitable<Response> kill(Api& api, Request request) {
 
 // POST /containers/{id}/resize
 net::awaitable<Response> resize(Api& api, Request request) {
-  const auto rows = integer_of(request, "h", 0);
-  const auto columns = integer_of(request, "w", 0);
+  const auto rows = request.query.get_integer("h", 0);
+  const auto columns = request.query.get_integer("w", 0);
   if (!rows) co_return http::error_response(rows.error());
   if (!columns) co_return http::error_response(columns.error());
   if (*rows < 0 || *rows > 65535 || *columns < 0 || *columns > 65535)
@@ -399,14 +385,18 @@ net::awaitable<Response> refuse_experimental(Api&, Request) {
 }  // namespace
 
 void add_container_routes(http::Router& router, Api& api) {
+  using Body = http::Router::Body;
   const auto add = [&](std::string_view method, std::string_view path, auto handler) {
+    router.add(method, path, std::bind_front(handler, std::ref(api)), Body::kDropped);
+  };
+  const auto add_with_body = [&](std::string_view method, std::string_view path, auto handler) {
     router.add(method, path, std::bind_front(handler, std::ref(api)));
   };
-  add("POST", "/containers/create", create);
+  add_with_body("POST", "/containers/create", create);
   add("GET", "/containers/json", list);
   add("POST", "/containers/prune", prune);
   add("GET", "/containers/{id}/json", inspect);
-  add("POST", "/containers/{id}/start", start);
+  add_with_body("POST", "/containers/{id}/start", start);
   add("POST", "/containers/{id}/stop", stop);
   add("POST", "/containers/{id}/restart", restart);
   add("POST", "/containers/{id}/kill", kill);
@@ -414,7 +404,7 @@ void add_container_routes(http::Router& router, Api& api) {
   add("POST", "/containers/{id}/rename", rename);
   add("POST", "/containers/{id}/pause", pause);
   add("POST", "/containers/{id}/unpause", unpause);
-  add("POST", "/containers/{id}/update", update);
+  add_with_body("POST", "/containers/{id}/update", update);
   add("GET", "/containers/{id}/top", top);
   add("DELETE", "/containers/{id}", remove);
 

@@ -1,5 +1,4 @@
 // images/load, images/create, images/get: long bodies in one direction or the other.
-#include <atomic>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
 #include <memory>
@@ -7,9 +6,9 @@
 
 #include "api/async/shield.h"
 #include "api/docker/api.h"
-#include "api/docker/byte_bridge.h"
 #include "api/docker/image_routes.h"
 #include "api/docker/progress.h"
+#include "images/store/file_source.h"
 
 namespace docker {
 
@@ -27,26 +26,13 @@ namespace {
 constexpr const char* kJson = "application/json";
 constexpr const char* kTar = "application/x-tar";
 
-/// A request's body on its way to a thread of Api::streams.
-struct Upload {
-  explicit Upload(base::UniqueFd blocking_side) : socket(std::move(blocking_side)) {}
-
-  WholeSource source(std::stop_token stop) const {
-    return {socket.get(), *whole, "the request ended before its body was complete",
-            std::move(stop)};
-  }
-
-  base::UniqueFd socket;
-  std::shared_ptr<std::atomic<bool>> whole = std::make_shared<std::atomic<bool>>(false);
-};
-
 // --- load -----------------------------------------------------------------------------------
 
 using Loaded = std::vector<images::LoadedImage>;
 
-/// Runs on a thread of Api::streams.
-Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& progress, bool quiet,
-                         std::stop_token stop) {
+/// Runs on a thread of Api::work.
+Result<Loaded> load_from(images::Store& store, const http::SpoolFile& archive, Progress& progress,
+                         bool quiet, std::stop_token stop) {
   images::LoadObserver observer;
   observer.on_line = [&](std::string_view line) {
     progress.say({{"stream", std::string(line) + "\n"}});
@@ -59,77 +45,64 @@ Result<Loaded> load_from(images::Store& store, const Upload& upload, Progress& p
                        {"progress", progress_bar(current, total)},
                        {"id", layer}});
     };
-  WholeSource source = upload.source(std::move(stop));
+  images::FileSource source(archive.fd(), archive.size(), std::move(stop));
   auto loaded = store.load(source, observer);
   if (!loaded) progress.fail(loaded.error());
   return loaded;
 }
 
-net::awaitable<void> run_load(Api& api, std::shared_ptr<Upload> upload,
+net::awaitable<void> run_load(Api& api, http::ClientId client, http::SpoolFilePtr archive,
                               std::shared_ptr<Progress> progress, bool quiet) {
-  std::function<Result<Loaded>(std::stop_token)> call = [&store = api.images, upload, progress,
+  std::function<Result<Loaded>(std::stop_token)> call = [&store = api.images, archive, progress,
                                                          quiet](std::stop_token stop) {
-    auto loaded = load_from(store, *upload, *progress, quiet, std::move(stop));
-    upload->socket.reset();
+    auto loaded = load_from(store, *archive, *progress, quiet, std::move(stop));
     progress->close();
     return loaded;
   };
-  const auto loaded = co_await api.streams.run_stoppable<Result<Loaded>>(std::move(call));
+  const auto loaded = co_await api.work.run_stoppable<Result<Loaded>>(client, std::move(call));
   if (!loaded) co_return;
   for (const images::LoadedImage& image : *loaded)
     publish_image_event(api, "load", image.id, image.id);
 }
 
-net::awaitable<void> send_and_report(Exchange& exchange, net::local::stream_protocol::socket into,
-                                     std::shared_ptr<Upload> upload,
-                                     std::shared_ptr<Progress> progress) {
-  const auto sent = co_await pump_body(exchange, std::move(into), upload->whole);
-  if (!sent) co_return;
-  exchange.end_with_input();
-  Response head{.status = Status::kOk, .content_type = kJson};
-  const auto begun = co_await exchange.begin_stream(std::move(head));
-  if (!begun) co_return;
+net::awaitable<void> report(Exchange& exchange, std::shared_ptr<Progress> progress) {
   // Who is gone does not hear the rest.
   (void)co_await progress->forward(exchange);
 }
 
+net::awaitable<void> refuse_body(Exchange& exchange, Error error) {
+  Response refusal = http::body_error_response(error);
+  co_await exchange.respond(std::move(refusal));
+}
+
 // POST /images/load: ends with its client.
-//   200 and a stream of progress, results, and possibly an error
+//   200 and a stream of progress, results, and possibly an error · 408 the body does not come
 net::awaitable<void> load(Api& api, Exchange& exchange) {
-  const auto executor = co_await net::this_coro::executor;
-  auto bridge = ByteBridge::make(executor);
-  if (!bridge) {
-    co_await exchange.respond(http::error_response(bridge.error()));
-    co_return;
-  }
-  const auto progress = std::make_shared<Progress>(executor);
-  const auto upload = std::make_shared<Upload>(std::move(bridge->blocking_side));
+  const auto archive = co_await api.spool.receive(exchange, kMaxUpload);
+  if (!archive) co_return co_await refuse_body(exchange, archive.error());
+  exchange.end_with_input();
+  const auto progress = std::make_shared<Progress>(co_await net::this_coro::executor);
   const bool quiet = exchange.request().query.get_bool("quiet");
-  co_await (send_and_report(exchange, std::move(bridge->coroutine_side), upload, progress) &&
-            run_load(api, upload, progress, quiet));
+  Response head{.status = Status::kOk, .content_type = kJson};
+  const auto begun = co_await exchange.begin_stream(std::move(head));
+  if (!begun) co_return;
+  co_await (report(exchange, progress) &&
+            run_load(api, exchange.client(), *archive, progress, quiet));
 }
 
 // --- import and pull ------------------------------------------------------------------------
 
-net::awaitable<void> run_import(Api& api, std::shared_ptr<Upload> upload,
-                                images::ImportOptions options,
-                                std::shared_ptr<Result<images::LoadedImage>> result) {
-  std::function<Result<images::LoadedImage>(std::stop_token)> call =
-      [&store = api.images, upload, options](std::stop_token stop) {
-        WholeSource source = upload->source(std::move(stop));
-        auto imported = store.import(source, options);
-        upload->socket.reset();
-        return imported;
+net::awaitable<Result<images::LoadedImage>> run_import(Api& api, http::ClientId client,
+                                                       http::SpoolFilePtr tar,
+                                                       images::ImportOptions options) {
+  const std::function<Result<images::LoadedImage>(std::stop_token)> call =
+      [&store = api.images, tar, options](std::stop_token stop) {
+        images::FileSource source(tar->fd(), tar->size(), std::move(stop));
+        return store.import(source, options);
       };
-  *result = co_await api.streams.run_stoppable<Result<images::LoadedImage>>(std::move(call));
-  if (*result) publish_image_event(api, "import", (*result)->id, (*result)->id);
-}
-
-net::awaitable<void> send_only(Exchange& exchange, net::local::stream_protocol::socket into,
-                               std::shared_ptr<Upload> upload) {
-  // A broken connection shows as a cut-off stream on the other side.
-  (void)co_await pump_body(exchange, std::move(into), upload->whole);
-  exchange.end_with_input();
+  auto imported = co_await api.work.run_stoppable(client, call);
+  if (imported) publish_image_event(api, "import", imported->id, imported->id);
+  co_return imported;
 }
 
 net::awaitable<void> import(Api& api, Exchange& exchange) {
@@ -146,21 +119,15 @@ net::awaitable<void> import(Api& api, Exchange& exchange) {
         "importing from a URL is not supported: fetch it, and import it from standard input"));
     co_return;
   }
-  auto bridge = ByteBridge::make(co_await net::this_coro::executor);
-  if (!bridge) {
-    co_await exchange.respond(http::error_response(bridge.error()));
+  const auto tar = co_await api.spool.receive(exchange, kMaxUpload);
+  if (!tar) co_return co_await refuse_body(exchange, tar.error());
+  exchange.end_with_input();
+  const auto imported = co_await run_import(api, exchange.client(), *tar, std::move(options));
+  if (!imported) {
+    co_await exchange.respond(http::error_response(imported.error()));
     co_return;
   }
-  const auto upload = std::make_shared<Upload>(std::move(bridge->blocking_side));
-  const auto result = std::make_shared<Result<images::LoadedImage>>(
-      Error{Code::kUnavailable, "the import was interrupted"});
-  co_await (send_only(exchange, std::move(bridge->coroutine_side), upload) &&
-            run_import(api, upload, std::move(options), result));
-  if (!*result) {
-    co_await exchange.respond(http::error_response(result->error()));
-    co_return;
-  }
-  const json answer{{"status", (*result)->id}};
+  const json answer{{"status", imported->id}};
   Response response{
       .status = Status::kOk, .content_type = kJson, .body = http::dump_json(answer) + "\r\n"};
   co_await exchange.respond(std::move(response));
@@ -177,21 +144,27 @@ net::awaitable<void> create(Api& api, Exchange& exchange) {
 
 // --- save -----------------------------------------------------------------------------------
 
-net::awaitable<void> run_save(Api& api, std::shared_ptr<base::UniqueFd> socket,
-                              std::vector<std::string> names,
-                              std::shared_ptr<Result<void>> result) {
-  std::function<Result<void>()> call = [&store = api.images, socket, names] {
-    BridgeSink sink(socket->get());
-    auto saved = store.save(names, sink);
-    socket->reset();
-    return saved;
-  };
-  *result = co_await api.streams.run<Result<void>>(std::move(call));
-}
+/// Into the spool: a client that takes its archive slowly keeps no thread waiting.
+class SpoolSink final : public images::ByteSink {
+ public:
+  explicit SpoolSink(http::SpoolFile& file) : file_(file) {}
+  Result<void> write(std::span<const std::byte> bytes) override { return file_.write(bytes); }
 
-net::awaitable<void> receive_only(net::local::stream_protocol::socket from, Exchange& exchange) {
-  // A client that is gone breaks the pipe for the other side.
-  (void)co_await pump_response(std::move(from), exchange);
+ private:
+  http::SpoolFile& file_;
+};
+
+net::awaitable<Result<http::SpoolFilePtr>> spool_images(Api& api, http::ClientId client,
+                                                        std::vector<std::string> names) {
+  auto file = api.spool.open(client);
+  if (!file) co_return std::move(file).error();
+  const std::function<Result<void>()> call = [&store = api.images, file = *file, names] {
+    SpoolSink sink(*file);
+    return store.save(names, sink);
+  };
+  const auto saved = co_await api.work.run(client, call);
+  if (!saved) co_return saved.error();
+  co_return *std::move(file);
 }
 
 net::awaitable<Result<void>> find_all(Api& api, std::vector<std::string> names) {
@@ -203,25 +176,21 @@ net::awaitable<Result<void>> find_all(Api& api, std::vector<std::string> names) 
   co_return co_await api.pool.run<Result<void>>(std::move(call));
 }
 
+// 200 the archive · 404 no such image
 net::awaitable<void> save_images(Api& api, Exchange& exchange, std::vector<std::string> names) {
   const auto known = co_await find_all(api, names);
-  auto bridge = ByteBridge::make(co_await net::this_coro::executor);
-  if (!known || !bridge) {
-    co_await exchange.respond(http::error_response(known ? bridge.error() : known.error()));
+  Result<http::SpoolFilePtr> archive = http::SpoolFilePtr();
+  if (known) archive = co_await spool_images(api, exchange.client(), std::move(names));
+  if (!known || !archive) {
+    co_await exchange.respond(http::error_response(known ? archive.error() : known.error()));
     co_return;
   }
   Response head{.status = Status::kOk, .content_type = kTar};
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
-  const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
-  const auto result = std::make_shared<Result<void>>();
-  co_await (receive_only(std::move(bridge->coroutine_side), exchange) &&
-            run_save(api, socket, names, result));
-  if (*result) co_return;
-  // Too late for another status: the stream ends in the middle of the tar, with the reason.
-  const json error{{"errorDetail", {{"message", result->error().message}}},
-                   {"error", result->error().message}};
-  co_await exchange.write(http::dump_json(error));
+  const auto sent = co_await api.spool.send(exchange, *archive);
+  // Too late for another status: the client must not take it for whole.
+  if (!sent) exchange.break_off();
 }
 
 // GET /images/get?names=a&names=b

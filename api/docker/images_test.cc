@@ -30,8 +30,9 @@ class ImagesTest : public ApiTest {
                                      .limits = {}})),
         store_registries_(*registry::Registries::make({}, *store_)),
         image_api_{
-            *containers_, *execs_, *events_,           *store_,    pool_,   directory_.string(),
-            "fake",       false,   *store_registries_, transfers_, streams_} {
+            *containers_, *execs_, *events_,           *store_,    pool_,    directory_.string(),
+            "fake",       false,   *store_registries_, transfers_, streams_, work_,
+            spool_} {
     add_image_routes(image_router_, image_api_);
   }
 
@@ -106,7 +107,9 @@ TEST_F(ImagesTest, AnswersWhileClientsTakeTheirTimeOverUploads) {
     co_await image_router_.serve(exchange);
     ++answered;
   };
-  for (const auto* target : {"/images/load?quiet=1", "/images/create?fromSrc=-"}) {
+  // More than there are threads for them.
+  for (int i = 0; i < 20; ++i) {
+    const char* target = i % 2 == 0 ? "/images/load?quiet=1" : "/images/create?fromSrc=-";
     uploads.push_back(std::make_unique<FakeExchange>("POST", target, kBase.substr(0, 512)));
     uploads.back()->stalls = &notifier;
     uploads.back()->cut_off = true;
@@ -116,10 +119,13 @@ TEST_F(ImagesTest, AnswersWhileClientsTakeTheirTimeOverUploads) {
 
   EXPECT_THAT(tags_in(""), ElementsAre("here:1"));
   EXPECT_EQ(status_of("POST", "/images/here:1/tag?repo=other"), 201);
+  load({kBase, kTop}, {"there:1"});
+  ask("POST", "/images/create?fromSrc=-&repo=made", kBase);
+  EXPECT_THAT(tags_in(""), testing::Contains("made:latest"));
 
   EXPECT_EQ(answered, 0);
   notifier.notify_all();
-  run_until([&] { return answered == 2; });
+  run_until([&] { return answered == 20; });
 }
 
 TEST_F(ImagesTest, RefusesFiltersThatItDoesNotKnow) {

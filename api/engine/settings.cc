@@ -245,8 +245,11 @@ int Settings::stop_signal() const {
 }
 
 std::chrono::seconds Settings::stop_timeout() const {
+  // No longer than can be added to a time; below 0 is for ever.
+  constexpr std::int64_t kLongest = std::int64_t{10} * 365 * 86400;
   const json& value = config.at("StopTimeout");
-  return std::chrono::seconds(value.is_null() ? 10 : value.get<std::int64_t>());
+  const std::int64_t seconds = value.is_null() ? 10 : value.get<std::int64_t>();
+  return std::chrono::seconds(std::clamp<std::int64_t>(seconds, -1, kLongest));
 }
 
 RestartPolicy Settings::restart_policy() const {

@@ -30,6 +30,19 @@ std::int64_t number(const json& object, const char* field) {
   return value.is_null() ? 0 : value.get<std::int64_t>();
 }
 
+/// JSON has numbers that no int64_t holds: taken for one they would become others.
+bool is_integer(const json& value) {
+  return value.is_number_integer() &&
+         (!value.is_number_unsigned() || value.get<std::uint64_t>() <= INT64_MAX);
+}
+
+/// Absent, or an integer from 0 to `most`.
+bool is_number_up_to(const json& object, const char* field, std::int64_t most) {
+  const auto found = object.find(field);
+  if (found == object.end() || found->is_null()) return true;
+  return is_integer(*found) && *found >= 0 && found->get<std::int64_t>() <= most;
+}
+
 /// Words a field may have; the empty one is always allowed.
 Result<void> one_of(const json& host, const char* field,
                     std::initializer_list<std::string_view> words) {
@@ -116,7 +129,7 @@ Result<void> check_restart_policy(const json& host) {
   const auto name = policy.find("Name");
   const auto retries = policy.find("MaximumRetryCount");
   const bool typed = (name == policy.end() || name->is_string()) &&
-                     (retries == policy.end() || retries->is_number_integer());
+                     (retries == policy.end() || is_integer(*retries));
   if (!typed) return invalid("invalid JSON: HostConfig.RestartPolicy");
   const std::string word = policy.value("Name", "");
   const std::int64_t count = policy.value("MaximumRetryCount", std::int64_t{0});
@@ -188,6 +201,13 @@ Result<void> check_mounts(const json& host) {
                          : bad_tmpfs + "invalid mount path: mount path must be absolute");
     if (is_filled(mount, "Source"))
       return invalid(bad_tmpfs + "field Source must not be specified");
+    if (const auto options = mount.find("TmpfsOptions"); options != mount.end()) {
+      const bool usable =
+          options->is_null() ||
+          (options->is_object() && is_number_up_to(*options, "SizeBytes", INT64_MAX) &&
+           is_number_up_to(*options, "Mode", UINT32_MAX));
+      if (!usable) return invalid("invalid JSON: HostConfig.Mounts.TmpfsOptions");
+    }
     for (const auto& [name, value] : mount.items())
       if (name != "Type" && name != "Target" && name != "TmpfsOptions" && name != "ReadOnly" &&
           !value.is_null() && value != "" && value != false)
@@ -204,8 +224,8 @@ Result<void> check_mounts(const json& host) {
 Result<void> check_ulimits(const json& host) {
   for (const json& limit : host.at("Ulimits")) {
     const bool typed = limit.is_object() && limit.value("Name", json()).is_string() &&
-                       limit.value("Soft", json(0)).is_number_integer() &&
-                       limit.value("Hard", json(0)).is_number_integer();
+                       is_integer(limit.value("Soft", json(0))) &&
+                       is_integer(limit.value("Hard", json(0)));
     if (!typed) return invalid("invalid JSON: HostConfig.Ulimits");
     const auto soft = limit.value("Soft", std::int64_t{0});
     const auto hard = limit.value("Hard", std::int64_t{0});

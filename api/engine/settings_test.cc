@@ -166,14 +166,47 @@ TEST(Settings, TakesFieldsOfTheHostConfigBesideIt) {
 }
 
 TEST(Settings, ChecksLimitsAsDockerDoes) {
-  for (const json& bad : {json{{"Memory", 1024}}, json{{"Memory", -1}}, json{{"NanoCpus", -5}},
-                          json{{"MemorySwap", 1 << 30}}, json{{"CpuPeriod", 10}},
-                          json{{"CpuQuota", 10}}, json{{"ShmSize", -1}}, json{{"CpusetCpus", "a"}},
-                          json{{"RestartPolicy", {{"Name", "sometimes"}}}},
-                          json{{"RestartPolicy", {{"Name", "always"}}}, {"AutoRemove", true}},
-                          json{{"Ulimits", {{{"Name", "nofile"}, {"Soft", 9}, {"Hard", 8}}}}},
-                          json{{"ConsoleSize", {1, 99999}}}, json{{"Tmpfs", {{"tmp", ""}}}}})
+  for (const json& bad :
+       {json{{"Memory", 1024}},
+        json{{"Memory", -1}},
+        json{{"NanoCpus", -5}},
+        json{{"MemorySwap", 1 << 30}},
+        json{{"CpuPeriod", 10}},
+        json{{"CpuQuota", 10}},
+        json{{"ShmSize", -1}},
+        json{{"CpusetCpus", "a"}},
+        json{{"RestartPolicy", {{"Name", "sometimes"}}}},
+        json{{"RestartPolicy", {{"Name", "always"}}}, {"AutoRemove", true}},
+        json{{"Ulimits", {{{"Name", "nofile"}, {"Soft", 9}, {"Hard", 8}}}}},
+        json{{"Ulimits", {{{"Name", "nofile"}, {"Hard", UINT64_MAX}}}}},
+        json{{"Ulimits", {{{"Name", "nofile"}, {"Soft", 1e30}}}}},
+        json{{"RestartPolicy", {{"Name", "on-failure"}, {"MaximumRetryCount", UINT64_MAX - 5}}}},
+        json{{"Memory", UINT64_MAX}},
+        json{{"PidsLimit", 1e300}},
+        json{{"OomScoreAdj", UINT64_MAX}},
+        json{{"BlkioWeight", 70000}},
+        json{{"BlkioWeightDevice", {{{"Path", "/x"}, {"Weight", UINT64_MAX}}}}},
+        json{{"Mounts",
+              {{{"Type", "tmpfs"},
+                {"Target", "/x"},
+                {"TmpfsOptions", {{"SizeBytes", UINT64_MAX}}}}}}},
+        json{{"Mounts",
+              {{{"Type", "tmpfs"},
+                {"Target", "/x"},
+                {"TmpfsOptions", {{"Mode", std::int64_t{1} << 40}}}}}}},
+        json{{"ConsoleSize", {1, 99999}}},
+        json{{"Tmpfs", {{"tmp", ""}}}}})
     EXPECT_EQ(code_of(body(bad)), Code::kInvalidArgument) << bad;
+}
+
+TEST(Settings, AStopTimeoutCanBeAddedToATime) {
+  const auto longest = parse_settings({{"Image", "x"}, {"StopTimeout", INT64_MAX}});
+  const auto never = parse_settings({{"Image", "x"}, {"StopTimeout", INT64_MIN}});
+
+  ASSERT_TRUE(longest && never);
+  EXPECT_EQ(longest->stop_timeout(), std::chrono::hours(24 * 365 * 10));
+  EXPECT_EQ(never->stop_timeout(), std::chrono::seconds(-1));
+  EXPECT_EQ(code_of({{"Image", "x"}, {"StopTimeout", UINT64_MAX}}), Code::kInvalidArgument);
 }
 
 TEST(Settings, TakesWhatTheImageGives) {

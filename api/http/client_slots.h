@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <tuple>
 #include <utility>
 
@@ -145,6 +146,13 @@ class ClientPool {
   net::awaitable<T> run(ClientId client, std::function<T()> call) {
     const ClientSlots::Slot slot = co_await slots_.take(client);
     co_return co_await pool_.run(std::move(call));
+  }
+
+  /// As BlockingPool::run_stoppable(), in turn.
+  template <typename T>
+  net::awaitable<T> run_stoppable(ClientId client, std::function<T(std::stop_token)> call) {
+    const ClientSlots::Slot slot = co_await slots_.take(client);
+    co_return co_await pool_.run_stoppable(std::move(call));
   }
 
  private:

@@ -73,7 +73,9 @@ Result<base::UniqueFd> listen_unix(const std::filesystem::path& path) {
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0)
     return base::errno_error("bind " + path.string());
   if (::chmod(path.c_str(), 0660) != 0) return base::errno_error("chmod " + path.string());
-  if (::listen(socket.get(), 256) != 0) return base::errno_error("listen " + path.string());
+  // A client that does not wait for its connection is refused when this is full: as much as the
+  // kernel gives, so that a burst of others does not do that.
+  if (::listen(socket.get(), SOMAXCONN) != 0) return base::errno_error("listen " + path.string());
   return socket;
 }
 

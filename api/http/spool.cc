@@ -6,28 +6,50 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstring>
 #include <functional>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "api/async/notifier.h"
+#include "vmm/base/scope_exit.h"
 
 namespace http {
 
 using base::Code;
 using base::Error;
 using base::Result;
+using namespace net::experimental::awaitable_operators;  // NOLINT: operator&& and operator|| only
 
 namespace {
 
-constexpr std::uint64_t kReserve = std::uint64_t{4} << 20;  // of space, at a time
-constexpr std::size_t kReceiveBytes = 16u << 10;            // an upload that stalls holds as much
+constexpr std::uint64_t kReserve = 256u << 10;    // of space, at a time
+constexpr std::size_t kReceiveBytes = 16u << 10;  // an upload that stalls holds as much
+constexpr std::size_t kLargePiece = 512u << 10;
+constexpr std::size_t kSmallPiece = 16u << 10;
+constexpr std::size_t kMostInMemory = 32u << 20;
+constexpr std::chrono::minutes kRest{10};  // for which a client may take nothing
 constexpr std::uint64_t kLargeFile = std::uint64_t{16} << 20;
-constexpr std::size_t kSendBytes = 64u << 10;
 
 Result<std::uint64_t> free_bytes(const std::string& directory) {
   struct statvfs disk {};
   if (::statvfs(directory.c_str(), &disk) != 0) return base::errno_error("statvfs " + directory);
   return static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
+}
+
+std::span<const std::byte> first_block(std::span<const std::byte> bytes) {
+  constexpr std::size_t kBlock = 4096;
+  return bytes.first(std::min(bytes.size(), kBlock));
+}
+
+/// `bytes` is not empty.
+bool is_zero(std::span<const std::byte> bytes) {
+  return bytes[0] == std::byte{0} &&
+         std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
 }
 
 /// To close the last descriptor of a large file takes as long as to remove it.
@@ -49,6 +71,87 @@ Result<base::UniqueFd> unnamed_file(const std::string& directory) {
   if (!named) return base::errno_error("create a file in " + directory);
   ::unlink(path.c_str());
   return named;
+}
+
+/// Bytes between the connections and the disk, of all spools. The io_context thread only.
+std::size_t in_memory = 0;
+
+/// How much of one client's may be there.
+std::size_t piece_limit() { return in_memory < kMostInMemory ? kLargePiece : kSmallPiece; }
+
+/// What has come and is not yet in the file. While a piece is being written the next one is read.
+struct Inflow {
+  Inflow(const net::any_io_executor& executor, std::uint64_t most)
+      : limit(most), changed(executor) {}
+  ~Inflow() { in_memory -= pending.size(); }
+  Inflow(const Inflow&) = delete;
+  Inflow& operator=(const Inflow&) = delete;
+
+  void put(std::span<const std::byte> bytes) {
+    pending.insert(pending.end(), bytes.begin(), bytes.end());
+    total += bytes.size();
+    in_memory += bytes.size();
+    changed.notify_all();
+  }
+  /// Counted until written() says so.
+  std::vector<std::byte> take() {
+    changed.notify_all();
+    return std::exchange(pending, {});
+  }
+  static void written(std::size_t bytes) { in_memory -= bytes; }
+  void end(Result<void> how) {
+    if (!ended) result = std::move(how);
+    ended = true;
+    changed.notify_all();
+  }
+
+  const std::uint64_t limit;
+  async::Notifier changed;
+  std::vector<std::byte> pending;
+  std::uint64_t total = 0;
+  bool ended = false;  // nothing more comes, or nothing more is wanted
+  Result<void> result;
+};
+
+net::awaitable<Result<void>> append(async::BlockingPool& pool, SpoolFilePtr file,
+                                    std::span<const std::byte> bytes) {
+  // The caller waits for the call's end even when it is cancelled: the bytes stay.
+  const std::function<Result<void>()> call = [file, bytes] { return file->write(bytes); };
+  co_return co_await pool.run(call);
+}
+
+net::awaitable<void> read_body(Exchange& exchange, std::shared_ptr<Inflow> flow) {
+  std::vector<std::byte> piece(kReceiveBytes);
+  while (!flow->ended) {
+    const auto size = co_await exchange.read_some(piece);
+    Result<void> end;
+    if (!size) end = size.error();
+    if (!size && size.error().code == Code::kUnavailable)
+      end = Error{Code::kUnavailable, "the request ended before its body was complete"};
+    if (size && flow->total + *size > flow->limit)
+      end = Error{Code::kResourceExhausted, "http: request body too large"};
+    if (!end || *size == 0) {
+      flow->end(std::move(end));
+      co_return;
+    }
+    flow->put(std::span(piece).first(*size));
+    while (!flow->ended && flow->pending.size() >= piece_limit()) co_await flow->changed.wait();
+  }
+}
+
+net::awaitable<void> write_file(async::BlockingPool& pool, SpoolFilePtr file,
+                                std::shared_ptr<Inflow> flow) {
+  for (;;) {
+    while (flow->pending.empty() && !flow->ended) co_await flow->changed.wait();
+    if (flow->pending.empty() || !flow->result) co_return;
+    const std::vector<std::byte> piece = flow->take();
+    const base::ScopeExit no_more([&] { Inflow::written(piece.size()); });
+    auto kept = co_await append(pool, file, piece);
+    if (kept) continue;
+    flow->ended = false;  // this is why it ends, even if all has come
+    flow->end(std::move(kept));
+    co_return;
+  }
 }
 
 }  // namespace
@@ -79,22 +182,41 @@ void SpoolSpace::give_back(ClientId client, std::uint64_t bytes) {
 
 SpoolFile::~SpoolFile() {
   space_->give_back(client_, reserved_);
-  if (size_ > kLargeFile) close_elsewhere(std::move(file_));
+  if (stored_ > kLargeFile) close_elsewhere(std::move(file_));
 }
 
-Result<void> SpoolFile::write(std::span<const std::byte> bytes) {
-  while (size_ + bytes.size() > reserved_) {
+Result<void> SpoolFile::store(std::span<const std::byte> bytes) {
+  while (stored_ + bytes.size() > reserved_) {
     RETURN_IF_ERROR(space_->take(client_, kReserve));
     reserved_ += kReserve;
   }
+  stored_ += bytes.size();
+  std::uint64_t at = size_;
   while (!bytes.empty()) {
     const ssize_t written =
-        ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(size_));
+        ::pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) return base::errno_error("write the request's data");
     bytes = bytes.subspan(static_cast<std::size_t>(written));
-    size_ += static_cast<std::uint64_t>(written);
+    at += static_cast<std::uint64_t>(written);
   }
+  return {};
+}
+
+Result<void> SpoolFile::write(std::span<const std::byte> bytes) {
+  bool hole = false;
+  while (!bytes.empty()) {
+    // As many blocks as are alike: all zeros, or none of them.
+    hole = is_zero(first_block(bytes));
+    std::size_t run = 0;
+    while (run < bytes.size() && is_zero(first_block(bytes.subspan(run))) == hole)
+      run += first_block(bytes.subspan(run)).size();
+    if (!hole) RETURN_IF_ERROR(store(bytes.first(run)));
+    size_ += run;
+    bytes = bytes.subspan(run);
+  }
+  if (hole && ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0)
+    return base::errno_error("write the request's data");
   return {};
 }
 
@@ -104,32 +226,16 @@ Result<SpoolFilePtr> Spool::open(ClientId client) {
   return std::make_shared<SpoolFile>(*std::move(file), space_, client);
 }
 
-net::awaitable<Result<void>> Spool::append(SpoolFilePtr file, std::span<const std::byte> bytes) {
-  // The caller waits for the call's end even when it is cancelled: the bytes stay.
-  const std::function<Result<void>()> call = [file, bytes] { return file->write(bytes); };
-  co_return co_await pool_.run(call);
-}
-
 net::awaitable<Result<SpoolFilePtr>> Spool::receive(Exchange& exchange, std::uint64_t limit,
                                                     std::string first) {
   auto file = open(exchange.client());
   if (!file) co_return std::move(file).error();
-  if (!first.empty()) {
-    auto kept = co_await append(*file, std::as_bytes(std::span(first)));
-    if (!kept) co_return std::move(kept).error();
-  }
-  std::vector<std::byte> piece(kReceiveBytes);
-  for (;;) {
-    const auto size = co_await exchange.read_some(piece);
-    if (!size && size.error().code == Code::kUnavailable)
-      co_return Error{Code::kUnavailable, "the request ended before its body was complete"};
-    if (!size) co_return size.error();
-    if (*size == 0) co_return *std::move(file);
-    if ((*file)->size() + *size > limit)
-      co_return Error{Code::kResourceExhausted, "http: request body too large"};
-    auto kept = co_await append(*file, std::span(piece).first(*size));
-    if (!kept) co_return std::move(kept).error();
-  }
+  const auto flow = std::make_shared<Inflow>(co_await net::this_coro::executor, limit);
+  flow->put(std::as_bytes(std::span(first)));
+  first = {};
+  co_await (read_body(exchange, flow) && write_file(pool_, *file, flow));
+  if (!flow->result) co_return flow->result.error();
+  co_return *std::move(file);
 }
 
 net::awaitable<Result<std::size_t>> Spool::read_at(SpoolFilePtr file, std::uint64_t offset,
@@ -150,15 +256,21 @@ net::awaitable<Result<std::size_t>> Spool::read_at(SpoolFilePtr file, std::uint6
 }
 
 net::awaitable<Result<void>> Spool::send(Exchange& exchange, SpoolFilePtr file) {
-  std::vector<std::byte> piece(kSendBytes);
+  std::vector<std::byte> piece(std::min<std::uint64_t>(piece_limit(), file->size()));
+  in_memory += piece.size();
+  const base::ScopeExit counted([&] { in_memory -= piece.size(); });
   for (std::uint64_t sent = 0; sent < file->size();) {
     const std::size_t size =
         static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), file->size() - sent));
     const std::span<std::byte> part = std::span(piece).first(size);
     const auto got = co_await read_at(file, sent, part);
     if (!got) co_return got.error();
-    const auto written = co_await exchange.write(std::span<const std::byte>(part));
-    if (!written) co_return written.error();
+    net::steady_timer rest(co_await net::this_coro::executor, kRest);
+    auto writing = exchange.write(std::span<const std::byte>(part));
+    const auto written = co_await (std::move(writing) || rest.async_wait(async::kTuple));
+    if (written.index() == 1)
+      co_return Error{Code::kDeadlineExceeded, "the client does not take its answer"};
+    if (!std::get<0>(written)) co_return std::get<0>(written).error();
     sent += size;
   }
   co_return Result<void>();

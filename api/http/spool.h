@@ -47,7 +47,7 @@ class SpoolFile {
   SpoolFile(const SpoolFile&) = delete;
   SpoolFile& operator=(const SpoolFile&) = delete;
 
-  /// Appends. Blocks while the disk does.
+  /// Appends. Blocks while the disk does. Blocks of zeros become holes, and take no room.
   base::Result<void> write(std::span<const std::byte> bytes);
 
   /// Its first size() bytes are the contents; the position is the end.
@@ -58,7 +58,9 @@ class SpoolFile {
   base::UniqueFd file_;
   std::shared_ptr<SpoolSpace> space_;
   const ClientId client_;
+  base::Result<void> store(std::span<const std::byte> bytes);
   std::uint64_t reserved_ = 0;
+  std::uint64_t stored_ = 0;  // without the holes
   std::uint64_t size_ = 0;
 };
 using SpoolFilePtr = std::shared_ptr<SpoolFile>;

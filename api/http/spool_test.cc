@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -53,6 +55,26 @@ TEST_F(SpoolTest, AFileGoesWithoutATrace) {
 
   EXPECT_EQ((*file)->size(), text.size());
   EXPECT_TRUE(std::filesystem::is_empty(directory_));
+}
+
+TEST_F(SpoolTest, ZerosAreHoles) {
+  async::BlockingPool pool(1);
+  Spool spool(pool, directory_);
+  auto file = spool.open(kFirst);
+  ASSERT_TRUE(file);
+  std::string text(1u << 20, '\0');
+  text[500'000] = 'x';
+
+  for (const std::string& piece : {text.substr(0, 10'000), text.substr(10'000)})
+    ASSERT_TRUE((*file)->write(std::as_bytes(std::span(piece))));
+
+  struct stat status {};
+  ASSERT_EQ(::fstat((*file)->fd(), &status), 0);
+  EXPECT_EQ(status.st_size, static_cast<off_t>(text.size()));
+  EXPECT_LT(status.st_blocks * 512, 64 << 10);
+  std::string got(text.size(), 'y');
+  ASSERT_EQ(::pread((*file)->fd(), got.data(), got.size(), 0), static_cast<ssize_t>(got.size()));
+  EXPECT_EQ(got, text);
 }
 
 TEST_F(SpoolTest, SaysWhenItsDirectoryIsNotThere) {

@@ -112,6 +112,17 @@ bool Query::get_bool(std::string_view name, bool otherwise) const {
   return std::find(kFalse.begin(), kFalse.end(), trimmed) == kFalse.end();
 }
 
+Result<std::int64_t> Query::get_integer(std::string_view name, std::int64_t otherwise) const {
+  const auto text = get(name);
+  if (!text || text->empty()) return otherwise;
+  std::int64_t value = 0;
+  const char* const end = text->data() + text->size();
+  const auto parsed = std::from_chars(text->data(), end, value);
+  if (parsed.ec == std::errc() && parsed.ptr == end) return value;
+  return Error{Code::kInvalidArgument,
+               "invalid value for " + std::string(name) + ": \"" + text->substr(0, 32) + "\""};
+}
+
 std::vector<std::string> Query::get_all(std::string_view name) const {
   std::vector<std::string> values;
   for (const auto& [key, value] : pairs_)

@@ -4,6 +4,7 @@
 // than a few times its size.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,9 @@ class Query {
   std::string get_or(std::string_view name, std::string_view otherwise) const;
   /// Docker's rule: absent, "", "0", "no", "false", "none" are false; anything else is true.
   bool get_bool(std::string_view name, bool otherwise = false) const;
+  /// A decimal number; `otherwise` when absent or empty. kInvalidArgument for what is none, or does
+  /// not fit.
+  base::Result<std::int64_t> get_integer(std::string_view name, std::int64_t otherwise) const;
   std::vector<std::string> get_all(std::string_view name) const;
 
  private:

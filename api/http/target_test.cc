@@ -80,5 +80,17 @@ TEST(Query, KeepsAllValuesOfAName) {
   EXPECT_EQ(query->get_all("names"), (std::vector<std::string>{"a", "b"}));
 }
 
+TEST(Query, ReadsIntegersThatFit) {
+  const auto query =
+      Query::parse("a=-5&b=&c=9223372036854775807&d=9223372036854775808&e=1x&f=0x1&g= 1");
+  ASSERT_TRUE(query);
+
+  EXPECT_EQ(*query->get_integer("a", 1), -5);
+  EXPECT_EQ(*query->get_integer("b", 1), 1);
+  EXPECT_EQ(*query->get_integer("none", 7), 7);
+  EXPECT_EQ(*query->get_integer("c", 1), INT64_MAX);
+  for (const char* name : {"d", "e", "f", "g"}) EXPECT_FALSE(query->get_integer(name, 1)) << name;
+}
+
 }  // namespace
 }  // namespace http

@@ -33,7 +33,10 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::size_t kBlockingThreads = 4;
-constexpr std::size_t kStreamThreads = 32;   // uploads, downloads and commits at once
+constexpr std::size_t kStreamThreads = 32;   // commits and copies into containers at once
+constexpr std::size_t kWorkThreads = 8;      // loads, saves, imports and build contexts at once
+constexpr std::size_t kSpoolThreads = 2;     // write what clients send, piece by piece
+constexpr std::size_t kWorkPerClient = 6;    // of these
 constexpr std::size_t kTransferThreads = 8;  // pulls, pushes and the like at once; others wait
 
 /// Connections take at most a quarter of the descriptors: machines and files need the others.
@@ -82,6 +85,9 @@ struct Parts {
   async::BlockingPool pool{kBlockingThreads};
   async::BlockingPool transfers{kTransferThreads};
   async::BlockingPool streams{kStreamThreads};
+  async::BlockingPool spooling{kSpoolThreads};
+  http::ClientPool work{io.get_executor(), kWorkThreads, kWorkPerClient};
+  std::unique_ptr<http::Spool> spool;
   std::unique_ptr<engine::Volumes> volumes;
   std::unique_ptr<engine::Containers> containers;
   std::unique_ptr<engine::Execs> execs;
@@ -139,12 +145,14 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                           .default_shape = config.default_shape,
                           .host_id = *std::move(id),
                           .kernel_release = parts.machines->kernel_release()});
+  parts.spool = std::make_unique<http::Spool>(parts.spooling, config.state.string());
   parts.execs = std::make_unique<engine::Execs>(*parts.containers);
   parts.health = std::make_unique<engine::HealthMonitor>(*parts.containers, *parts.execs);
   parts.api = std::make_unique<docker::Api>(
       docker::Api{*parts.containers, *parts.execs, *parts.events, *parts.images, parts.pool,
                   config.state.string(), parts.machines->kernel_release(), config.live_restore,
-                  *parts.registries, parts.transfers, parts.streams});
+                  *parts.registries, parts.transfers, parts.streams, parts.work, *parts.spool});
+  parts.router.use_spool(parts.io.get_executor(), *parts.spool, parts.pool);
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);
   docker::add_stream_routes(parts.router, *parts.api);

@@ -4,6 +4,7 @@
 #include "images/store/changes.h"
 #include "images/store/decompress.h"
 #include "images/store/digest.h"
+#include "images/store/file_source.h"
 #include "images/store/local_store.h"
 #include "images/store/timestamp.h"
 
@@ -38,9 +39,14 @@ base::Error wrong_digest(std::string_view what, std::string_view expected, std::
 
 }  // namespace
 
-// Copies the stream into the spool file.
+// Copies the stream into the spool file, unless it is in a file already.
 base::Result<FileRange> LocalStore::spool_in(ByteSource& source,
                                              const base::UniqueFd& spool) const {
+  if (const auto* file = dynamic_cast<const FileSource*>(&source)) {
+    if (file->range().length > options_.max_archive_bytes)
+      return base::Error{base::Code::kResourceExhausted, "the archive is larger than the limit"};
+    return file->range();
+  }
   SparseFileSink sink(spool.get());
   std::vector<std::byte> buffer(kCopyBytes);
   std::uint64_t total = 0;

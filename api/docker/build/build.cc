@@ -1,4 +1,6 @@
 // build: POST /build, /build/cancel, /build/prune, as clients without BuildKit use them.
+#include <fcntl.h>
+
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
 #include <map>
@@ -8,7 +10,6 @@
 #include "api/docker/api.h"
 #include "api/docker/build/build_input.h"
 #include "api/docker/build/builder.h"
-#include "api/docker/byte_bridge.h"
 #include "api/docker/image_routes.h"
 #include "vmm/base/scope_exit.h"
 
@@ -35,25 +36,28 @@ using build::InputPlace;
 /// Builds under way that a client may cancel by their name.
 using Builds = std::map<std::string, std::weak_ptr<Builder>>;
 
-net::awaitable<void> read_body(Exchange& exchange, net::local::stream_protocol::socket into,
-                               std::shared_ptr<std::atomic<bool>> whole) {
-  [[maybe_unused]] const auto sent = co_await pump_body(exchange, std::move(into), whole);
-  exchange.end_with_input();
-}
-
 using InputResult = std::shared_ptr<Result<BuildInput>>;
 
-net::awaitable<void> take_input(Api& api, std::shared_ptr<base::UniqueFd> socket,
-                                std::shared_ptr<std::atomic<bool>> whole, InputPlace place,
-                                InputResult input) {
-  const std::function<Result<BuildInput>(std::stop_token)> call = [socket, whole,
-                                                                   place](std::stop_token stop) {
-    WholeSource body(socket->get(), *whole, "the build context broke off", std::move(stop));
-    auto read = build::read_input(place, body);
-    socket->reset();
-    return read;
+/// What a build is made from, and the spooled archive that its context lies in.
+struct SpooledInput {
+  http::SpoolFilePtr archive;
+  BuildInput input;
+};
+
+net::awaitable<Result<SpooledInput>> input_of_body(Api& api, Exchange& exchange, InputPlace place) {
+  const auto archive = co_await api.spool.receive(exchange, kMaxUpload);
+  if (!archive) co_return archive.error();
+  // Nobody waits for what is made of it once the client has gone.
+  exchange.end_with_input();
+  const std::function<Result<BuildInput>(std::stop_token)> call =
+      [file = *archive, place](std::stop_token stop) -> Result<BuildInput> {
+    base::UniqueFd own(::fcntl(file->fd(), F_DUPFD_CLOEXEC, 0));
+    if (!own) return base::errno_error("dup");
+    return build::read_input(place, std::move(own), file->size(), stop);
   };
-  *input = co_await api.streams.run_stoppable(call);
+  auto input = co_await api.work.run_stoppable(exchange.client(), call);
+  if (!input) co_return std::move(input).error();
+  co_return SpooledInput{.archive = *archive, .input = *std::move(input)};
 }
 
 net::awaitable<void> download(Api& api, InputPlace place, registry::Url url, std::stop_token stop,
@@ -70,29 +74,22 @@ net::awaitable<void> stop_when_gone(Exchange& exchange, std::stop_source stop) {
 }
 
 /// Of the request's body, or of what `remote` names.
-net::awaitable<Result<BuildInput>> input_of(Api& api, Exchange& exchange,
-                                            const BuildOptions& options) {
-  const auto input =
-      std::make_shared<Result<BuildInput>>(Error{Code::kUnavailable, "the build was interrupted"});
+net::awaitable<Result<SpooledInput>> input_of(Api& api, Exchange& exchange,
+                                              const BuildOptions& options) {
   InputPlace place{
       .store = api.images, .directory = api.state_directory, .dockerfile = options.dockerfile};
-  if (!options.remote.empty()) {
-    const auto url = build::parse_remote(options.remote);
-    if (!url) co_return url.error();
-    exchange.end_with_input();
-    const std::stop_source stop;
-    const std::stop_token stopped = stop.get_token();
-    co_await (async::shielded(download(api, place, *url, stopped, input)) ||
-              stop_when_gone(exchange, stop));
-    co_return std::move(*input);
-  }
-  auto bridge = ByteBridge::make(api.containers.parts().executor);
-  if (!bridge) co_return std::move(bridge).error();
-  const auto socket = std::make_shared<base::UniqueFd>(std::move(bridge->blocking_side));
-  const auto whole = std::make_shared<std::atomic<bool>>(false);
-  co_await (read_body(exchange, std::move(bridge->coroutine_side), whole) &&
-            take_input(api, socket, whole, std::move(place), input));
-  co_return std::move(*input);
+  if (options.remote.empty()) co_return co_await input_of_body(api, exchange, std::move(place));
+  const auto url = build::parse_remote(options.remote);
+  if (!url) co_return url.error();
+  const auto input =
+      std::make_shared<Result<BuildInput>>(Error{Code::kUnavailable, "the build was interrupted"});
+  exchange.end_with_input();
+  const std::stop_source stop;
+  const std::stop_token stopped = stop.get_token();
+  co_await (async::shielded(download(api, place, *url, stopped, input)) ||
+            stop_when_gone(exchange, stop));
+  if (!*input) co_return std::move(*input).error();
+  co_return SpooledInput{.archive = nullptr, .input = **std::move(input)};
 }
 
 net::awaitable<Result<void>> tag_image(Api& api, std::string id, std::vector<std::string> tags,
@@ -162,24 +159,27 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
     co_await exchange.respond(std::move(refusal));
     co_return;
   }
-  const auto input = co_await input_of(api, exchange, *options);
-  if (!input) {
-    Response refusal = http::error_response(input.error());
+  const auto spooled = co_await input_of(api, exchange, *options);
+  if (!spooled) {
+    const bool late = spooled.error().code == Code::kDeadlineExceeded;
+    Response refusal =
+        late ? http::body_error_response(spooled.error()) : http::error_response(spooled.error());
     co_await exchange.respond(std::move(refusal));
     co_return;
   }
+  const BuildInput& input = spooled->input;
   const auto output =
       std::make_shared<BuildOutput>(api.containers.parts().executor, options->quiet);
   const std::vector<std::string> tags = options->tags;
   const std::string name = options->build_id;
-  const auto builder = std::make_shared<Builder>(api, *std::move(options), output, input->context);
+  const auto builder = std::make_shared<Builder>(api, *std::move(options), output, input.context);
   if (!name.empty()) (*builds)[name] = builder;
   // However this ends, also with the client; another build may have taken the name meanwhile.
   const base::ScopeExit forget([&] {
     const auto named = builds->find(name);
     if (named != builds->end() && named->second.lock() == builder) builds->erase(named);
   });
-  co_await (async::shielded(run(api, builder, input->dockerfile, tags, output)) &&
+  co_await (async::shielded(run(api, builder, input.dockerfile, tags, output)) &&
             serve(exchange, builder, output));
 }
 

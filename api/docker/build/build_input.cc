@@ -20,26 +20,7 @@ using base::Result;
 
 namespace {
 
-constexpr std::uint64_t kMaxContextBytes = std::uint64_t{64} << 30;
 constexpr std::uint64_t kMaxDockerfileBytes = 1u << 20;
-
-Result<std::uint64_t> spool(images::ByteSource& source, int file) {
-  images::SparseFileSink sink(file);
-  std::vector<std::byte> buffer(128u << 10);
-  for (std::uint64_t total = 0;;) {
-    const auto got = source.read(buffer);
-    if (!got) return got.error();
-    if (*got == 0) {
-      RETURN_IF_ERROR(sink.finish());
-      return total;
-    }
-    total += *got;
-    if (total > kMaxContextBytes)
-      return Error{Code::kResourceExhausted, "the build context is larger than the limit"};
-    if (auto written = sink.write(std::span(buffer).first(*got)); !written)
-      return std::move(written).error();
-  }
-}
 
 /// The archive that the first `bytes` of a file are.
 Result<FileTree> context_in(const InputPlace& place, base::UniqueFd file, std::uint64_t bytes,
@@ -64,15 +45,11 @@ Result<std::vector<std::byte>> first_bytes(int file, std::uint64_t bytes, std::s
   return first;
 }
 
-Result<FileTree> read_context(const InputPlace& place, images::ByteSource& archive) {
-  auto file = spool_file(place.directory);
-  if (!file) return std::move(file).error();
-  const auto bytes = spool(archive, file->get());
-  if (!bytes) return bytes.error();
-  const auto first = first_bytes(file->get(), *bytes, 6);
+Result<FileTree> read_context(const InputPlace& place, base::UniqueFd file, std::uint64_t bytes,
+                              const std::stop_token& stop) {
+  const auto first = first_bytes(file.get(), bytes, 6);
   if (!first) return first.error();
-  return context_in(place, *std::move(file), *bytes, images::sniff_compression(*first),
-                    archive.stop_token());
+  return context_in(place, std::move(file), bytes, images::sniff_compression(*first), stop);
 }
 
 /// The text of a file of the context; nullopt if it is not there.
@@ -149,8 +126,9 @@ Result<BuildInput> input_of_text(int file, std::uint64_t bytes, const registry::
 
 }  // namespace
 
-Result<BuildInput> read_input(const InputPlace& place, images::ByteSource& archive) {
-  return input_of(read_context(place, archive), place.dockerfile);
+Result<BuildInput> read_input(const InputPlace& place, base::UniqueFd file, std::uint64_t bytes,
+                              const std::stop_token& stop) {
+  return input_of(read_context(place, std::move(file), bytes, stop), place.dockerfile);
 }
 
 Result<BuildInput> fetch_input(const InputPlace& place, registry::Registries& web,

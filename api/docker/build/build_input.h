@@ -30,8 +30,9 @@ struct InputPlace {
   std::string dockerfile;  // its path in the context
 };
 
-/// From an archive, compressed or not.
-base::Result<BuildInput> read_input(const InputPlace& place, images::ByteSource& archive);
+/// From an archive, compressed or not, that the first `bytes` of `file` are.
+base::Result<BuildInput> read_input(const InputPlace& place, base::UniqueFd file,
+                                    std::uint64_t bytes, const std::stop_token& stop);
 
 /// From what a URL leads to: an archive, or a Dockerfile alone, whose context then is empty.
 base::Result<BuildInput> fetch_input(const InputPlace& place, registry::Registries& web,

@@ -72,8 +72,12 @@ void read_context(FuzzBytes& input) {
   const bool fixes = input.below(4) != 0;
   std::string archive = input.rest();
   if (fixes) images::testing::fix_tar_checksums(archive);
-  images::SpanSource source(std::as_bytes(std::span(archive)));
-  const auto read = docker::build::read_input({store, "/dev/shm", dockerfile}, source);
+  auto file = docker::build::spool_file("/dev/shm");
+  if (!file) __builtin_trap();
+  images::FdSink sink(file->get());
+  if (!sink.write(std::as_bytes(std::span(archive)))) __builtin_trap();
+  const auto read = docker::build::read_input({store, "/dev/shm", dockerfile}, *std::move(file),
+                                              archive.size(), {});
   if (!read) return;
   check_paths(*read->context);
   for (const std::string& one : {name, std::string("."), std::string("*")})

@@ -92,8 +92,9 @@ class ApiTest : public fakes::EngineFixture {
  protected:
   ApiTest()
       : registries_(*registry::Registries::make({}, images_)),
-        api_{*containers_, *execs_, *events_,     images_,    pool_,   directory_.string(),
-             "6.12-fake",  false,   *registries_, transfers_, streams_} {
+        api_{*containers_, *execs_, *events_,     images_,    pool_,    directory_.string(),
+             "6.12-fake",  false,   *registries_, transfers_, streams_, work_,
+             spool_} {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
@@ -170,6 +171,8 @@ class ApiTest : public fakes::EngineFixture {
   std::unique_ptr<registry::Registries> registries_;
   async::BlockingPool transfers_{1};
   async::BlockingPool streams_{4};
+  http::ClientPool work_{io_.get_executor(), 2, 2};
+  http::Spool spool_{pool_, directory_.string()};
   Api api_;
   http::Router router_;
 };
