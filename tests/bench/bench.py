@@ -105,7 +105,9 @@ def measure_flood(contenders, rounds):
             for what in ("version", "run"):
                 rows.setdefault(f"flood_{what}_{when}", {})[contender.name] = summary(found[when][what])
         beside[contender.name] = {"version_p99": rows["flood_version_beside"][contender.name]["p99"],
-                                  "daemon_peak_bytes": found["daemon_peak_bytes"]}
+                                  "daemon_peak_bytes": found["daemon_peak_bytes"],
+                                  "removal_seconds": found["removal_seconds"]}
+        print(f"  flood: {contender.name} measured", file=sys.stderr, flush=True)
     return rows | {"flood": beside}
 
 

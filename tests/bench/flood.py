@@ -20,6 +20,9 @@ FLOODS = {
 }
 
 
+PATIENCE_SECONDS = 60  # for the removal of one of them
+
+
 def docker(contender, *arguments, **options):
     environment = dict(os.environ, DOCKER_HOST="unix://" + contender.socket)
     return subprocess.run(["docker", *arguments], env=environment, check=True, capture_output=True, text=True, **options)
@@ -40,30 +43,45 @@ def measure_both(contender, rounds):
     return versions, runs
 
 
+def remove(contender, name):
+    """Seconds; None where it did not end, which is left to the end of the daemon."""
+    began = time.monotonic()
+    try:
+        docker(contender, "rm", "-f", name, timeout=PATIENCE_SECONDS)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        return None
+    return elapsed_ms(began) / 1000
+
+
 def measure(contender, rounds, settle_seconds=5):
-    """{"alone" and "beside": {"version", "run"} in ms, "daemon_peak_bytes"}."""
+    """{"alone" and "beside": {"version", "run"} in ms, "daemon_peak_bytes", "removal_seconds": {flood: seconds or None}}."""
     measure_both(contender, 1)  # not counted
     alone = measure_both(contender, rounds)
     pid = listener(contender.socket)
     reset_peak(pid)
-    started = []
+    started, removal = {}, {}
     try:
         for name, (options, script) in FLOODS.items():
-            name = f"containervm-bench-flood-{name}"
-            docker(contender, "run", "-d", "--name", name, *options, IMAGE, "sh", "-c", script)
-            started.append(name)
+            started[name] = f"containervm-bench-flood-{name}"
+            docker(contender, "run", "-d", "--name", started[name], *options, IMAGE, "sh", "-c", script)
         time.sleep(settle_seconds)
         beside = measure_both(contender, rounds)
         peak = peak_bytes(pid)
     finally:
-        for name in started:
-            docker(contender, "rm", "-f", name)
+        for name, container in started.items():
+            removal[name] = remove(contender, container)
     return {"alone": dict(zip(("version", "run"), alone, strict=True)),
             "beside": dict(zip(("version", "run"), beside, strict=True)),
-            "daemon_peak_bytes": peak}
+            "daemon_peak_bytes": peak,
+            "removal_seconds": removal}
+
+
+def describe_row(row):
+    removal = ", ".join(f"{name} {'not ended after ' + str(PATIENCE_SECONDS) if seconds is None else format(seconds, '.1f')} s"
+                        for name, seconds in row["removal_seconds"].items())
+    return (f"docker version p99 {row['version_p99']:.0f} ms, daemon at most {row['daemon_peak_bytes'] / MIB:.1f} MiB, "
+            f"docker rm -f of them: {removal}")
 
 
 def describe(rows):
-    return "\n".join(["beside the floods"]
-                     + [f"  {name:14} docker version p99 {row['version_p99']:.0f} ms, "
-                        f"daemon at most {row['daemon_peak_bytes'] / MIB:.1f} MiB" for name, row in rows.items()])
+    return "\n".join(["beside the floods"] + [f"  {name:14} {describe_row(row)}" for name, row in rows.items()])
