@@ -2,11 +2,9 @@
 """What processes of a host may do, as the kernel tells it, and what vmm/sandbox/PROTECTIONS.md says.
 
 As a program, as root on the host that holds the machines: `protections.py STATE` prints the processes of the daemon
-of that state directory as JSON, one object each; `--wait-for NAME STATE` waits for one of that name that has
-entered its sandbox, and prints that; `--calls FILE` prints narrowed_calls() of a trace.
+of that state directory as JSON, one object each.
 """
 
-import collections
 import fnmatch
 import json
 import os
@@ -113,6 +111,7 @@ def named(name, daemon):
 
 
 def wait_for(name, daemon):
+    """A process of that name when it has entered its sandbox."""
     deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         for pid in named(name, daemon):
@@ -177,39 +176,19 @@ def documented_calls():
             set(row["threads"].split(", ")) for row in table("System calls of a monitor that runs")}
 
 
-def narrowed_calls(trace):
-    """From the output of `strace -f -q -o`: how often each call was made by threads that had their second filter."""
-    narrowed = set()
-    calls = collections.Counter()
-    for line in trace:
-        pid, what = line.split(None, 1)
-        begun = re.match(r"(\w+)\(", what)
-        if begun and pid in narrowed:
-            calls[begun[1]] += 1
-        # Whose handler has begun returns from it, if the machine does not end before.
-        if what.startswith("--- SIGUSR1"):
-            calls["rt_sigreturn"] += 1
-        if begun and begun[1] == "seccomp":
-            narrowed.add(pid)
-    return calls
+def documented_requests():
+    """The requests of ioctl that threads of a monitor that runs may make: pairs of thread and request."""
+    (row,) = [row for row in table("System calls of a monitor that runs") if row["call"] == "ioctl"]
+    by_thread = dict(part.split(": ") for part in row["arguments"].split("; "))
+    return {(thread, name) for thread, names in by_thread.items() for name in names.split(", ")}
 
 
-def main(arguments):
-    if arguments[0] == "--calls":
-        with open(arguments[1], encoding="utf-8", errors="replace") as trace:
-            print(json.dumps(narrowed_calls(trace)))
-        return
-    wanted = None
-    if arguments[0] == "--wait-for":
-        wanted, arguments = arguments[1], arguments[2:]
-    daemon = read(f"{arguments[0]}/containervmd.pid").split()[0]
-    if wanted:
-        found = [wait_for(wanted, daemon)]
-    else:
-        found = [process(pid, daemon) for name in PROGRAMS for pid in named(name, daemon)]
-    for one in found:
-        print(json.dumps(one))
+def main(state):
+    daemon = read(f"{state}/containervmd.pid").split()[0]
+    for name in PROGRAMS:
+        for pid in named(name, daemon):
+            print(json.dumps(process(pid, daemon)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1])

@@ -10,6 +10,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -70,6 +71,7 @@ TEST_F(ThreadFiltersTest, ARunningMachineCannotBuildAnother) {
 TEST_F(ThreadFiltersTest, NoThreadOfARunningMachineStartsAnotherOrChangesItsFilter) {
   for (const Restrict restrict : kAll) {
     EXPECT_TRUE(forbidden(restrict, [] { ::syscall(SYS_clone, CLONE_VM, 0, 0, 0); }));
+    EXPECT_TRUE(forbidden(restrict, [] { ::syscall(SYS_clone3, nullptr, 0); }));
     EXPECT_TRUE(forbidden(restrict, [] { ::syscall(SYS_seccomp, 1, 0, nullptr); }));
   }
 }
@@ -82,6 +84,16 @@ TEST_F(ThreadFiltersTest, MemoryOfARunningMachineIsNewAndWhereTheKernelPutsIt) {
     EXPECT_TRUE(forbidden(restrict, [] { ::mprotect(nullptr, 4096, PROT_READ); }));
     EXPECT_TRUE(forbidden(restrict, [] { ::madvise(nullptr, 4096, MADV_MERGEABLE); }));
   }
+}
+
+TEST_F(ThreadFiltersTest, OnlyTheDeviceThreadGivesMemoryBack) {
+  const auto give_back = [] { ::madvise(nullptr, 4096, MADV_DONTNEED); };
+  EXPECT_TRUE(forbidden(restrict_disk_thread, give_back));
+  EXPECT_TRUE(forbidden(restrict_vcpu_thread, give_back));
+}
+
+TEST_F(ThreadFiltersTest, AnAbortIsTheEndToo) {
+  for (const Restrict restrict : kAll) EXPECT_TRUE(forbidden(restrict, [] { ::abort(); }));
 }
 
 TEST_F(ThreadFiltersTest, AFutexIsForWaitingAndWakingOnly) {
