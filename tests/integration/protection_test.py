@@ -1,9 +1,13 @@
 #!/usr/bin/python3
-"""Every thread of a whole host, compared with vmm/sandbox/PROTECTIONS.md."""
+"""Every thread of a whole host, and the system calls of its monitors, compared with vmm/sandbox/PROTECTIONS.md."""
 
 import json
 import os
+import pathlib
+import shlex
+import subprocess
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -11,6 +15,8 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from harness import protections  # noqa: E402
 from harness.host import HostTest, api, docker, on_host, settle  # noqa: E402
 
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+BUILD = TESTS.parent / "build" / "release"
 UIDS = 65536
 FIRST_UID = 2_000_000_000
 
@@ -50,6 +56,31 @@ class ProtectionTest(HostTest):
         self.assert_as_documented(processes)
         monitors = [one for one in processes if one["name"] == "containervm-vmm"]
         self.assertEqual(len({one["threads"][0]["uid"] for one in monitors}), len(monitors))
+
+    def test_the_layer_tool(self):
+        command = [*shlex.split(os.environ.get("CONTAINERVM_ON_HOST", "")), "python3",
+                   str(TESTS / "integration" / "slow_layer.py"), self.state]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as registry:
+            image = registry.stdout.readline().strip() + "/slow"
+            pulling = threading.Thread(target=docker, args=("pull", image))
+            pulling.start()
+            self.addCleanup(docker, "rmi", image)
+            self.addCleanup(pulling.join)
+
+            found = json.loads(registry.stdout.readline())
+
+            self.assert_as_documented([found])
+            pulling.join()
+            registry.stdin.close()
+        self.assertEqual(registry.returncode, 0)
+
+    def test_each_system_call_that_a_running_monitor_may_make_is_used(self):
+        told = on_host("env", f"CONTAINERVM_VMM={BUILD / 'vmm' / 'containervm-vmm'}",
+                       f"DEVICE_USER={BUILD / 'tests' / 'device_user'}",
+                       "python3", str(TESTS / "native" / "monitor_calls_test.py"))
+
+        print(told)
+        self.assertIn("system calls of a monitor that runs", told)  # it was not skipped
 
 
 if __name__ == "__main__":
