@@ -107,7 +107,7 @@ def measure_flood(contenders, rounds):
         beside[contender.name] = {"version_p99": rows["flood_version_beside"][contender.name]["p99"],
                                   "daemon_peak_bytes": found["daemon_peak_bytes"],
                                   "removal_seconds": found["removal_seconds"]}
-        print(f"  flood: {contender.name} measured", file=sys.stderr, flush=True)
+        print(f"  flood: {contender.name}: {flood.describe_row(beside[contender.name])}", file=sys.stderr, flush=True)
     return rows | {"flood": beside}
 
 

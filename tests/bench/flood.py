@@ -63,6 +63,7 @@ def measure(contender, rounds, settle_seconds=5):
     try:
         for name, (options, script) in FLOODS.items():
             started[name] = f"containervm-bench-flood-{name}"
+            remove(contender, started[name])  # of a run that was broken off
             docker(contender, "run", "-d", "--name", started[name], *options, IMAGE, "sh", "-c", script)
         time.sleep(settle_seconds)
         beside = measure_both(contender, rounds)
