@@ -8,6 +8,8 @@
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "api/async/stand_back.h"
+
 namespace engine {
 
 using base::Result;
@@ -90,10 +92,17 @@ net::awaitable<Result<void>> ContainerLog::append(Stream stream, Bytes bytes, Ti
       if (observer) observer(taken, bytes->size() - taken);
       break;
     }
-    const std::function<LogWriter::Turn()> work = [self, stream, bytes, taken, now] {
-      return self->writer_.append(stream, std::span(*bytes).subspan(taken), now);
+    // What a log has beyond its allowance is written where nobody feels it, and its container,
+    // whose output is taken no faster, stands back with it.
+    async::BlockingPool& chosen = pool();
+    const bool bulk = &chosen == &pools_.bulk;
+    const std::function<LogWriter::Turn()> work = [self, stream, bytes, taken, now, bulk] {
+      const auto append = [&] {
+        return self->writer_.append(stream, std::span(*bytes).subspan(taken), now);
+      };
+      return bulk ? async::StandBack::run(append) : append();
     };
-    auto turn = co_await pool().run(work);
+    auto turn = co_await chosen.run(work);
     end_turn(turn, result);
     unsafe_[index(stream)] = turn.unfinished;
     if (observer && turn.taken > 0) observer(taken, turn.taken);
@@ -146,7 +155,9 @@ net::awaitable<void> ContainerLog::compress(std::shared_ptr<ContainerLog> self,
                                             std::filesystem::path plain) {
   const auto file = std::make_shared<GzipReplacement>(plain, plain.string() + ".gz");
   // Beside the turns: nobody else uses that name.
-  const std::function<Result<bool>()> step = [file] { return file->step(); };
+  const std::function<Result<bool>()> step = [file] {
+    return async::StandBack::run([&] { return file->step(); });
+  };
   for (bool done = false; !done;) {
     const auto went = co_await self->pools_.bulk.run(step);
     if (!went) spdlog::error("{}", went.error().message);

@@ -1,0 +1,62 @@
+// StandBack: work of any amount that nobody shall feel, on a thread that it does not share.
+//
+// A low priority ("nice") counts among the threads of one cgroup only, and the machines are in
+// groups of their own. So a thread that had to wait for a processor (or the disk), because others
+// wanted it as well, rests for as long before it goes on: with the machine for itself it uses all
+// of it, among many it takes a small part. Whoever waits for the work is held back with it.
+// Threads: any; the rest belongs to the calling thread.
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+namespace async {
+
+class StandBack {
+ public:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kLongestRest{100};
+
+  /// After a call that took `passed`, of which it had a processor for `used`.
+  static constexpr Clock::duration rest_after(Clock::duration passed, Clock::duration used) {
+    return std::clamp<Clock::duration>(passed - used, Clock::duration(0), kLongestRest);
+  }
+
+  /// Rests, if the last call on this thread had to wait; then calls.
+  template <typename Call>
+  static auto run(const Call& call) {
+    std::this_thread::sleep_until(rested_);
+    const Busy busy;
+    return call();
+  }
+
+ private:
+  /// From its begin to its end.
+  class Busy {
+   public:
+    Busy() = default;
+    ~Busy() {
+      const auto end = Clock::now();
+      rested_ = end + rest_after(end - began_, processor_time() - used_);
+    }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    const Clock::time_point began_ = Clock::now();
+    const std::chrono::nanoseconds used_ = processor_time();
+  };
+
+  static std::chrono::nanoseconds processor_time() {
+    timespec used{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+  }
+
+  static inline thread_local Clock::time_point rested_{};
+};
+
+}  // namespace async
