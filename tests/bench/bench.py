@@ -107,7 +107,9 @@ def measure_flood(contenders, rounds):
         beside[contender.name] = {"version_p99": rows["flood_version_beside"][contender.name]["p99"],
                                   "daemon_peak_bytes": found["daemon_peak_bytes"],
                                   "removal_seconds": found["removal_seconds"]}
-        print(f"  flood: {contender.name}: {flood.describe_row(beside[contender.name])}", file=sys.stderr, flush=True)
+        runs = [rows[f"flood_run_{when}"][contender.name]["p50"] for when in ("alone", "beside")]
+        print(f"  flood: {contender.name}: docker run {runs[0]:.0f} ms alone, {runs[1]:.0f} ms beside; "
+              f"{flood.describe_row(beside[contender.name])}", file=sys.stderr, flush=True)
     return rows | {"flood": beside}
 
 
@@ -265,7 +267,7 @@ def main():
             for contender in contenders:
                 try:
                     contender.api.delete("/images/" + IMAGE, force=1)
-                except ApiError as error:
+                except (ApiError, OSError) as error:  # also one that does not answer any more
                     print(f"{contender.name}: removing the image: {error}", file=sys.stderr)
     report(results, arguments.svg)
     if arguments.json:
