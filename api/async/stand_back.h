@@ -2,8 +2,9 @@
 //
 // A low priority ("nice") counts among the threads of one cgroup only, and the machines are in
 // groups of their own. So a thread that had to wait for a processor (or the disk), because others
-// wanted it as well, rests for as long before it goes on: with the machine for itself it uses all
-// of it, among many it takes a small part. Whoever waits for the work is held back with it.
+// wanted it as well, rests before it goes on, kPatience times as long: with the machine for itself
+// it uses all of it, among many it takes a small part. Whoever waits for the work is held back with
+// it.
 // Threads: any; the rest belongs to the calling thread.
 #pragma once
 
@@ -18,11 +19,13 @@ namespace async {
 class StandBack {
  public:
   using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::milliseconds kLongestRest{100};
+  static constexpr int kPatience = 3;
+  static constexpr std::chrono::milliseconds kLongestRest{200};
 
   /// After a call that took `passed`, of which it had a processor for `used`.
   static constexpr Clock::duration rest_after(Clock::duration passed, Clock::duration used) {
-    return std::clamp<Clock::duration>(passed - used, Clock::duration(0), kLongestRest);
+    return std::clamp<Clock::duration>(kPatience * (passed - used), Clock::duration(0),
+                                       kLongestRest);
   }
 
   /// Rests, if the last call on this thread had to wait; then calls.

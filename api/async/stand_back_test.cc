@@ -7,8 +7,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-TEST(StandBack, RestsAsLongAsItHadToWait) {
-  EXPECT_EQ(StandBack::rest_after(50ms, 20ms), 30ms);
+TEST(StandBack, RestsInProportionToItsWaiting) {
+  EXPECT_EQ(StandBack::rest_after(50ms, 20ms), 90ms);
   EXPECT_EQ(StandBack::rest_after(30ms, 30ms), 0ms);
   EXPECT_EQ(StandBack::rest_after(30ms, 31ms), 0ms);  // the two clocks are not one
   EXPECT_EQ(StandBack::rest_after(10s, 20ms), StandBack::kLongestRest);

@@ -35,11 +35,11 @@ class LogWriter {
 
   /// What came of a turn.
   struct Turn {
-    std::size_t taken = 0;      // of the bytes given
-    bool done = false;          // nothing is left to do
-    bool blocked = false;       // until the file that was rotated last is compressed
+    std::size_t taken = 0;                // of the bytes given
+    bool done = false;                    // nothing is left to do
+    bool blocked = false;                 // until the file that was rotated last is compressed
     std::filesystem::path to_compress{};  // until compressed() it is the caller's; or empty
-    std::size_t encoded = 0;    // bytes of the log, and what the changes to the directory amount to
+    std::size_t encoded = 0;  // bytes of the log, and what the changes to the directory amount to
     std::size_t unfinished = 0;  // of the stream's bytes taken, resume() would not count so many
     base::Result<void> written;
   };
