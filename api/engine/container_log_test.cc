@@ -529,8 +529,7 @@ TEST_F(ContainerLogTest, ADiscardedLogWaitsForNobody) {
   net::co_spawn(io_, wait_at(gate.get_future().share()), net::detached);
   bool written = false;
   const auto writing = [&]() -> net::awaitable<void> {
-    const auto result =
-        co_await log_->append(Stream::kStdout, bytes_of(numbered_lines(0, 100)), 1);
+    const auto result = co_await log_->append(Stream::kStdout, bytes_of(numbered_lines(0, 100)), 1);
     written = result.has_value();
   };
   net::co_spawn(io_, writing(), net::detached);

@@ -71,7 +71,6 @@ Result<void> LogCursor::begin_listing() {
   return {};
 }
 
-
 Result<void> LogCursor::end_listing() {
   directory_.reset();
   for (const std::int64_t number : numbers_) {
