@@ -166,7 +166,7 @@ Result<void> SpoolSpace::take(ClientId client, std::uint64_t bytes) {
       total_ + bytes <= allowed / 2 || (total_ + bytes <= allowed && own + bytes <= allowed / 8);
   if (!fits) {
     if (own == 0) by_client_.erase(client);
-    return Error{Code::kResourceExhausted, "not enough disk space for the request's data"};
+    return Error{Code::kResourceExhausted, "write the request's data: No space left on device"};
   }
   own += bytes;
   total_ += bytes;
