@@ -135,7 +135,7 @@ bool LogWriter::is_full() const {
 LogWriter::Room LogWriter::make_room() {
   if (!is_full()) return Room::kThere;
   if (changes_left_ <= 0) return Room::kLater;
-  // The name .1 is taken until it is compressed. A log that may not wait grows on a little.
+  // One file is compressed at a time. A log that may not wait for that grows on a little.
   if (compressing_) return settings_.blocking ? Room::kBlocked : Room::kThere;
   failure_ = write_out();
   if (failure_) failure_ = open_file();
