@@ -5,7 +5,12 @@ import os
 import pathlib
 import shlex
 import subprocess
+import sys
 import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from harness.checks import add_tests  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "release"
@@ -30,21 +35,7 @@ class MonitorTest(unittest.TestCase):
         self.assertIn("[  PASSED  ] 1 test.", done.stdout)
 
 
-def add_tests():
-    """One test here for each one there."""
-    listed = subprocess.run([CHECK, "--gtest_list_tests", "--vmm", "-", "--kernel", "-",
-                             "--initramfs", "-"], capture_output=True, check=True, text=True)
-    suite = ""
-    for line in listed.stdout.splitlines():
-        if line.startswith(" "):
-            name = line.split()[0]
-            setattr(MonitorTest, f"test_{name}",
-                    lambda self, full=suite + name: self.run_check(full))
-        else:
-            suite = line.strip()
-
-
-add_tests()
+add_tests(MonitorTest, CHECK, "--vmm", "-", "--kernel", "-", "--initramfs", "-")
 
 if __name__ == "__main__":
     unittest.main()
