@@ -109,6 +109,20 @@ TEST_F(ApiTest, AnswersWithDockersStatusForEveryState) {
   EXPECT_EQ(status("GET", at + "/json"), 404);
 }
 
+TEST_F(ApiTest, SaysWhichContainerCannotBeKilledAsTheClientNamedIt) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"true"}}}, "?name=here");
+  const auto said = [&](std::string_view target) {
+    return json::parse(call("POST", target).body).at("message").get<std::string>();
+  };
+
+  EXPECT_EQ(said("/containers/gone/kill"), "cannot kill container: gone: No such container: gone");
+  EXPECT_EQ(said("/containers/here/kill"),
+            "cannot kill container: here: container " + id + " is not running");
+  EXPECT_EQ(said("/containers/here/kill?signal=NONSENSE"),
+            "cannot kill container: here: invalid signal: NONSENSE");
+  EXPECT_EQ(said("/containers/here/resize?h=1&w=1"), "container " + id + " is not running");
+}
+
 TEST_F(ApiTest, PausedContainersTakeNoExec) {
   const std::string id = run_over_api({"sleep"});
   const std::string at = "/containers/" + id;

@@ -247,12 +247,19 @@ net::awaitable<Response> restart(Api& api, Request request) {
 // POST /containers/{id}/kill
 //   204 sent · 400 bad signal · 404 no such container · 409 not running
 net::awaitable<Response> kill(Api& api, Request request) {
+  const std::string name(request.path_arg("id"));
+  // Docker names the container as the client did, whatever is wrong.
+  const auto refused = [&name](Error error) {
+    error.message = "cannot kill container: " + name + ": " + error.message;
+    return http::error_response(error);
+  };
   const std::string text = request.query.get_or("signal", "");
   const auto signal = engine::parse_signal(text.empty() ? "KILL" : text);
-  if (!signal) co_return http::error_response(signal.error());
-  auto container = api.containers.find(request.path_arg("id"));
-  if (!container) co_return http::error_response(container.error());
+  if (!signal) co_return refused(signal.error());
+  auto container = api.containers.find(name);
+  if (!container) co_return refused(container.error());
   const auto result = co_await async::shielded(api.containers.kill(*std::move(container), *signal));
+  if (!result) co_return refused(result.error());
   co_return respond_to(result);
 }
 

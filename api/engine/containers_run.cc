@@ -27,9 +27,8 @@ constexpr std::chrono::milliseconds kShutdownTimeout{20'000};
 constexpr std::chrono::milliseconds kFirstRestartDelay{100};
 constexpr std::chrono::milliseconds kLongestRestartDelay{60'000};
 
-Error not_running(const Container& container, std::string_view what) {
-  return Error{Code::kConflict,
-               std::string(what) + ": container " + container.id + " is not running"};
+Error not_running(const Container& container) {
+  return Error{Code::kConflict, "container " + container.id + " is not running"};
 }
 
 /// As dockerd has it.
@@ -428,8 +427,7 @@ net::awaitable<Result<void>> Containers::restart(ContainerPtr container,
 }
 
 net::awaitable<Result<void>> Containers::kill(ContainerPtr container, int signal) {
-  if (!container->state.running())
-    co_return not_running(*container, "cannot kill container: " + container->name);
+  if (!container->state.running()) co_return not_running(*container);
   if (signal == SIGKILL || signal == container->settings.stop_signal()) {
     container->state.manually_stopped = true;
     if (const auto committed = commit(*container); !committed) co_return committed.error();
@@ -447,8 +445,7 @@ net::awaitable<Result<void>> Containers::kill(ContainerPtr container, int signal
 net::awaitable<Result<void>> Containers::resize(ContainerPtr container, std::uint16_t rows,
                                                 std::uint16_t columns) {
   const std::shared_ptr<Machine> machine = container->machine;
-  if (!container->state.running() || !machine)
-    co_return not_running(*container, "cannot resize container");
+  if (!container->state.running() || !machine) co_return not_running(*container);
   if (container->settings.tty()) {  // without a terminal there is nothing to do, and nothing wrong
     auto resized = co_await machine->resize(kMainProcess, rows, columns);
     if (!resized) co_return std::move(resized).error();

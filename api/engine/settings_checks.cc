@@ -138,10 +138,14 @@ Result<void> check_restart_policy(const json& host) {
   if (std::find(kWords.begin(), kWords.end(), word) == kWords.end())
     return invalid("invalid restart policy: unknown policy '" + word.substr(0, 64) +
                    "'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'");
-  if (count < 0) return invalid("invalid restart policy: maximum retry count cannot be negative");
-  if (count != 0 && word != "on-failure")
+  if (word == "on-failure" && count < 0)
+    return invalid("invalid restart policy: maximum retry count cannot be negative");
+  // A policy without a name may have any count, as Docker's clients before 25 sent it.
+  if (!word.empty() && word != "on-failure" && count != 0)
     return invalid(
-        "invalid restart policy: maximum retry count can only be used with 'on-failure'");
+        std::string(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'") +
+        (count < 0 ? " and cannot be negative" : ""));
   if (!word.empty() && word != "no" && host.at("AutoRemove").get<bool>())
     return invalid("can't create 'AutoRemove' container with restart policy");
   return {};

@@ -209,6 +209,23 @@ TEST(Settings, AStopTimeoutCanBeAddedToATime) {
   EXPECT_EQ(code_of({{"Image", "x"}, {"StopTimeout", UINT64_MAX}}), Code::kInvalidArgument);
 }
 
+TEST(Settings, ChecksTheRetriesOfARestartPolicyAsDockerDoes) {
+  const auto refusal = [](const char* name, int retries) {
+    const auto settings =
+        parse_settings(body({{"RestartPolicy", {{"Name", name}, {"MaximumRetryCount", retries}}}}));
+    return settings ? "" : settings.error().message;
+  };
+  const std::string only =
+      "invalid restart policy: maximum retry count can only be used with 'on-failure'";
+
+  EXPECT_EQ(refusal("on-failure", 3), "");
+  EXPECT_EQ(refusal("", 3), "");
+  EXPECT_EQ(refusal("always", 3), only);
+  EXPECT_EQ(refusal("always", -1), only + " and cannot be negative");
+  EXPECT_EQ(refusal("on-failure", -1),
+            "invalid restart policy: maximum retry count cannot be negative");
+}
+
 TEST(Settings, TakesWhatTheImageGives) {
   auto settings =
       parse_settings({{"Image", "x"}, {"Env", {"B=own", "C"}}, {"Labels", {{"l", "own"}}}});
