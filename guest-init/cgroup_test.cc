@@ -15,7 +15,8 @@ using Settings = std::vector<CgroupSetting>;
 
 TEST(CpuWeight, CoversDockersRange) {
   EXPECT_EQ(protocol::cpu_weight_of_shares(2), 1u);
-  EXPECT_EQ(protocol::cpu_weight_of_shares(1024), 39u);
+  EXPECT_EQ(protocol::cpu_weight_of_shares(512), 59u);
+  EXPECT_EQ(protocol::cpu_weight_of_shares(1024), 100u);
   EXPECT_EQ(protocol::cpu_weight_of_shares(262144), 10000u);
 }
 
@@ -48,7 +49,7 @@ TEST(CgroupSettings, HoldEveryLimit) {
                                            {"memory.swap.max", "67108864"},
                                            {"memory.low", "1048576"},
                                            {"cpu.max", "50000 100000"},
-                                           {"cpu.weight", "20"},
+                                           {"cpu.weight", "59"},
                                            {"cpuset.cpus", "0-1"},
                                            {"pids.max", "100"}}));
 }

@@ -28,7 +28,7 @@ TEST_F(MachineTest, HoldsTheContainerToItsLimits) {
   const std::string output =
       output_of(process_spec(1, "cd /sys/fs/cgroup; cat memory.max cpu.max cpu.weight pids.max"));
 
-  EXPECT_EQ(output, "33554432\n50000 100000\n20\n20\n");
+  EXPECT_EQ(output, "33554432\n50000 100000\n59\n20\n");
 }
 
 TEST_F(MachineTest, JoinsTheFirstProcessWhereTheContainerMadeATreeOfItsCgroup) {

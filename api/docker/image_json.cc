@@ -22,8 +22,13 @@ json list_or_null(const std::vector<std::string>& items) {
   return items.empty() ? json() : json(items);
 }
 
-/// The image's defaults in the shape of a container's configuration.
-json config_json(const json& image, ApiVersion version) {
+bool is_empty(const json& value) {
+  return value.is_null() || value == "" || value == false ||
+         (value.is_structured() && value.empty());
+}
+
+/// What is shown of a configuration even if it says nothing.
+json empty_config(ApiVersion version) {
   json config = {{"Cmd", nullptr},     {"Entrypoint", nullptr}, {"Env", nullptr},
                  {"Labels", nullptr},  {"OnBuild", nullptr},    {"User", ""},
                  {"Volumes", nullptr}, {"WorkingDir", ""}};
@@ -37,8 +42,29 @@ json config_json(const json& image, ApiVersion version) {
                    {"OpenStdin", false},
                    {"StdinOnce", false},
                    {"Image", ""}});
-  if (const auto found = image.find("config"); found != image.end() && found->is_object())
-    config.update(*found);
+  return config;
+}
+
+/// What the image gives to containers: the fields that images have, those of them that say
+/// something.
+json config_json(const json& image, ApiVersion version) {
+  json config = empty_config(version);
+  const auto found = image.find("config");
+  if (found == image.end() || !found->is_object()) return config;
+  for (const char* field :
+       {"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
+        "StopSignal", "ArgsEscaped", "Healthcheck", "OnBuild", "Shell"}) {
+    const auto value = found->find(field);
+    if (value != found->end() && !is_empty(*value)) config[field] = *value;
+  }
+  return config;
+}
+
+/// The configuration of the container that the image was made of, whole.
+json container_config_json(const json& image, ApiVersion version) {
+  json config = empty_config(version);
+  const auto found = image.find("container_config");
+  if (found != image.end() && found->is_object()) config.update(*found);
   return config;
 }
 
@@ -100,9 +126,7 @@ json image_inspect_json(const images::Image& image, ApiVersion version) {
   if (version < kWithoutVirtualSize) object["VirtualSize"] = image.size;
   if (version < kWithoutContainerConfig) {
     object["Container"] = text_of(raw, "container");
-    const auto made_from = raw.find("container_config");
-    object["ContainerConfig"] = config_json(
-        made_from == raw.end() ? json::object() : json{{"config", *made_from}}, version);
+    object["ContainerConfig"] = container_config_json(raw, version);
   }
   return object;
 }

@@ -170,6 +170,24 @@ TEST_F(ImagesTest, InspectsAnImageByNameAndShortId) {
   EXPECT_EQ(message(missing), "No such image: none:latest");
 }
 
+TEST_F(ImagesTest, ShowsOfAnImagesConfigurationWhatSaysSomething) {
+  load({kBase}, {"app:1"});  // with an empty map of labels
+
+  const json now = ask_json("/images/app:1/json")["Config"];
+  const json before = ask_json("/v1.49/images/app:1/json")["Config"];
+
+  EXPECT_EQ(now, (json{{"Cmd", {"/bin/sh"}},
+                       {"Entrypoint", nullptr},
+                       {"Env", {"PATH=/bin"}},
+                       {"Labels", nullptr},
+                       {"OnBuild", nullptr},
+                       {"User", ""},
+                       {"Volumes", nullptr},
+                       {"WorkingDir", ""}}));
+  EXPECT_EQ(before["Hostname"], "");
+  EXPECT_EQ(before["Labels"], nullptr);
+}
+
 TEST_F(ImagesTest, TellsAnImagesHistory) {
   const std::string id = load({kBase}, {"app:1"});
 

@@ -226,8 +226,7 @@ net::awaitable<Response> disk_usage(Api& api, Request) {
   co_return rows_response(
       std::move(images),
       R"({"LayersSize":)" + std::to_string(usage->layers_bytes) + R"(,"Images":)",
-      R"(,"Containers":)" + containers + R"(,"Volumes":)" + volumes +
-          R"(,"BuildCache":[],"BuilderSize":0})");
+      R"(,"Containers":)" + containers + R"(,"Volumes":)" + volumes + R"(,"BuildCache":[]})");
 }
 
 // --- events ---------------------------------------------------------------------------------

@@ -306,6 +306,9 @@ Result<Settings> parse_settings(const json& body) {
   if (host_config != nullptr)
     RETURN_IF_ERROR(
         take_all(host_config_fields(), *host_config, settings.host_config, "HostConfig."));
+  // As Docker does it since version 26, so that what inspect shows is a network's name.
+  if (json& mode = settings.host_config["NetworkMode"]; mode == "" || mode == "default")
+    mode = "bridge";
   if (networking != nullptr)
     RETURN_IF_ERROR(
         check_networking(*networking, settings.host_config.at("NetworkMode").get<std::string>()));

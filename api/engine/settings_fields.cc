@@ -47,7 +47,7 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"ContainerIDFile", kString, R"("")", kInformation, "written by the client"},
     {"LogConfig", kObject, R"({"Type":"json-file","Config":{}})", kChecked,
      "Type json-file or none; tag takes fields such as {{.Name}}, no functions"},
-    {"NetworkMode", kString, R"("default")", kChecked, "default, bridge, none"},
+    {"NetworkMode", kString, R"("bridge")", kChecked, "default, bridge, none"},
     {"PortBindings", kObject, "{}", kRefused, "no published ports yet"},
     {"RestartPolicy", kObject, R"({"Name":"no","MaximumRetryCount":0})", kHonoured, ""},
     {"AutoRemove", kBool, "false", kHonoured, ""},

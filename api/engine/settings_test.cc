@@ -44,6 +44,15 @@ TEST(Settings, FillsInTheDefaultOfEveryField) {
   EXPECT_EQ(settings->stop_signal(), SIGTERM);
 }
 
+TEST(Settings, ShowsTheDefaultNetworkByItsName) {
+  for (const char* mode : {"", "default", "bridge"}) {
+    const auto settings = parse_settings(body({{"NetworkMode", mode}}));
+    ASSERT_TRUE(settings) << mode;
+    EXPECT_EQ(settings->host_config.at("NetworkMode"), "bridge") << mode;
+  }
+  EXPECT_EQ(parse_settings(body())->host_config.at("NetworkMode"), "bridge");
+}
+
 TEST(Settings, AcceptsEveryFieldAtItsDefault) {
   json config = body();
   for (const Field& field : config_fields())

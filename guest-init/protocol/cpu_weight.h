@@ -1,15 +1,21 @@
 // Docker's --cpu-shares on cgroup v2's scale: in the guest, between the container's processes and
-// guest-init, and on the host, between machines. Source: runc's conversion.
+// guest-init, and on the host, between machines. Source: runc's conversion since its version 1.3.2.
 #pragma once
 
-#include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 namespace protocol {
 
-/// 2..262144, clamped, to 1..10000.
-constexpr std::uint64_t cpu_weight_of_shares(std::uint64_t shares) {
-  return 1 + (std::clamp<std::uint64_t>(shares, 2, 262144) - 2) * 9999 / 262142;
+/// 2..262144, clamped, to 1..10000. Docker's default of 1024 shares is cgroup v2's default of 100:
+/// the exponent is the parabola through the least, the default and the greatest value of both
+/// scales.
+inline std::uint64_t cpu_weight_of_shares(std::uint64_t shares) {
+  if (shares <= 2) return 1;
+  if (shares >= 262144) return 10000;
+  const double doublings = std::log2(static_cast<double>(shares));
+  const double exponent = (doublings * doublings + 125 * doublings) / 612 - 7.0 / 34;
+  return static_cast<std::uint64_t>(std::ceil(std::pow(10, exponent)));
 }
 
 }  // namespace protocol

@@ -1,5 +1,8 @@
 #include "images/store/changes.h"
 
+#include <string>
+#include <string_view>
+
 #include "images/dockerfile/config_changes.h"
 #include "images/dockerfile/text.h"
 
@@ -30,7 +33,10 @@ bool can_be_changed(Kind kind) {
   }
 }
 
-base::Error not_valid(const std::string& keyword) {
+/// It is named as it was written.
+base::Error not_valid(std::string_view change) {
+  const std::string_view text = dockerfile::trim(change);
+  const std::string keyword(text.substr(0, text.find_first_of(" \t")));
   return {base::Code::kInvalidArgument, keyword + " is not a valid change command"};
 }
 
@@ -45,11 +51,10 @@ base::Result<json> apply_changes(json config, const std::vector<std::string>& ch
     auto instruction = dockerfile::check(*statement);
     if (!instruction) {
       // One that Docker does not know and one that is no change are refused alike.
-      if (instruction.error().message.starts_with("unknown instruction"))
-        return not_valid(statement->keyword);
+      if (instruction.error().message.starts_with("unknown instruction")) return not_valid(change);
       return std::move(instruction).error();
     }
-    if (!can_be_changed(instruction->kind)) return not_valid(statement->keyword);
+    if (!can_be_changed(instruction->kind)) return not_valid(change);
     auto expanded =
         dockerfile::expanded(*std::move(instruction), '\\', dockerfile::strings_of(config, "Env"));
     if (!expanded) return std::move(expanded).error();

@@ -79,7 +79,9 @@ TEST(Changes, RefusesWhatItCannotApply) {
     EXPECT_EQ(result.error().code, base::Code::kInvalidArgument);
   }
   EXPECT_EQ(apply_changes(json::object(), {"FROM x"}).error().message,
-            "from is not a valid change command");
+            "FROM is not a valid change command");
+  EXPECT_EQ(apply_changes(json::object(), {" run\tls"}).error().message,
+            "run is not a valid change command");
 }
 
 }  // namespace

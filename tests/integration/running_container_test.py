@@ -169,11 +169,11 @@ class BlockIoTest(HostTest):
     def test_weights_hold_against_other_machines(self):
         container = output("run", "-d", "--cpu-shares", "512", "busybox", "sleep", "1000")
         group = self._group(container)
-        self.assertEqual(on_host("cat", f"{group}/cpu.weight").strip(), "20")
+        self.assertEqual(on_host("cat", f"{group}/cpu.weight").strip(), "59")
 
         docker("update", "--cpu-shares", "2048", container)
 
-        self.assertEqual(on_host("cat", f"{group}/cpu.weight").strip(), "79")
+        self.assertEqual(on_host("cat", f"{group}/cpu.weight").strip(), "174")
         has_weights = on_host("sh", "-c", f"ls {group} | grep -c '^io.*weight' || true").strip() != "0"
         done = docker("update", "--blkio-weight", "500", container, check=False)
         self.assertEqual(done.returncode == 0, has_weights, done.stderr)
@@ -195,7 +195,7 @@ class UpdateTest(HostTest):
 
         inside = output("exec", "changed", "sh", "-c",
                         "cd /sys/fs/cgroup; cat memory.max pids.max cpu.max cpu.weight")
-        self.assertEqual(inside.splitlines(), [str(80 << 20), "30", "50000 100000", "20"])
+        self.assertEqual(inside.splitlines(), [str(80 << 20), "30", "50000 100000", "59"])
         self.assertEqual(output("inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.CpuShares}}", "changed"),
                          f"{80 << 20} 512")
 
