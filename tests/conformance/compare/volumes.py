@@ -1,6 +1,7 @@
 """Behaviours of volumes: their objects, where they are mounted, what is in them, when they go."""
 
 import json
+import os
 import re
 import time
 
@@ -82,7 +83,12 @@ def _names(e, **filters):
 
 def _mask(mount):
     """A name that was made up is only known to be one."""
-    return {**mount, "Name": re.sub("[0-9a-f]{64}", "<name>", mount["Name"])}
+    return {**mount, "Name": re.sub("[0-9a-f]{64}", "<name>", mount.get("Name", ""))}
+
+
+def _volume_of(mount):
+    """dockerd 28 shows no name of a volume that Binds gives none; the directory of its files has it."""
+    return mount.get("Name") or os.path.basename(os.path.dirname(mount["Source"]))
 
 
 def _filters(e, volumes):
@@ -107,7 +113,7 @@ def _what_goes(v):
     """Which volumes are left after their container was removed."""
     def look(e, _):
         container = e.ran(["true"], **_binds(_NAME + ":/v", "/w"), Volumes={"/x": {}})
-        names = {mount["Destination"]: mount["Name"] for mount in e.inspect(container)["Mounts"]}
+        names = {mount["Destination"]: _volume_of(mount) for mount in e.inspect(container)["Mounts"]}
         e.answer("DELETE", f"/containers/{container}", v=v)
         left = {place: e.status("GET", f"/volumes/{name}") for place, name in names.items()}
         for name in names.values():
@@ -118,7 +124,7 @@ def _what_goes(v):
 
 def _auto_remove(e, _):
     container = e.create(["true"], HostConfig={"AutoRemove": True, "Binds": [_NAME + ":/v", "/w"]})
-    names = {mount["Destination"]: mount["Name"] for mount in e.inspect(container)["Mounts"]}
+    names = {mount["Destination"]: _volume_of(mount) for mount in e.inspect(container)["Mounts"]}
     stream = e.api.hijack(f"/containers/{container}/attach", query={"stream": 1, "stdout": 1})
     e.answer("POST", f"/containers/{container}/start")
     stream.read_outputs()
