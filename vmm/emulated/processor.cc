@@ -1,20 +1,29 @@
 #include "vmm/emulated/processor.h"
 
 #include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace emulated {
 namespace {
 
 constexpr auto kSample = std::chrono::milliseconds(100);
+
+/// More machines than these on one processor are not worth starting.
+constexpr int kMostClaims = 64;
 
 /// As many processors as a kernel for x86-64 can have (CONFIG_NR_CPUS); cpu_set_t has 1024.
 using ProcessorSet = std::array<cpu_set_t, 8>;
@@ -41,6 +50,21 @@ std::string read_stat() {
   return text.str();
 }
 
+/// A socket with that abstract name (unix(7)): one process has it, and the kernel takes it away
+/// with the descriptor, so that no claim outlives its owner. An invalid descriptor: it is taken.
+base::Result<base::UniqueFd> take_name(const std::string& name) {
+  base::UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return base::errno_error("socket");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::size_t length = std::min(name.size(), sizeof address.sun_path - 1);
+  name.copy(address.sun_path + 1, length);
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + length);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return socket;
+  if (errno == EADDRINUSE) return base::UniqueFd();
+  return base::errno_error("bind " + name);
+}
+
 }  // namespace
 
 base::Result<std::vector<int>> usable_processors() {
@@ -53,28 +77,32 @@ base::Result<std::vector<int>> usable_processors() {
   return numbers;
 }
 
-int idlest_processor(const std::vector<int>& candidates, std::string_view before,
-                     std::string_view after) {
+std::vector<int> idlest_first(std::vector<int> candidates, std::string_view before,
+                              std::string_view after) {
   const auto then = idle_times(before), now = idle_times(after);
-  int best = candidates.front();
-  std::uint64_t longest = 0;
-  for (const int candidate : candidates) {
+  const auto idle = [&](int candidate) -> std::uint64_t {
     const auto begin = then.find(candidate), end = now.find(candidate);
-    if (begin == then.end() || end == now.end() || end->second < begin->second) continue;
-    const std::uint64_t idle = end->second - begin->second;
-    if (idle <= longest) continue;
-    longest = idle;
-    best = candidate;
-  }
-  return best;
+    if (begin == then.end() || end == now.end() || end->second < begin->second) return 0;
+    return end->second - begin->second;
+  };
+  std::ranges::stable_sort(candidates, std::greater{}, idle);
+  return candidates;
 }
 
-base::Result<int> find_idlest_processor() {
-  const auto candidates = usable_processors();
-  if (!candidates) return candidates.error();
+base::Result<ProcessorClaim> ProcessorClaim::take(const std::string& family) {
+  auto usable = usable_processors();
+  if (!usable) return std::move(usable).error();
   const std::string before = read_stat();
   std::this_thread::sleep_for(kSample);
-  return idlest_processor(*candidates, before, read_stat());
+  const auto candidates = idlest_first(std::move(*usable), before, read_stat());
+  for (int turn = 0; turn < kMostClaims; ++turn)
+    for (const int processor : candidates) {
+      auto name = take_name(family + "/processor-" + std::to_string(processor) + "/" +
+                            std::to_string(turn));
+      if (!name) return std::move(name).error();
+      if (*name) return ProcessorClaim(processor, std::move(*name));
+    }
+  return ProcessorClaim(candidates.front(), base::UniqueFd());
 }
 
 base::Result<void> stay_on_processor(int processor) {

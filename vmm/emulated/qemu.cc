@@ -180,11 +180,11 @@ base::Result<Qemu> Qemu::start(const QemuSettings& settings) {
   if (!log) return base::errno_error(settings.log.string());
   // Two threads of QEMU change a word of a virtual CPU without a common lock (README.md). Where
   // they share a processor of this host, they do so one after the other.
-  std::optional<int> processor;
+  std::optional<ProcessorClaim> processor;
   if (settings.cpus == 1) {
-    const auto idlest = find_idlest_processor();
-    if (!idlest) return idlest.error();
-    processor = *idlest;
+    auto claim = ProcessorClaim::take("containervm-machine");
+    if (!claim) return std::move(claim).error();
+    processor.emplace(std::move(*claim));
   }
 
   const pid_t parent = ::getpid();
@@ -194,12 +194,13 @@ base::Result<Qemu> Qemu::start(const QemuSettings& settings) {
   if (qemu.pid_ == 0)
     become_qemu(command_line(settings),
                 {console->theirs.get(), status->theirs.get(), qmp->theirs.get()}, log.get(),
-                processor, parent);
+                processor ? std::optional(processor->processor()) : std::nullopt, parent);
   qemu.process_.reset(static_cast<int>(::syscall(SYS_pidfd_open, qemu.pid_, 0)));
   if (!qemu.process_) return base::errno_error("pidfd_open");
   qemu.console_ = std::move(console->ours);
   qemu.status_ = std::move(status->ours);
   qemu.qmp_ = std::move(qmp->ours);
+  qemu.processor_ = std::move(processor);
   return qemu;
 }
 
@@ -208,7 +209,8 @@ Qemu::Qemu(Qemu&& other) noexcept
       process_(std::move(other.process_)),
       console_(std::move(other.console_)),
       status_(std::move(other.status_)),
-      qmp_(std::move(other.qmp_)) {}
+      qmp_(std::move(other.qmp_)),
+      processor_(std::move(other.processor_)) {}
 
 Qemu::~Qemu() {
   if (pid_ < 0) return;

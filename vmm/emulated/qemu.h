@@ -10,12 +10,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/emulated/channel.h"
+#include "vmm/emulated/processor.h"
 
 namespace emulated {
 
@@ -64,6 +66,7 @@ class Qemu {
   base::UniqueFd console_;
   base::UniqueFd status_;
   base::UniqueFd qmp_;
+  std::optional<ProcessorClaim> processor_;  // of this host, where all of its threads stay
 };
 
 /// The host port in QEMU's answer to `info usernet` that is forwarded to `guest_port`.
