@@ -10,7 +10,7 @@
 #include <string>
 
 #include "api/async/blocking_pool.h"
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 #include "api/engine/machines/networks.h"
 #include "api/engine/machines/privileged.h"
 #include "api/engine/machines/subnet.h"

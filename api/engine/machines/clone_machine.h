@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "api/async/blocking_pool.h"
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 #include "api/engine/machines/guest_session.h"
 #include "api/engine/machines/machine.h"
 #include "api/engine/machines/monitor_client.h"
@@ -85,8 +85,8 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   pid_t monitor_pid() const override { return process_->pid(); }
 
  private:
-  using MonitorReply = Reply<MonitorClient::Answer>;
-  using GuestReply = Reply<GuestSession::Answer>;
+  using MonitorReply = async::Reply<MonitorClient::Answer>;
+  using GuestReply = async::Reply<GuestSession::Answer>;
   using StartReplies = std::vector<std::pair<std::string_view, GuestReply>>;  // in their order
 
   CloneMachine(Context context, std::unique_ptr<MonitorProcess> process);
@@ -148,8 +148,8 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   std::optional<MachineEnd> forced_end_;    // why we ended it
   std::optional<launch::Stopped> stopped_;  // what the monitor said
   std::optional<MachineEnd> conclusion_;    // once it has ended
-  Event monitor_gone_;                      // no more messages come from it
-  Reply<MachineEnd> ended_;
+  async::Latch monitor_gone_;               // no more messages come from it
+  async::Reply<MachineEnd> ended_;
   std::function<void()> on_ended_;
 };
 

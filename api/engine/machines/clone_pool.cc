@@ -20,7 +20,7 @@ std::shared_ptr<CloneMachine> ClonePool::take(const launch::Shape& shape) {
 void ClonePool::refill() {
   if (closed_ || !idle_.is_set()) return;
   if (ready_.size() >= size_ && templates_.find(shape_)) return;
-  idle_ = Event(context_.executor);
+  idle_ = async::Latch(context_.executor);
   net::co_spawn(context_.executor, fill(this), net::detached);
 }
 

@@ -52,7 +52,7 @@ class ClonePool {
   std::vector<std::shared_ptr<CloneMachine>> ready_;
   std::uint64_t made_ = 0;
   bool closed_ = false;
-  Event idle_;  // no fill() runs
+  async::Latch idle_;  // no fill() runs
 };
 
 }  // namespace engine

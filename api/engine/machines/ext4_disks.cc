@@ -173,7 +173,7 @@ net::awaitable<Result<void>> Ext4Disks::make(std::uint64_t bytes, fs::path path)
 
 void Ext4Disks::refill() {
   if (closed_ || !idle_.is_set() || ready_.size() >= wanted_) return;
-  idle_ = Event(executor_);
+  idle_ = async::Latch(executor_);
   net::co_spawn(executor_, fill(this), net::detached);
 }
 

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "api/async/blocking_pool.h"
+#include "api/async/latch.h"
 #include "api/engine/machines/disks.h"
-#include "api/engine/machines/event.h"
 
 namespace engine {
 
@@ -47,7 +47,7 @@ class Ext4Disks final : public Disks {
   std::vector<std::filesystem::path> ready_;
   std::uint64_t made_ = 0;
   bool closed_ = false;
-  Event idle_;  // no fill() runs
+  async::Latch idle_;  // no fill() runs
 };
 
 /// Makes `path` as an empty disk; nothing is left of it on an Error. Blocks.

@@ -23,8 +23,9 @@ std::shared_ptr<GuestSession> GuestSession::start(net::any_io_executor executor,
 GuestSession::GuestSession(net::any_io_executor executor, StreamSocket socket, Handlers handlers)
     : executor_(std::move(executor)), socket_(std::move(socket)), handlers_(std::move(handlers)) {}
 
-Reply<base::Result<protocol::HelloReply>> GuestSession::hello(const protocol::Secret& secret) {
-  Reply<base::Result<protocol::HelloReply>> reply(executor_);
+async::Reply<base::Result<protocol::HelloReply>> GuestSession::hello(
+    const protocol::Secret& secret) {
+  async::Reply<base::Result<protocol::HelloReply>> reply(executor_);
   if (auto queued = queue(wire::frame(protocol::Hello{.secret = secret})); !queued) {
     reply.set(std::move(queued).error());
   } else {
@@ -96,7 +97,7 @@ base::Result<void> GuestSession::answer_with(const wire::RawFrame& frame) {
   const auto found = pending_.find(message->request);
   if (found == pending_.end())
     return base::Error{base::Code::kDataLoss, "the guest answered what was not asked"};
-  Reply<Answer> reply = found->second;
+  async::Reply<Answer> reply = found->second;
   pending_.erase(found);
   reply.set(Success(std::move(*message)));
   return {};

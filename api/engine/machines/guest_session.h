@@ -15,7 +15,7 @@
 #include <memory>
 #include <variant>
 
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 #include "guest-init/protocol/messages.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
@@ -48,11 +48,11 @@ class GuestSession : public std::enable_shared_from_this<GuestSession> {
                                              Handlers handlers);
 
   /// `secret`: the machine's, once it has one.
-  Reply<base::Result<protocol::HelloReply>> hello(const protocol::Secret& secret = {});
+  async::Reply<base::Result<protocol::HelloReply>> hello(const protocol::Secret& secret = {});
 
   template <typename M>
-  Reply<Answer> request(M message) {
-    Reply<Answer> reply(executor_);
+  async::Reply<Answer> request(M message) {
+    async::Reply<Answer> reply(executor_);
     message.request = next_request_++;
     if (auto queued = queue(wire::frame(message)); !queued) {
       reply.set(std::move(queued).error());
@@ -84,8 +84,8 @@ class GuestSession : public std::enable_shared_from_this<GuestSession> {
   Handlers handlers_;
   wire::FrameReader frames_;
   std::uint32_t next_request_ = 1;
-  std::map<std::uint32_t, Reply<Answer>> pending_;
-  std::optional<Reply<base::Result<protocol::HelloReply>>> hello_;
+  std::map<std::uint32_t, async::Reply<Answer>> pending_;
+  std::optional<async::Reply<base::Result<protocol::HelloReply>>> hello_;
   wire::Bytes queued_;
   bool writing_ = false;
   bool closed_ = false;

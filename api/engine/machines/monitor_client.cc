@@ -109,7 +109,7 @@ base::Result<void> MonitorClient::answer(std::uint32_t request, Answer answer) {
   const auto found = pending_.find(request);
   if (found == pending_.end())
     return base::Error{base::Code::kDataLoss, "the monitor answered what was not asked"};
-  Reply<Answer> reply = found->second;
+  async::Reply<Answer> reply = found->second;
   pending_.erase(found);
   reply.set(std::move(answer));
   return {};

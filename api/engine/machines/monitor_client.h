@@ -14,7 +14,7 @@
 #include <memory>
 #include <vector>
 
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 #include "vmm/base/result.h"
 #include "vmm/base/seqpacket.h"
 #include "vmm/launch/messages.h"
@@ -37,8 +37,8 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
 
   /// Sends `message` with a request number of its own. The descriptors are closed once sent.
   template <typename M>
-  Reply<Answer> send(M message, std::vector<base::UniqueFd> descriptors = {}) {
-    Reply<Answer> reply(executor_);
+  async::Reply<Answer> send(M message, std::vector<base::UniqueFd> descriptors = {}) {
+    async::Reply<Answer> reply(executor_);
     if (closed_) {
       reply.set(base::Error{base::Code::kUnavailable, "the monitor is gone"});
       return reply;
@@ -74,7 +74,7 @@ class MonitorClient : public std::enable_shared_from_this<MonitorClient> {
   net::posix::stream_descriptor socket_;
   Handlers handlers_;
   std::uint32_t next_request_ = 1;
-  std::map<std::uint32_t, Reply<Answer>> pending_;
+  std::map<std::uint32_t, async::Reply<Answer>> pending_;
   std::deque<Outgoing> queue_;
   bool closed_ = false;
 };

@@ -48,7 +48,7 @@ class MonitorClientTest : public testing::Test {
     settle();
   }
 
-  net::awaitable<void> wait_for(Reply<Answer> reply) { answer_ = co_await reply.wait(); }
+  net::awaitable<void> wait_for(async::Reply<Answer> reply) { answer_ = co_await reply.wait(); }
 
   void settle() {
     context_.restart();

@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "api/async/blocking_pool.h"
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 #include "api/engine/machines/privileged.h"
 #include "api/engine/machines/uid_range.h"
 #include "vmm/launch/messages.h"

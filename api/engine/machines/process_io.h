@@ -11,7 +11,7 @@
 #include <memory>
 #include <optional>
 
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 #include "api/engine/machines/guest_session.h"
 #include "api/engine/machines/machine.h"
 
@@ -38,7 +38,7 @@ class ProcessIo : public std::enable_shared_from_this<ProcessIo> {
   /// The machine has ended: what has arrived is still delivered, nothing more will come.
   void machine_ended(base::Error why);
 
-  const Reply<Outcome>& outcome() const { return outcome_; }
+  const async::Reply<Outcome>& outcome() const { return outcome_; }
 
  private:
   struct Output {
@@ -65,7 +65,7 @@ class ProcessIo : public std::enable_shared_from_this<ProcessIo> {
   bool stdin_closing_ = false;
   std::optional<protocol::ProcessExited> exited_;
   std::optional<base::Error> machine_ended_;
-  Reply<Outcome> outcome_;
+  async::Reply<Outcome> outcome_;
 };
 
 }  // namespace engine

@@ -88,7 +88,7 @@ Result<void> TemplateBuilder::connect() {
   return {};
 }
 
-net::awaitable<Result<void>> TemplateBuilder::answered(Reply<MonitorClient::Answer> reply) {
+net::awaitable<Result<void>> TemplateBuilder::answered(async::Reply<MonitorClient::Answer> reply) {
   const auto answer = co_await reply.wait_for(kSaveTimeout);
   if (!answer) co_return Error{Code::kDeadlineExceeded, "the monitor does not answer"};
   if (!*answer) co_return answer->error();

@@ -37,7 +37,7 @@ class TemplateBuilder : public std::enable_shared_from_this<TemplateBuilder> {
   net::awaitable<base::Result<void>> open_streams();
   net::awaitable<base::Result<launch::Saved>> save(const TemplateDraft& draft);
   net::awaitable<std::string> finish();
-  net::awaitable<base::Result<void>> answered(Reply<MonitorClient::Answer> reply);
+  net::awaitable<base::Result<void>> answered(async::Reply<MonitorClient::Answer> reply);
 
   net::any_io_executor executor_;
   async::BlockingPool& pool_;
@@ -48,7 +48,7 @@ class TemplateBuilder : public std::enable_shared_from_this<TemplateBuilder> {
   std::shared_ptr<GuestSession> session_;
   std::vector<StreamSocket> streams_;
   std::optional<launch::Stopped> stopped_;
-  Event gone_;  // the monitor closed its connection, or said that the machine has ended
+  async::Latch gone_;  // the monitor closed its connection, or said that the machine has ended
 };
 
 }  // namespace engine

@@ -115,12 +115,12 @@ net::awaitable<Templates::Found> Templates::get(launch::Shape shape) {
     if (auto found = find(shape)) co_return found;
     const auto building = building_.find(key);
     if (building == building_.end()) break;
-    const Reply<Found> pending = building->second;
+    const async::Reply<Found> pending = building->second;
     Found found = co_await pending.wait();
     // The first one began before this request: what it failed for may be mended by now.
     if (found || waited) co_return found;
   }
-  Reply<Found> reply(executor_);
+  async::Reply<Found> reply(executor_);
   building_.emplace(key, reply);
   Found found = co_await async::shielded(load_or_build(shape));
   if (found) ready_.emplace(key, *found);

@@ -15,7 +15,7 @@
 #include <string>
 
 #include "api/async/blocking_pool.h"
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 #include "api/engine/machines/monitor_process.h"
 #include "api/engine/machines/template.h"
 
@@ -64,7 +64,7 @@ class Templates {
   TemplatesConfig config_;
   std::string inputs_hash_;  // empty until it was computed
   std::map<ShapeKey, std::shared_ptr<const Template>> ready_;
-  std::map<ShapeKey, Reply<Found>> building_;
+  std::map<ShapeKey, async::Reply<Found>> building_;
   std::uint64_t builds_ = 0;
 };
 

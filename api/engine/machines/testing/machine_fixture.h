@@ -103,7 +103,7 @@ class CollectingSink : public OutputSink {
   std::size_t offered = 0;
 
  private:
-  Event gate_;
+  async::Latch gate_;
   std::map<protocol::Stream, bool> busy_;
 };
 

@@ -1,4 +1,4 @@
-#include "api/engine/machines/event.h"
+#include "api/async/latch.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 #include <exception>
 #include <string>
 
-namespace engine {
+namespace async {
 namespace {
 
 /// Runs a coroutine to its end, with a cancellation when nothing is left to do.
@@ -55,26 +55,26 @@ class Waiting {
   std::optional<std::exception_ptr> end_;
 };
 
-net::awaitable<bool> done(Event event) {
-  co_await event.wait();
+net::awaitable<bool> done(Latch latch) {
+  co_await latch.wait();
   co_return true;
 }
 
-TEST(EventTest, WakesWhoeverWaits) {
+TEST(LatchTest, WakesWhoeverWaits) {
   Waiting waiting;
-  Event event(waiting.executor());
-  waiting.start(done(event));
+  Latch latch(waiting.executor());
+  waiting.start(done(latch));
   EXPECT_FALSE(waiting.has_returned());
 
-  event.set();
+  latch.set();
   waiting.go_on();
 
   EXPECT_TRUE(waiting.has_returned());
 }
 
-TEST(EventTest, ACancelledWaitIsNoEvent) {
+TEST(LatchTest, ACancelledWaitDoesNotLookSet) {
   Waiting waiting;
-  waiting.start(done(Event(waiting.executor())));
+  waiting.start(done(Latch(waiting.executor())));
 
   waiting.cancel();
 
@@ -116,4 +116,4 @@ TEST(ReplyTest, OnlyTheFirstValueCounts) {
 }
 
 }  // namespace
-}  // namespace engine
+}  // namespace async

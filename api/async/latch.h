@@ -1,4 +1,4 @@
-// Event and Reply<T>: how one coroutine waits for something another one does.
+// Latch and Reply<T>: how one coroutine waits for something that another one does once.
 //
 // Threads: one io_context thread; set() never resumes anybody inside itself. Both are handles to
 // shared state: a waiter stays valid when the object it waited on is destroyed meanwhile.
@@ -15,12 +15,12 @@
 
 #include "api/async/net.h"
 
-namespace engine {
+namespace async {
 
 /// Happens once; whoever waits then, or later, goes on.
-class Event {
+class Latch {
  public:
-  explicit Event(net::any_io_executor executor)
+  explicit Latch(net::any_io_executor executor)
       : state_(std::make_shared<State>(State{std::move(executor), false, {}})) {}
 
   bool is_set() const { return state_->set; }
@@ -54,7 +54,7 @@ class Event {
     if (state->set) co_return true;
     net::steady_timer timer(state->executor, deadline);
     state->waiters.push_back(&timer);
-    co_await timer.async_wait(async::kTuple);
+    co_await timer.async_wait(kTuple);
     std::erase(state->waiters, &timer);
     co_return state->set;
   }
@@ -67,7 +67,7 @@ template <typename T>
 class Reply {
  public:
   explicit Reply(net::any_io_executor executor)
-      : event_(std::move(executor)), value_(std::make_shared<std::optional<T>>()) {}
+      : latch_(std::move(executor)), value_(std::make_shared<std::optional<T>>()) {}
 
   bool has_value() const { return value_->has_value(); }
 
@@ -75,29 +75,29 @@ class Reply {
   void set(T value) {
     if (has_value()) return;
     value_->emplace(std::move(value));
-    event_.set();
+    latch_.set();
   }
 
-  net::awaitable<T> wait() const { return wait_for_value(event_, value_); }
+  net::awaitable<T> wait() const { return wait_for_value(latch_, value_); }
 
   /// The value, or nullopt after `timeout`.
   net::awaitable<std::optional<T>> wait_for(std::chrono::milliseconds timeout) const {
-    return wait_for_value_until(event_, value_, timeout);
+    return wait_for_value_until(latch_, value_, timeout);
   }
 
  private:
-  static net::awaitable<T> wait_for_value(Event event, std::shared_ptr<std::optional<T>> value) {
-    co_await event.wait();
+  static net::awaitable<T> wait_for_value(Latch latch, std::shared_ptr<std::optional<T>> value) {
+    co_await latch.wait();
     co_return **value;
   }
   static net::awaitable<std::optional<T>> wait_for_value_until(
-      Event event, std::shared_ptr<std::optional<T>> value, std::chrono::milliseconds timeout) {
-    co_await event.wait_for(timeout);
+      Latch latch, std::shared_ptr<std::optional<T>> value, std::chrono::milliseconds timeout) {
+    co_await latch.wait_for(timeout);
     co_return *value;
   }
 
-  Event event_;
+  Latch latch_;
   std::shared_ptr<std::optional<T>> value_;
 };
 
-}  // namespace engine
+}  // namespace async
