@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "api/engine/log_order.h"
 #include "api/engine/log_settings.h"
 #include "api/engine/log_writer.h"
 
@@ -66,6 +67,7 @@ Result<bool> LogCursor::open_some() {
 }
 
 Result<void> LogCursor::begin_listing() {
+  settle_log_order(files_.path());  // the container may not have run since an earlier version
   directory_.reset(::opendir(files_.path().parent_path().c_str()));
   if (!directory_) return base::errno_error("list " + files_.path().parent_path().string());
   return {};

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "api/engine/log_order.h"
+
 namespace engine {
 
 using base::Result;
@@ -48,6 +50,7 @@ std::filesystem::path LogFiles::numbered(std::int64_t number, std::string_view e
 }
 
 void LogFiles::set_up(int most) {
+  settle_log_order(path_);
   most_ = most;
   oldest_ = INT64_MAX;
   newest_ = 0;

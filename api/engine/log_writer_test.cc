@@ -230,5 +230,23 @@ TEST_F(LogWriterTest, AReaderFindsManyFilesOverSeveralTurnsAndHoldsFewOpen) {
   EXPECT_EQ(text_of(cursor).size(), 2u * 3000);
 }
 
+TEST_F(LogWriterTest, ReadsWhatAnEarlierVersionNumberedBackwards) {
+  const auto make = [&](const std::string& name, const std::string& text, TimeNs time) {
+    std::string line;
+    append_log_line(line, Stream::kStdout, text, time);
+    std::ofstream(name) << line;
+  };
+  make(path().string() + ".2", "first\n", 1);
+  make(path().string() + ".1", "second\n", 2);
+  make(path().string(), "third\n", 3);
+
+  EXPECT_EQ(read_all(), "first\nsecond\nthird\n");
+
+  restart();
+  writer_->begin({.max_size = 1, .max_files = 5});
+  append_all("fourth\n");
+  EXPECT_EQ(read_all(), "first\nsecond\nthird\nfourth\n");
+}
+
 }  // namespace
 }  // namespace engine
