@@ -114,7 +114,7 @@ net::awaitable<json> prune_volumes(Api& api, Filters filters, bool named_too) {
   json removed_names = json::array();
   std::uint64_t reclaimed = 0;
   for (const VolumePtr& volume : volumes.list()) {
-    if (!volume->users.empty() || (!named_too && !volume->anonymous()) ||
+    if (!volume->users.empty() || (!named_too && !volume->anonymous()) || !volume->damage.empty() ||
         !filters.labels_match(volume->labels))
       continue;
     const std::uint64_t bytes = volumes.bytes_of(volume->name);
@@ -147,13 +147,15 @@ net::awaitable<Response> prune(Api& api, Request request) {
 
 json volume_json(const engine::Volumes& volumes, const engine::Volume& volume) {
   constexpr engine::TimeNs kSecond = 1'000'000'000;
-  return {{"CreatedAt", engine::format_time(volume.created / kSecond * kSecond)},
-          {"Driver", "local"},
-          {"Labels", text_map(volume.labels)},
-          {"Mountpoint", volumes.disk_of(volume.name).string()},
-          {"Name", volume.name},
-          {"Options", text_map(volume.options)},
-          {"Scope", "local"}};
+  json value{{"CreatedAt", engine::format_time(volume.created / kSecond * kSecond)},
+             {"Driver", "local"},
+             {"Labels", text_map(volume.labels)},
+             {"Mountpoint", volumes.disk_of(volume.name).string()},
+             {"Name", volume.name},
+             {"Options", text_map(volume.options)},
+             {"Scope", "local"}};
+  if (!volume.damage.empty()) value["Status"] = {{"damage", volume.damage}};
+  return value;
 }
 
 void add_volume_routes(http::Router& router, Api& api) {

@@ -21,6 +21,7 @@
 #include "api/engine/mount_points.h"
 #include "api/engine/output_hub.h"
 #include "api/engine/settings.h"
+#include "api/engine/stored_fields.h"
 #include "api/engine/timestamp.h"
 
 namespace engine {
@@ -60,7 +61,8 @@ struct ContainerState {
 /// What a database row keeps of the settings.
 std::string settings_text(const Settings& settings);
 std::string to_json_text(const ContainerState& state);
-base::Result<ContainerState> parse_container_state(std::string_view text);
+/// As much of it as can be read.
+Stored<ContainerState> stored_state(std::string_view text);
 
 struct Container {
   Container(const net::any_io_executor& executor, std::string the_id)
@@ -75,6 +77,9 @@ struct Container {
   std::filesystem::path directory;  // its disk and log
   std::vector<LayerFile> layers;    // lowest first
   std::vector<MountPoint> mounts;   // directories before what lies below them
+  /// What is wrong with its row, or its directory; then it is set aside (container_row.h). Else
+  /// empty.
+  std::string damage;
 
   std::shared_ptr<Machine> machine;  // set from start until nothing of it uses the disk any more
   std::shared_ptr<Machine> files_machine;  // of a files tool, while the container does not run

@@ -181,6 +181,7 @@ Result<void> Containers::erase(const Container& container, const std::vector<Vol
 }
 
 Result<void> Containers::commit(const Container& container) {
+  if (!container.damage.empty()) return {};  // its row stays as it was found
   return parts_.database.run("UPDATE containers SET state = ? WHERE id = ?",
                              {to_json_text(container.state), container.id});
 }

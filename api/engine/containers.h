@@ -81,7 +81,8 @@ struct RemoveOptions {
   bool volumes = false;  // with the volumes that were made for it and have no name
 };
 
-struct FilesTask;  // container_files.h
+struct FilesTask;     // container_files.h
+struct ContainerRow;  // container_row.h
 
 enum class StartResult { kStarted, kAlreadyRunning };
 enum class StopResult { kStopped, kNotRunning };
@@ -274,7 +275,12 @@ class Containers {
   net::awaitable<void> remove_by_itself(ContainerPtr container);
 
   // containers_recovery.cc
-  base::Result<void> load();
+  /// The IDs of all rows.
+  base::Result<std::set<std::string>> load();
+  void look_for_files(ContainerRow& row) const;
+  void take_row(const ContainerRow& row);
+  void set_aside(Container& container, const ContainerRow& row);
+  void mark_damaged(const std::vector<ContainerRow>& rows);
   net::awaitable<void> prepare_seccomp();
   /// Adds the container to `ended` if it does not run any more.
   net::awaitable<void> recover_one(ContainerPtr container, net::awaitable<async::Slots::Slot> turn,
@@ -285,7 +291,7 @@ class Containers {
   void resume_policy(const ContainerPtr& container, bool was_restarting);
   net::awaitable<void> remove_of_build(ContainerPtr container);
   net::awaitable<void> stop_at_shutdown(ContainerPtr container);
-  void drop_unknown_directories();
+  void drop_unknown_directories(const std::set<std::string>& known);
 
   EngineParts parts_;
   // Of their own: an upload may keep the shared threads for as long as its client likes. Those that

@@ -1,13 +1,16 @@
 // Containers: after a restart of the daemon, and before its end.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 
 #include "api/async/slots.h"
 #include "api/async/task_group.h"
 #include "api/engine/capabilities.h"
 #include "api/engine/container_files.h"
+#include "api/engine/container_row.h"
 #include "api/engine/containers.h"
+#include "api/engine/identifiers.h"
 
 namespace engine {
 
@@ -19,45 +22,100 @@ namespace {
 constexpr std::size_t kRecoveriesAtOnce = 16;
 /// However long a container's own timeout is: the daemon's end waits for all of them.
 constexpr std::chrono::seconds kLongestStop{120};
+
+/// A row whose ID is damaged may be that of any directory, and hold any image.
+bool all_are_ids(const std::set<std::string>& ids) {
+  return std::all_of(ids.begin(), ids.end(), [](const std::string& id) {
+    ContainerRow row;
+    row.id = id;
+    return has_valid_id(row);
+  });
+}
+
 }  // namespace
 
-Result<void> Containers::load() {
-  Result<void> damaged;
-  auto read = parts_.database.run(
-      "SELECT id, name, created_ns, image_id, settings, state, mounts FROM containers", {},
-      [&](const Database::Row& row) {
-        const auto container = std::make_shared<Container>(parts_.executor, row.text(0));
-        container->name = row.text(1);
-        container->created = row.integer(2);
-        container->image_id = row.text(3);
-        const auto settings = nlohmann::json::parse(row.text(4), nullptr, false);
-        auto state = parse_container_state(row.text(5));
-        auto mounts = mounts_from_json(row.text(6));
-        if (!mounts || !settings.is_object() || !settings.contains("config") ||
-            !settings.contains("host_config") || !state) {
-          damaged = Error{Code::kDataLoss, "database: container " + container->id + " is damaged"};
-          return;
-        }
-        container->settings = {settings.at("config"), settings.at("host_config")};
-        container->state = *std::move(state);
-        container->mounts = *std::move(mounts);
-        for (const MountPoint& mount : container->mounts)
-          parts_.volumes.use(mount.volume, container->id);
-        container->directory = parts_.directory / container->id;
-        container->output = std::make_shared<OutputHub>(parts_.executor);
-        make_log(*container);
-        by_id_.emplace(container->id, container);
-        names_.emplace(container->name, container->id);
-      });
-  if (!read) return read;
-  return damaged;
+Result<std::set<std::string>> Containers::load() {
+  std::vector<ContainerRow> rows;
+  auto read = parts_.database.run(kContainerRows, {}, [&](const Database::Row& row) {
+    rows.push_back(read_container_row(row));
+  });
+  if (!read) return std::move(read).error();
+  // The others choose their names first.
+  std::stable_partition(rows.begin(), rows.end(),
+                        [](const ContainerRow& row) { return row.damage.empty(); });
+  std::set<std::string> ids;
+  for (ContainerRow& row : rows) {
+    ids.insert(row.id);
+    look_for_files(row);
+    if (has_valid_id(row)) take_row(row);
+  }
+  mark_damaged(rows);
+  return ids;
+}
+
+/// A container without its disk never runs again.
+void Containers::look_for_files(ContainerRow& row) const {
+  std::error_code error;
+  const auto directory = parts_.directory / row.id;
+  if (row.damage.empty() && !std::filesystem::is_directory(directory, error))
+    row.damage = "its directory " + directory.string() + " is gone";
+}
+
+void Containers::take_row(const ContainerRow& row) {
+  const auto container = std::make_shared<Container>(parts_.executor, row.id);
+  container->name = row.name;
+  container->created = row.created;
+  container->image_id = row.image_id;
+  container->settings = row.settings;
+  container->state = row.state;
+  container->mounts = row.mounts;
+  for (const MountPoint& mount : container->mounts) parts_.volumes.use(mount.volume, container->id);
+  if (!row.damage.empty()) set_aside(*container, row);
+  container->directory = parts_.directory / container->id;
+  container->output = std::make_shared<OutputHub>(parts_.executor);
+  make_log(*container);
+  by_id_.emplace(container->id, container);
+  names_.emplace(container->name, container->id);
+}
+
+void Containers::set_aside(Container& container, const ContainerRow& row) {
+  container.damage = row.damage;
+  container.state.status = Status::kDead;
+  container.state.error = "its record is damaged: " + row.damage;
+  container.state.pid = 0;
+  container.state.endpoint.reset();
+  if (container.settings.image().empty()) container.settings.config["Image"] = row.image_id;
+  if (!is_valid_name(row.name) || names_.contains(row.name)) container.name = container.short_id();
+  if (names_.contains(container.name)) container.name = container.id;
+  // Nobody shall prune what it may have written.
+  for (const VolumePtr& volume : parts_.volumes.list())
+    if (mentions_volume(row.mounts_text, volume->name))
+      parts_.volumes.use(volume->name, container.id);
+}
+
+/// In the log, and in the database for whoever looks there.
+void Containers::mark_damaged(const std::vector<ContainerRow>& rows) {
+  const auto mark = [&]() -> Result<void> {
+    for (const ContainerRow& row : rows) {
+      if (!row.damage.empty())
+        spdlog::error("container {} ({}) is set aside: {}", row.id, row.name, row.damage);
+      if (row.damage.empty() && !row.marked.empty())
+        spdlog::info("container {} ({}) is no longer set aside", row.id, row.name);
+      if (row.damage != row.marked)
+        RETURN_IF_ERROR(parts_.database.run("UPDATE containers SET damage = ? WHERE id = ?",
+                                            {row.damage, row.id}));
+    }
+    return {};
+  };
+  if (const auto marked = parts_.database.transaction(mark); !marked)
+    spdlog::error("mark damaged rows: {}", marked.error().message);
 }
 
 /// Directories of containers whose creation or removal did not come to its end.
-void Containers::drop_unknown_directories() {
+void Containers::drop_unknown_directories(const std::set<std::string>& known) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(parts_.directory, error)) {
-    if (by_id_.contains(entry.path().filename().string())) continue;
+    if (known.contains(entry.path().filename().string())) continue;
     spdlog::info("removing the remains of container {}", entry.path().filename().string());
     std::filesystem::remove_all(entry.path(), error);
   }
@@ -71,19 +129,20 @@ net::awaitable<void> Containers::prepare_seccomp() {
 
 net::awaitable<Result<void>> Containers::recover() {
   co_await prepare_seccomp();  // before containers run by themselves
-  RETURN_IF_ERROR_ASYNC(load());
-  drop_unknown_directories();
-  std::set<std::string> ids;
+  const auto ids = load();
+  if (!ids) co_return ids.error();
+  const bool all_known = all_are_ids(*ids);
+  if (all_known) drop_unknown_directories(*ids);
   std::set<std::string> restarting;
-  for (const auto& [id, container] : by_id_) {
-    ids.insert(id);
+  for (const auto& [id, container] : by_id_)
     if (container->state.status == Status::kRestarting) restarting.insert(id);
-  }
-  const std::function<Result<void>()> retain = [&store = parts_.images, ids] {
-    return store.retain_only(ids);
+  const std::function<Result<void>()> retain = [&store = parts_.images, known = *ids] {
+    return store.retain_only(known);
   };
-  auto kept = co_await parts_.pool.run(retain);
-  if (!kept) co_return base::annotate(std::move(kept), "images in use");
+  if (all_known) {
+    auto kept = co_await parts_.pool.run(retain);
+    if (!kept) co_return base::annotate(std::move(kept), "images in use");
+  }
 
   // At once, so that a machine that does not answer holds up no other.
   async::TaskGroup recovering(parts_.executor);
@@ -172,6 +231,7 @@ net::awaitable<bool> Containers::take_over(ContainerPtr container) {
 }
 
 void Containers::resume_policy(const ContainerPtr& container, bool was_restarting) {
+  if (!container->damage.empty()) return;  // for a person to decide
   if (container->settings.auto_remove() && container->state.status != Status::kCreated) {
     tasks_.spawn("remove " + container->short_id(), remove_by_itself(container));
     return;

@@ -135,7 +135,7 @@ net::awaitable<PruneResult> Containers::prune(std::function<bool(const Container
   PruneResult result;
   for (const ContainerPtr& container : list()) {
     if (container->state.running() || container->state.status == Status::kRestarting) continue;
-    if (!wanted(*container)) continue;
+    if (!container->damage.empty() || !wanted(*container)) continue;
     struct stat status {};
     const std::uint64_t bytes = ::stat(container->disk().c_str(), &status) == 0
                                     ? static_cast<std::uint64_t>(status.st_blocks) * 512

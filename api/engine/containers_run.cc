@@ -8,6 +8,7 @@
 #include <sstream>
 #include <string>
 
+#include "api/engine/container_row.h"
 #include "api/engine/containers.h"
 #include "api/engine/identifiers.h"
 #include "api/engine/machine_spec.h"
@@ -58,6 +59,7 @@ net::awaitable<Result<StartResult>> Containers::start(ContainerPtr container) {
 
 net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
   if (container->removals > 0) co_return being_removed();
+  RETURN_IF_ERROR_ASYNC(check_not_set_aside(*container));
   const bool free = co_await wait_for_teardown(container);
   if (!free)
     co_return Error{Code::kUnavailable, "the machine of the container's last run does not end"};

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/engine/block_io.h"
+#include "api/engine/container_row.h"
 #include "api/engine/containers.h"
 #include "api/engine/machine_spec.h"
 #include "api/engine/usage.h"
@@ -53,6 +54,7 @@ net::awaitable<Result<void>> Containers::limit_machine(ContainerPtr container, S
 net::awaitable<Result<void>> Containers::update(ContainerPtr container, nlohmann::json changes) {
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
+  RETURN_IF_ERROR_ASYNC(check_not_set_aside(*container));
   auto wanted = update_settings(container->settings, changes);
   if (!wanted) co_return std::move(wanted).error();
   RETURN_IF_ERROR_ASYNC(check_limit(*wanted));

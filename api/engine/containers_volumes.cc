@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "api/engine/container_row.h"
 #include "api/engine/containers.h"
 
 namespace engine {
@@ -41,6 +42,7 @@ Result<std::vector<MountPoint>> Containers::mounts_from_others(const Settings& s
     if (!from) return std::move(from).error();
     const auto other = find(from->container);
     if (!other) return Error{Code::kInvalidArgument, other.error().message};
+    RETURN_IF_ERROR(check_not_set_aside(**other));
     for (MountPoint mount : (*other)->mounts) {
       mount.copy_up = false;  // the other container's first start does that
       mount.mode.clear();
@@ -106,8 +108,7 @@ std::vector<VolumePtr> Containers::own_volumes(const Container& container) const
 
 /// The container mentions its volumes no longer; those of `gone`, which have no row, go.
 net::awaitable<void> Containers::drop_mounts(ContainerPtr container, std::vector<VolumePtr> gone) {
-  for (const MountPoint& mount : container->mounts)
-    parts_.volumes.forget(mount.volume, container->id);
+  parts_.volumes.forget_user(container->id);
   for (const VolumePtr& volume : gone) co_await parts_.volumes.take_away(volume);
 }
 

@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "vmm/base/scope_exit.h"
+
 namespace engine {
 
 using base::Code;
@@ -13,7 +15,7 @@ using base::Result;
 namespace {
 
 /// kMigrations[n] brings schema version n to n + 1. Never changed once released; only added to.
-constexpr std::array<const char*, 2> kMigrations{
+constexpr std::array<const char*, 3> kMigrations{
     R"(CREATE TABLE containers (
          id TEXT PRIMARY KEY,
          tenant TEXT NOT NULL DEFAULT 'default',
@@ -39,6 +41,9 @@ constexpr std::array<const char*, 2> kMigrations{
          PRIMARY KEY (tenant, name)
        ) WITHOUT ROWID;
        ALTER TABLE containers ADD COLUMN mounts TEXT NOT NULL DEFAULT '[]';)",
+    // What the last daemon found wrong with a row.
+    R"(ALTER TABLE containers ADD COLUMN damage TEXT NOT NULL DEFAULT '';
+       ALTER TABLE volumes ADD COLUMN damage TEXT NOT NULL DEFAULT '';)",
 };
 
 }  // namespace
@@ -53,6 +58,10 @@ std::string Database::Row::text(int column) const {
 
 std::int64_t Database::Row::integer(int column) const {
   return sqlite3_column_int64(statement_, column);
+}
+
+bool Database::Row::is_integer(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_INTEGER;
 }
 
 Database::~Database() {
@@ -132,14 +141,15 @@ Result<void> Database::run(std::string_view sql, const std::vector<Value>& value
       sqlite3_bind_text64(*statement, at, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
     }
   }
+  const base::ScopeExit done([&] {
+    sqlite3_reset(*statement);
+    sqlite3_clear_bindings(*statement);
+  });
   int code = SQLITE_ROW;
   while ((code = sqlite3_step(*statement)) == SQLITE_ROW)
     if (on_row) on_row(Row(*statement));
-  Result<void> result;
-  if (code != SQLITE_DONE) result = error(sql.substr(0, sql.find(' ')));
-  sqlite3_reset(*statement);
-  sqlite3_clear_bindings(*statement);
-  return result;
+  if (code != SQLITE_DONE) return error(sql.substr(0, sql.find(' ')));
+  return {};
 }
 
 Result<void> Database::transaction(const std::function<Result<void>()>& changes) {

@@ -34,6 +34,8 @@ class Database {
     explicit Row(sqlite3_stmt* statement) : statement_(statement) {}
     std::string text(int column) const;
     std::int64_t integer(int column) const;
+    /// SQLite keeps any value in any column.
+    bool is_integer(int column) const;
 
    private:
     sqlite3_stmt* statement_;

@@ -5,9 +5,14 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "api/engine/stored_fields.h"
+
 namespace engine {
 
 namespace {
+
+/// No daemon comes so far: a row with a higher number is damaged.
+constexpr Events::Cursor kMostNumbered = Events::Cursor{1} << 56;
 
 std::string to_text(const Event& event) {
   const nlohmann::json value{{"type", event.type},
@@ -17,18 +22,19 @@ std::string to_text(const Event& event) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+/// Nothing of a row that is damaged.
 std::optional<Event> from_text(const std::string& text, TimeNs time) {
-  const auto value = nlohmann::json::parse(text, nullptr, false);
-  if (!value.is_object()) return std::nullopt;
-  Event event{.type = value.value("type", ""),
-              .action = value.value("action", ""),
-              .actor = value.value("actor", ""),
-              .attributes = {},
-              .time = time};
-  if (const auto found = value.find("attributes"); found != value.end() && found->is_object())
-    for (const auto& [key, item] : found->items())
-      if (item.is_string()) event.attributes[key] = item.get<std::string>();
-  return event;
+  const nlohmann::json value = stored_json(text);
+  Event event;
+  event.time = time;
+  StoredFields fields(value, "event");
+  fields.read("type", event.type);
+  fields.read("action", event.action);
+  fields.read("actor", event.actor);
+  fields.read("attributes", event.attributes);
+  if (fields.damage().empty()) return event;
+  spdlog::warn("event log: {}", fields.damage());
+  return std::nullopt;
 }
 
 /// About what an event takes in memory.
@@ -46,8 +52,17 @@ Events::Events(net::any_io_executor executor, Database& database)
 Events::~Events() { flush(); }
 
 base::Result<void> Events::load() {
-  const auto take = [this](const Database::Row& row) { next_ = row.integer(0) + 1; };
+  Cursor last = 0;
+  const auto take = [&](const Database::Row& row) { last = std::max(last, row.integer(0)); };
   RETURN_IF_ERROR(database_.run("SELECT seq FROM sqlite_sequence WHERE name = 'events'", {}, take));
+  RETURN_IF_ERROR(database_.run("SELECT MAX(sequence) FROM events", {}, take));
+  if (last > kMostNumbered) {
+    spdlog::error("event log: the last event has the number {}: the log begins anew", last);
+    RETURN_IF_ERROR(database_.run("DELETE FROM events"));
+    RETURN_IF_ERROR(database_.run("DELETE FROM sqlite_sequence WHERE name = 'events'"));
+    last = 0;
+  }
+  next_ = last + 1;
   return database_.run("SELECT SUM(LENGTH(CAST(event AS BLOB))) FROM events", {},
                        [this](const Database::Row& row) { logged_bytes_ = row.integer(0); });
 }

@@ -149,5 +149,32 @@ TEST_F(EventsTest, LargeOnesAreForgottenSooner) {
   EXPECT_EQ(kept.back(), 79);
 }
 
+TEST_F(EventsTest, ARowThatIsDamagedIsLeftOut) {
+  publish(0, 5);
+  events_->flush();
+  ASSERT_TRUE(database_->run("UPDATE events SET event = '{\"type\":7}' WHERE sequence = 2"));
+  ASSERT_TRUE(database_->run("UPDATE events SET event = 'nonsense' WHERE sequence = 3"));
+  ASSERT_TRUE(database_->run("UPDATE events SET event = '{\"attributes\":[]}' WHERE sequence = 4"));
+
+  open();
+
+  EXPECT_EQ(read_from(Events::kBeginning), (std::vector<int>{0, 4}));
+}
+
+TEST_F(EventsTest, ANumberThatNoDaemonComesToBeginsTheLogAnew) {
+  publish(0, 3);
+  events_->flush();
+  ASSERT_TRUE(
+      database_->run("UPDATE events SET sequence = 9223372036854775807 WHERE sequence = 2"));
+
+  open();
+  publish(5, 7);
+
+  EXPECT_EQ(read_from(Events::kBeginning), numbers(5, 7));
+  events_->flush();
+  open();
+  EXPECT_EQ(read_from(Events::kBeginning), numbers(5, 7));
+}
+
 }  // namespace
 }  // namespace engine

@@ -284,21 +284,36 @@ json to_json(const std::vector<MountPoint>& mounts) {
   return rows;
 }
 
-Result<std::vector<MountPoint>> mounts_from_json(std::string_view text) {
-  std::vector<MountPoint> mounts;
-  try {
-    for (const json& row : json::parse(text))
-      mounts.push_back({.volume = row.at("volume"),
-                        .destination = row.at("destination"),
-                        .mode = row.at("mode"),
-                        .subpath = row.at("subpath"),
-                        .read_only = row.at("read_only"),
-                        .copy_up = row.at("copy_up"),
-                        .anonymous = row.at("anonymous")});
-  } catch (const json::exception&) {
-    return Error{Code::kDataLoss, "a container's volumes are damaged"};
-  }
-  return mounts;
+namespace {
+
+Stored<MountPoint> stored_mount(const json& value, const std::string& where) {
+  MountPoint mount;
+  StoredFields fields(value, where);
+  fields.need({"volume", "destination"});
+  fields.read("volume", mount.volume);
+  fields.read("destination", mount.destination);
+  fields.read("mode", mount.mode);
+  fields.read("subpath", mount.subpath);
+  fields.read("read_only", mount.read_only);
+  fields.read("copy_up", mount.copy_up);
+  fields.read("anonymous", mount.anonymous);
+  // The one becomes a path on the host, the other one in the guest.
+  if (!check_volume_name(mount.volume)) fields.complain("volume", "is no name of a volume");
+  if (!mount.destination.starts_with('/')) fields.complain("destination", "is not absolute");
+  return {std::move(mount), fields.damage()};
+}
+
+}  // namespace
+
+Stored<std::vector<MountPoint>> stored_mounts(std::string_view text) {
+  const json list = stored_json(text);
+  Stored<std::vector<MountPoint>> stored;
+  stored.damage = read_each(list, "mounts", [&](const json& value, const std::string& where) {
+    Stored<MountPoint> mount = stored_mount(value, where);
+    if (mount.damage.empty()) stored.value.push_back(std::move(mount.value));
+    return std::move(mount.damage);
+  });
+  return stored;
 }
 
 }  // namespace engine

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "api/engine/settings.h"
+#include "api/engine/stored_fields.h"
 
 namespace engine {
 
@@ -65,6 +66,7 @@ base::Result<std::uint64_t> volume_bytes(const std::string& driver,
                                          const std::map<std::string, std::string>& options);
 
 nlohmann::json to_json(const std::vector<MountPoint>& mounts);
-base::Result<std::vector<MountPoint>> mounts_from_json(std::string_view text);
+/// Of a container's row. As many of them as can be read.
+Stored<std::vector<MountPoint>> stored_mounts(std::string_view text);
 
 }  // namespace engine

@@ -139,6 +139,13 @@ json defaults_of(std::span<const Field> fields) {
   return result;
 }
 
+/// Null if there is none of this name.
+const json* find_object(const json& value, const char* name) {
+  if (!value.is_object()) return nullptr;
+  const auto found = value.find(name);
+  return found == value.end() || !found->is_object() ? nullptr : &*found;
+}
+
 Result<void> refuse_unknown(const std::string& name, const json& value) {
   if (says_nothing(value)) return {};
   return Error{Code::kNotSupported, "the field " + name.substr(0, 192) + " is not supported"};
@@ -280,6 +287,31 @@ Result<json> take_fields(std::span<const Field> fields, const json& body,
   json taken = defaults_of(fields);
   RETURN_IF_ERROR(take_all(fields, body, taken, where));
   return taken;
+}
+
+namespace {
+
+Result<Settings> read_settings(const json& stored) {
+  const json* const parts[]{find_object(stored, "config"), find_object(stored, "host_config")};
+  if (parts[0] == nullptr || parts[1] == nullptr)
+    return Error{Code::kDataLoss, "config or host_config is missing"};
+  auto config = take_fields(config_fields(), *parts[0], "");
+  if (!config) return std::move(config).error();
+  auto host_config = take_fields(host_config_fields(), *parts[1], "HostConfig.");
+  if (!host_config) return std::move(host_config).error();
+  Settings settings{.config = *std::move(config), .host_config = *std::move(host_config)};
+  RETURN_IF_ERROR(check_settings(settings));
+  return settings;
+}
+
+}  // namespace
+
+Stored<Settings> stored_settings(std::string_view text) {
+  auto settings = read_settings(stored_json(text));
+  if (settings) return {*std::move(settings), {}};
+  return {
+      {.config = defaults_of(config_fields()), .host_config = defaults_of(host_config_fields())},
+      "settings: " + settings.error().message};
 }
 
 Result<Settings> parse_settings(const json& body) {

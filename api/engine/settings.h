@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "api/engine/settings_fields.h"
+#include "api/engine/stored_fields.h"
 #include "images/store/image_config.h"
 #include "vmm/base/result.h"
 
@@ -58,6 +59,10 @@ struct Settings {
 /// names in an Error. kInvalidArgument: a wrong type; kNotSupported: refused, or not in the table.
 base::Result<nlohmann::json> take_fields(std::span<const Field> fields, const nlohmann::json& body,
                                          const std::string& where);
+
+/// Of a container's row: fields that came later than it are at their defaults, as they are if
+/// nothing was read. What is there is checked as a request is.
+Stored<Settings> stored_settings(std::string_view text);
 
 /// Checks a create request (`body`) and fills in defaults. The image's are not in it yet.
 base::Result<Settings> parse_settings(const nlohmann::json& body);

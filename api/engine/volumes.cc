@@ -3,8 +3,11 @@
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "api/engine/identifiers.h"
 #include "api/engine/mount_points.h"
+#include "api/engine/stored_fields.h"
 
 namespace engine {
 
@@ -26,13 +29,33 @@ Result<void> remove_tree(const fs::path& path) {
   return {};
 }
 
-std::map<std::string, std::string> map_of(const std::string& text) {
-  const json value = json::parse(text, nullptr, false);
-  std::map<std::string, std::string> result;
-  if (value.is_object())
-    for (const auto& [key, item] : value.items())
-      if (item.is_string()) result.emplace(key, item.get<std::string>());
-  return result;
+/// A column of texts by name.
+std::map<std::string, std::string> read_texts(const std::string& text, const char* column,
+                                              std::string& damage) {
+  json value;
+  value[column] = stored_json(text);
+  std::map<std::string, std::string> texts;
+  StoredFields fields(value, "row");
+  fields.read(column, texts);
+  if (damage.empty()) damage = fields.damage();
+  return texts;
+}
+
+VolumePtr read_volume(const Database::Row& row) {
+  const auto volume = std::make_shared<Volume>();
+  volume->name = row.text(0);
+  volume->created = row.integer(1);
+  if (!check_volume_name(volume->name)) volume->damage = "row.name is no name of a volume";
+  if (volume->damage.empty() && (!row.is_integer(1) || volume->created < 0))
+    volume->damage = "row.created_ns is not a time";
+  volume->labels = read_texts(row.text(2), "labels", volume->damage);
+  volume->options = read_texts(row.text(3), "options", volume->damage);
+  return volume;
+}
+
+Error damaged_error(const Volume& volume) {
+  return Error{Code::kConflict, "the volume " + volume.name + " is damaged (" + volume.damage +
+                                    "): it can only be removed"};
 }
 
 }  // namespace
@@ -52,22 +75,49 @@ std::uint64_t Volumes::bytes_of(std::string_view name) const {
              : 0;
 }
 
+/// The names of all rows.
+Result<std::set<std::string>> Volumes::load_rows() {
+  std::vector<std::pair<VolumePtr, std::string>> rows;  // and what an earlier daemon found wrong
+  RETURN_IF_ERROR(parts_.database.run(
+      "SELECT name, created_ns, labels, options, damage FROM volumes", {},
+      [&](const Database::Row& row) { rows.emplace_back(read_volume(row), row.text(4)); }));
+  std::set<std::string> names;
+  for (const auto& [volume, marked] : rows) {
+    names.insert(volume->name);
+    if (check_volume_name(volume->name)) {  // it names a directory
+      volumes_.emplace(volume->name, volume);
+      std::error_code error;
+      if (volume->damage.empty() && !fs::exists(disk_of(volume->name), error))
+        volume->damage = "its disk " + disk_of(volume->name).string() + " is gone";
+    }
+    mark(*volume, marked);
+  }
+  return names;
+}
+
+void Volumes::mark(const Volume& volume, const std::string& marked) {
+  if (!volume.damage.empty()) spdlog::error("volume {} is damaged: {}", volume.name, volume.damage);
+  if (volume.damage == marked) return;
+  if (volume.damage.empty()) spdlog::info("volume {} is no longer damaged", volume.name);
+  const auto done = parts_.database.run("UPDATE volumes SET damage = ? WHERE name = ?",
+                                        {volume.damage, volume.name});
+  if (!done) spdlog::error("mark a damaged volume: {}", done.error().message);
+}
+
 Result<void> Volumes::load() {
-  RETURN_IF_ERROR(parts_.database.run("SELECT name, created_ns, labels, options FROM volumes", {},
-                                      [&](const Database::Row& row) {
-                                        const auto volume = std::make_shared<Volume>();
-                                        volume->name = row.text(0);
-                                        volume->created = row.integer(1);
-                                        volume->labels = map_of(row.text(2));
-                                        volume->options = map_of(row.text(3));
-                                        volumes_.emplace(volume->name, volume);
-                                      }));
+  const auto names = load_rows();
+  if (!names) return names.error();
   std::error_code error;
   fs::create_directories(parts_.directory, error);
   if (error)
     return Error{Code::kInternal, "make " + parts_.directory.string() + ": " + error.message()};
+  // A row whose name is damaged may be that of any directory.
+  const bool all_known = std::all_of(names->begin(), names->end(), [](const std::string& name) {
+    return check_volume_name(name).has_value();
+  });
+  if (!all_known) return {};
   for (const auto& entry : fs::directory_iterator(parts_.directory, error)) {
-    if (volumes_.contains(entry.path().filename().string())) continue;
+    if (names->contains(entry.path().filename().string())) continue;
     spdlog::info("removing the remains of volume {}", entry.path().filename().string());
     if (auto removed = remove_tree(entry.path()); !removed)
       spdlog::error("{}", removed.error().message);
@@ -92,7 +142,10 @@ net::awaitable<Result<VolumePtr>> Volumes::create(VolumeWish wish) {
   const auto bytes = volume_bytes(wish.driver, wish.options);
   if (!bytes) co_return base::annotate(bytes.error(), "create " + wish.name);
   const auto lock = co_await making_.lock();
-  if (const auto there = volumes_.find(wish.name); there != volumes_.end()) co_return there->second;
+  if (const auto there = volumes_.find(wish.name); there != volumes_.end()) {
+    if (!there->second->damage.empty()) co_return damaged_error(*there->second);
+    co_return there->second;
+  }
   co_return co_await make(std::move(wish), *bytes);
 }
 
@@ -176,6 +229,10 @@ net::awaitable<void> Volumes::take_away(VolumePtr volume) {
 void Volumes::use(std::string_view name, const std::string& container) {
   if (const auto found = volumes_.find(name); found != volumes_.end())
     found->second->users.insert(container);
+}
+
+void Volumes::forget_user(const std::string& container) {
+  for (const auto& [name, volume] : volumes_) volume->users.erase(container);
 }
 
 void Volumes::forget(std::string_view name, const std::string& container) {

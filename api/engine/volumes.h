@@ -33,6 +33,9 @@ struct Volume {
   std::map<std::string, std::string> options;
   std::set<std::string> users;  // IDs of the containers that mention it
   bool stored = true;           // it has its row
+  /// What is wrong with its row, or its disk; else empty. Containers that mention it go on with its
+  /// disk; nobody else gets it, and it is removed by its name only.
+  std::string damage = {};
 
   bool anonymous() const;
 };
@@ -65,7 +68,8 @@ class Volumes {
   /// Reads the database; removes directories of volumes that are not in it. First call. Blocks.
   base::Result<void> load();
 
-  /// Makes a volume; one that has this name already is the answer as it is.
+  /// Makes a volume; one that has this name already is the answer as it is. kConflict if that one
+  /// is damaged.
   net::awaitable<base::Result<VolumePtr>> create(VolumeWish wish);
   /// The row of a volume that was made `with_container`, in the caller's transaction; once that is
   /// committed, set_stored() is to follow.
@@ -84,12 +88,17 @@ class Volumes {
   /// `container` mentions the volume from now on, or no longer.
   void use(std::string_view name, const std::string& container);
   void forget(std::string_view name, const std::string& container);
+  /// `container` mentions no volume any more.
+  void forget_user(const std::string& container);
 
   std::filesystem::path disk_of(std::string_view name) const;
   /// What its disk takes of the host's; of a volume that is gone, 0.
   std::uint64_t bytes_of(std::string_view name) const;
 
  private:
+  base::Result<std::set<std::string>> load_rows();
+  /// In the log, and in the row for whoever looks there.
+  void mark(const Volume& volume, const std::string& marked);
   void publish(const Volume& volume, std::string action) const;
   net::awaitable<base::Result<VolumePtr>> make(VolumeWish wish, std::uint64_t bytes);
 
