@@ -57,16 +57,20 @@ Result<HostGroups> HostGroups::open(const std::string& tag) {
   auto root = LocalPrivileged::make_group_root("containervm-" + tag);
   if (!root) return root.error();
   fs::path before = own_group(root->parent_path());
-  const fs::path daemon = *root / "daemon";
-  if (before == daemon) before = root->parent_path();
+  return enter(*std::move(root), std::move(before));
+}
+
+Result<HostGroups> HostGroups::enter(fs::path root, fs::path before) {
+  const fs::path daemon = root / "daemon";
+  if (before == daemon) before = root.parent_path();
   if (::mkdir(daemon.c_str(), 0755) != 0 && errno != EEXIST)
     return base::errno_error("make cgroup " + daemon.string());
   // A group's protection counts as far as its parent has some.
-  for (const fs::path& group : {*root, daemon})
+  for (const fs::path& group : {root, daemon})
     RETURN_IF_ERROR(write_file(group / "memory.min", kProtectedBytes));
-  end_layer_tools(*root);
+  end_layer_tools(root);
   RETURN_IF_ERROR(write_file(daemon / "cgroup.procs", "0"));
-  return HostGroups(*std::move(root), std::move(before));
+  return HostGroups(std::move(root), std::move(before));
 }
 
 HostGroups::HostGroups(HostGroups&& other) noexcept

@@ -23,6 +23,8 @@ class HostGroups {
   /// Makes the groups, moves this process into "daemon", protects it and ends what an earlier
   /// daemon left of layer tools. kNotSupported without cgroup v2.
   static base::Result<HostGroups> open(const std::string& tag);
+  /// The same with a root that is there, for a process that is in the group `before`.
+  static base::Result<HostGroups> enter(std::filesystem::path root, std::filesystem::path before);
 
   HostGroups(HostGroups&& other) noexcept;
   HostGroups& operator=(HostGroups&& other) noexcept;
