@@ -73,24 +73,19 @@ Result<base::UniqueFd> unnamed_file(const std::string& directory) {
   return named;
 }
 
-/// Bytes between the connections and the disk, of all spools. The io_context thread only.
-std::size_t in_memory = 0;
-
-/// How much of one client's may be there.
-std::size_t piece_limit() { return in_memory < kMostInMemory ? kLargePiece : kSmallPiece; }
-
 /// What has come and is not yet in the file. While a piece is being written the next one is read.
 struct Inflow {
-  Inflow(const net::any_io_executor& executor, std::uint64_t most)
-      : limit(most), changed(executor) {}
-  ~Inflow() { in_memory -= pending.size(); }
+  Inflow(const net::any_io_executor& executor, std::uint64_t most,
+         std::shared_ptr<SpoolMemory> spools)
+      : limit(most), memory(std::move(spools)), changed(executor) {}
+  ~Inflow() { memory->give_back(pending.size()); }
   Inflow(const Inflow&) = delete;
   Inflow& operator=(const Inflow&) = delete;
 
   void put(std::span<const std::byte> bytes) {
     pending.insert(pending.end(), bytes.begin(), bytes.end());
     total += bytes.size();
-    in_memory += bytes.size();
+    memory->take(bytes.size());
     changed.notify_all();
   }
   /// Counted until written() says so.
@@ -98,7 +93,7 @@ struct Inflow {
     changed.notify_all();
     return std::exchange(pending, {});
   }
-  static void written(std::size_t bytes) { in_memory -= bytes; }
+  void written(std::size_t bytes) { memory->give_back(bytes); }
   void end(Result<void> how) {
     if (!ended) result = std::move(how);
     ended = true;
@@ -106,6 +101,7 @@ struct Inflow {
   }
 
   const std::uint64_t limit;
+  const std::shared_ptr<SpoolMemory> memory;
   async::Notifier changed;
   std::vector<std::byte> pending;
   std::uint64_t total = 0;
@@ -135,7 +131,8 @@ net::awaitable<void> read_body(Exchange& exchange, std::shared_ptr<Inflow> flow)
       co_return;
     }
     flow->put(std::span(piece).first(*size));
-    while (!flow->ended && flow->pending.size() >= piece_limit()) co_await flow->changed.wait();
+    while (!flow->ended && flow->pending.size() >= flow->memory->piece_limit())
+      co_await flow->changed.wait();
   }
 }
 
@@ -145,7 +142,7 @@ net::awaitable<void> write_file(async::BlockingPool& pool, SpoolFilePtr file,
     while (flow->pending.empty() && !flow->ended) co_await flow->changed.wait();
     if (flow->pending.empty() || !flow->result) co_return;
     const std::vector<std::byte> piece = flow->take();
-    const base::ScopeExit no_more([&] { Inflow::written(piece.size()); });
+    const base::ScopeExit no_more([&] { flow->written(piece.size()); });
     auto kept = co_await append(pool, file, piece);
     if (kept) continue;
     flow->ended = false;  // this is why it ends, even if all has come
@@ -155,6 +152,10 @@ net::awaitable<void> write_file(async::BlockingPool& pool, SpoolFilePtr file,
 }
 
 }  // namespace
+
+std::size_t SpoolMemory::piece_limit() const {
+  return bytes_ < kMostInMemory ? kLargePiece : kSmallPiece;
+}
 
 Result<void> SpoolSpace::take(ClientId client, std::uint64_t bytes) {
   const auto left = free_bytes(directory_);
@@ -230,7 +231,7 @@ net::awaitable<Result<SpoolFilePtr>> Spool::receive(Exchange& exchange, std::uin
                                                     std::string first) {
   auto file = open(exchange.client());
   if (!file) co_return std::move(file).error();
-  const auto flow = std::make_shared<Inflow>(co_await net::this_coro::executor, limit);
+  const auto flow = std::make_shared<Inflow>(co_await net::this_coro::executor, limit, memory_);
   flow->put(std::as_bytes(std::span(first)));
   first = {};
   co_await (read_body(exchange, flow) && write_file(pool_, *file, flow));
@@ -256,9 +257,10 @@ net::awaitable<Result<std::size_t>> Spool::read_at(SpoolFilePtr file, std::uint6
 }
 
 net::awaitable<Result<void>> Spool::send(Exchange& exchange, SpoolFilePtr file) {
-  std::vector<std::byte> piece(std::min<std::uint64_t>(piece_limit(), file->size()));
-  in_memory += piece.size();
-  const base::ScopeExit counted([&] { in_memory -= piece.size(); });
+  const std::shared_ptr<SpoolMemory> memory = memory_;
+  std::vector<std::byte> piece(std::min<std::uint64_t>(memory->piece_limit(), file->size()));
+  memory->take(piece.size());
+  const base::ScopeExit counted([&] { memory->give_back(piece.size()); });
   for (std::uint64_t sent = 0; sent < file->size();) {
     const std::size_t size =
         static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), file->size() - sent));

@@ -39,6 +39,19 @@ class SpoolSpace {
   std::map<ClientId, std::uint64_t> by_client_;
 };
 
+/// What is in memory between the connections and the disk, of one Spool's files. The io_context
+/// thread only; a transfer that is dropped at the end gives its part back when the Spool is gone.
+class SpoolMemory {
+ public:
+  void take(std::size_t bytes) { bytes_ += bytes; }
+  void give_back(std::size_t bytes) { bytes_ -= bytes; }
+  /// How much of one client's may be there.
+  std::size_t piece_limit() const;
+
+ private:
+  std::size_t bytes_ = 0;
+};
+
 class SpoolFile {
  public:
   SpoolFile(base::UniqueFd file, std::shared_ptr<SpoolSpace> space, ClientId client)
@@ -71,7 +84,8 @@ class Spool {
   Spool(async::BlockingPool& pool, std::string directory)
       : pool_(pool),
         directory_(std::move(directory)),
-        space_(std::make_shared<SpoolSpace>(directory_)) {}
+        space_(std::make_shared<SpoolSpace>(directory_)),
+        memory_(std::make_shared<SpoolMemory>()) {}
 
   base::Result<SpoolFilePtr> open(ClientId client);
 
@@ -95,6 +109,7 @@ class Spool {
   async::BlockingPool& pool_;
   const std::string directory_;
   const std::shared_ptr<SpoolSpace> space_;
+  const std::shared_ptr<SpoolMemory> memory_;
 };
 
 }  // namespace http

@@ -84,5 +84,18 @@ TEST_F(SpoolTest, SaysWhenItsDirectoryIsNotThere) {
   EXPECT_FALSE(spool.open(kFirst));
 }
 
+TEST(SpoolMemoryTest, PiecesAreSmallWhileMuchOfThisSpoolsIsInMemory) {
+  SpoolMemory crowded;
+  const SpoolMemory other;
+  const std::size_t large = crowded.piece_limit();
+
+  crowded.take(64u << 20);
+
+  EXPECT_LT(crowded.piece_limit(), large);
+  EXPECT_EQ(other.piece_limit(), large);
+  crowded.give_back(64u << 20);
+  EXPECT_EQ(crowded.piece_limit(), large);
+}
+
 }  // namespace
 }  // namespace http
