@@ -137,9 +137,10 @@ base::Result<void> Catalog::migrate() {
                                    [](const Statement& row) { return row.integer(0); }));
   if (!version) return std::move(version).error();
   const std::int64_t current = version->value_or(0);
-  if (current > kSchemaVersion)
+  if (current < 0 || current > kSchemaVersion)
     return base::Error{base::Code::kNotSupported,
-                       "the image database was made by a newer version of this program"};
+                       "the image database has schema version " + std::to_string(current) +
+                           ", which this program does not know; use a newer one"};
   for (std::int64_t next = current; next < kSchemaVersion; ++next) {
     auto transaction = begin();
     if (!transaction) return std::move(transaction).error();

@@ -79,7 +79,10 @@ base::Result<std::vector<ImageSummary>> LocalStore::list_locked(const ListFilter
   std::vector<Candidate> chosen;
   for (const ImageRow& row : *rows) {
     auto image = image_locked(row.id);
-    if (!image) return std::move(image).error();
+    // One whose configuration is damaged is listed, too, so that it can be removed: nothing is
+    // known of it but its names. Whatever else is done with it says what is wrong.
+    if (!image && parse_image_config(row.config_json)) return std::move(image).error();
+    if (!image) image = Image();
     auto references = catalog_.references_of(row.id);
     if (!references) return std::move(references).error();
     auto children = catalog_.has_children(row.id);

@@ -787,6 +787,26 @@ TEST_F(StoreTest, RefusesASecondProcessAndANewerSchema) {
   EXPECT_EQ(Store::open(options()).error().code, Code::kNotSupported);
 }
 
+TEST_F(StoreTest, AnImageWhoseConfigurationIsDamagedHidesNoOtherAndCanBeRemoved) {
+  const std::string bad = load_one({kBase}, {"bad:1"});
+  const std::string good = load_one({kTop}, {"good:1"});
+  store_.reset();
+  {
+    auto database = Database::open(options().root + "/images.db");
+    ASSERT_TRUE(database);
+    ASSERT_TRUE(database->run("UPDATE images SET config = '{' WHERE id = ?1", bad));
+  }
+
+  reopen();
+
+  EXPECT_THAT(list({}), SizeIs(2));
+  EXPECT_EQ(store_->resolve("good:1")->id, good);
+  EXPECT_FALSE(store_->resolve("bad:1"));
+  EXPECT_TRUE(store_->remove("bad:1", {}));
+  EXPECT_THAT(list({}), SizeIs(1));
+  EXPECT_THAT(files(), SizeIs(2));
+}
+
 TEST_F(StoreTest, RefusesTenantsThatAreNoDirectoryNames) {
   StoreOptions bad = options();
   for (const char* tenant : {"", "..", "a/b", "UPPER"}) {
