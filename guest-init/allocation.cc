@@ -7,7 +7,7 @@
 #include <exception>
 #include <new>
 
-#include "guest-init/log.h"
+#include "guest-init/system/log.h"
 
 namespace {
 

@@ -1,12 +1,12 @@
 // guest-init: PID 1 of a containerVM machine. Also, under other names, the --init process of a
-// container (container_init.h) and the tool that copies files (files_tool.h).
+// container (process/container_init.h) and the tool that copies files (files/files_tool.h).
 #include <cstring>
 
-#include "guest-init/boot.h"
-#include "guest-init/container_init.h"
-#include "guest-init/files_tool.h"
-#include "guest-init/log.h"
-#include "guest-init/server.h"
+#include "guest-init/files/files_tool.h"
+#include "guest-init/process/container_init.h"
+#include "guest-init/server/boot.h"
+#include "guest-init/server/server.h"
+#include "guest-init/system/log.h"
 
 int main(int argc, char** argv) {
   using namespace guest_init;

@@ -1,5 +1,5 @@
-// What the files tool (files_tool.h) and the host say to each other: frames (vmm/base/wire.h) on
-// the tool's standard input and output.
+// What the files tool (files/files_tool.h) and the host say to each other: frames (vmm/base/wire.h)
+// on the tool's standard input and output.
 //
 // To the host, by command:
 //   stat PATH       Stat | Failed

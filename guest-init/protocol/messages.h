@@ -76,7 +76,7 @@ enum class MessageType : std::uint16_t {
 };
 
 /// What only the host and this machine's guest-init know. Made anew for each clone. Comparing takes
-/// as long for a wrong one as for the right one (guest-init/secret.h).
+/// as long for a wrong one as for the right one (guest-init/server/secret.h).
 using Secret = std::array<std::uint8_t, 32>;
 
 /// Host -> guest, first on a control stream. Answered by HelloReply.

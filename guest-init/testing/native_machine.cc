@@ -17,8 +17,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "guest-init/mounts.h"
-#include "guest-init/server.h"
+#include "guest-init/server/server.h"
+#include "guest-init/system/mounts.h"
 #include "guest-init/testing/test_machine.h"
 
 namespace guest_init::testing {

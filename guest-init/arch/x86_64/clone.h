@@ -1,4 +1,4 @@
-// clone3(2) onto a stack of its own, which glibc 2.36 does not offer. x86-64 only.
+// clone3_onto_stack() for x86-64; included through guest-init/arch/clone.h.
 #pragma once
 
 #include <linux/sched.h>

@@ -1,0 +1,264 @@
+#include "guest-init/container/container_filesystem.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "guest-init/container/device_nodes.h"
+#include "guest-init/container/mount_options.h"
+#include "guest-init/protocol/docker_defaults.h"
+#include "guest-init/system/text_files.h"
+
+namespace guest_init {
+namespace {
+
+constexpr unsigned long kNoExecution = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+
+std::vector<std::string> strings(auto& views) { return {views.begin(), views.end()}; }
+
+/// What of `wanted` is not in `present`.
+std::vector<std::string> missing(const std::vector<std::string>& wanted,
+                                 const std::vector<std::string>& present) {
+  std::vector<std::string> result;
+  for (const std::string& item : wanted)
+    if (std::find(present.begin(), present.end(), item) == present.end()) result.push_back(item);
+  return result;
+}
+
+base::Result<void> mask(int target) {
+  struct stat status {};
+  if (fstat(target, &status) != 0) return base::errno_error("stat");
+  if (S_ISDIR(status.st_mode)) {
+    auto empty = new_mount("tmpfs", {{"source", "tmpfs"}, {"ro", ""}, {"nr_inodes", "2"}},
+                           MOUNT_ATTR_RDONLY);
+    if (!empty) return std::move(empty).error();
+    return move_mount_to(empty->get(), target);
+  }
+  auto null = clone_mount(AT_FDCWD, "/dev/null");
+  if (!null) return std::move(null).error();
+  return move_mount_to(null->get(), target);
+}
+
+base::Result<void> protect(int target) {
+  auto copy = clone_mount(target, "");
+  if (!copy) return std::move(copy).error();
+  RETURN_IF_ERROR(make_read_only(copy->get(), true));
+  return move_mount_to(copy->get(), target);
+}
+
+}  // namespace
+
+base::Result<void> ContainerFilesystem::prepare_stage(const std::string& stage) {
+  for (const char* name :
+       {"", "/proc", "/sys", "/dev", "/root", "/disk", "/empty", "/layers", "/volumes"})
+    RETURN_IF_ERROR(make_directories(stage + name));
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::stage() {
+  RETURN_IF_ERROR(make_directories(files_));
+  RETURN_IF_ERROR(make_device_directory(stage_ + "/dev", shm_bytes_));
+  RETURN_IF_ERROR(mount_kernel_filesystems(/*privileged=*/false));
+  auto fd = open_path(stage_);
+  if (!fd) return std::move(fd).error();
+  masked_ = strings(protocol::kDefaultMaskedPaths);
+  read_only_ = strings(protocol::kDefaultReadOnlyPaths);
+  return cover_paths(RootDirectory(*std::move(fd)), masked_, read_only_);
+}
+
+base::Result<void> ContainerFilesystem::mount_kernel_filesystems(bool privileged) {
+  const unsigned long flags = kNoExecution | (privileged ? 0 : MS_RDONLY);
+  RETURN_IF_ERROR(mount_at("proc", stage_ + "/proc", "proc", kNoExecution));
+  RETURN_IF_ERROR(mount_at("sysfs", stage_ + "/sys", "sysfs", flags));
+  return mount_at("cgroup", stage_ + "/sys/fs/cgroup", "cgroup2", flags | MS_RELATIME);
+}
+
+base::Result<void> ContainerFilesystem::cover_paths(
+    const RootDirectory& root, const std::vector<std::string>& masked,
+    const std::vector<std::string>& read_only) const {
+  for (const std::string& path : read_only) {
+    const auto target = root.find(path);
+    if (!target) continue;  // not there: nothing to protect
+    if (auto done = protect(target->get()); !done)
+      return annotate(std::move(done), "protect " + path);
+  }
+  for (const std::string& path : masked) {
+    const auto target = root.find(path);
+    if (!target) continue;
+    if (auto done = mask(target->get()); !done) return annotate(std::move(done), "mask " + path);
+  }
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::build(const protocol::PrepareContainer& spec,
+                                              const ContainerDisks& disks,
+                                              const std::string& machine_id) {
+  RETURN_IF_ERROR(mount_root(spec, disks));
+  auto fd = open_path(stage_ + "/root");
+  if (!fd) return std::move(fd).error();
+  const RootDirectory root(*std::move(fd));
+  RETURN_IF_ERROR(attach_kernel_filesystems(spec, root));
+  RETURN_IF_ERROR(volumes_.mount(disks.volumes, stage_ + "/volumes", spec.volumes, root));
+  RETURN_IF_ERROR(mount_tmpfs(spec, root));
+  RETURN_IF_ERROR(mount_files(spec, root, machine_id));
+  RETURN_IF_ERROR(cover_paths(root, missing(spec.masked_paths, masked_),
+                              missing(spec.read_only_paths, read_only_)));
+  if (spec.read_only_root) RETURN_IF_ERROR(make_read_only(root.get(), false));
+  return enter_root();
+}
+
+base::Result<void> ContainerFilesystem::mount_layers(
+    const std::vector<ContainerDisks::Layer>& layers) {
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string directory = stage_ + "/layers/" + std::to_string(i);
+    RETURN_IF_ERROR(make_directories(directory));
+    RETURN_IF_ERROR(mount_at(layers[i].device, directory, "erofs", MS_RDONLY,
+                             layers[i].in_memory ? "dax=always" : ""));
+    auto layer = open_path(directory);
+    if (!layer) return std::move(layer).error();
+    layers_.push_back(*std::move(layer));
+  }
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::mount_root(const protocol::PrepareContainer& spec,
+                                                   const ContainerDisks& disks) {
+  RETURN_IF_ERROR(mount_layers(disks.layers));
+  RETURN_IF_ERROR(mount_disk(disks.writable, stage_ + "/disk"));
+  auto disk = open_path(stage_ + "/disk");
+  if (!disk) return std::move(disk).error();
+  disk_ = *std::move(disk);
+
+  const std::string own = stage_ + "/disk/" + std::to_string(spec.container);
+  is_new_ = access((own + "/upper").c_str(), F_OK) != 0;
+  RETURN_IF_ERROR(make_directories(own + "/upper"));
+  RETURN_IF_ERROR(make_directories(own + "/work"));
+  auto upper = open_path(own + "/upper");
+  if (!upper) return std::move(upper).error();
+  upper_ = *std::move(upper);
+  MountParameters parameters;
+  for (std::size_t i = disks.layers.size(); i-- > 0;)
+    parameters.emplace_back("lowerdir+", stage_ + "/layers/" + std::to_string(i));
+  if (disks.layers.empty()) parameters.emplace_back("lowerdir+", stage_ + "/empty");
+  parameters.emplace_back("source", "overlay");
+  parameters.emplace_back("upperdir", own + "/upper");
+  parameters.emplace_back("workdir", own + "/work");
+  // As Docker mounts it: of a layer's file with several names, only the one that is written to
+  // changes. (So that all changes are under their names in the upper directory: files/changes.h.)
+  parameters.emplace_back("index", "off");
+  auto overlay = new_mount("overlay", parameters, MOUNT_ATTR_RELATIME);
+  if (!overlay) return std::move(overlay).error();
+  auto target = open_path(stage_ + "/root");
+  if (!target) return std::move(target).error();
+  return move_mount_to(overlay->get(), target->get());
+}
+
+base::Result<void> ContainerFilesystem::attach_kernel_filesystems(
+    const protocol::PrepareContainer& spec, const RootDirectory& root) {
+  // The staged ones have Docker's default covers. Whoever wants fewer gets new ones.
+  const bool as_staged = !spec.privileged && missing(masked_, spec.masked_paths).empty() &&
+                         missing(read_only_, spec.read_only_paths).empty();
+  if (!as_staged) {
+    for (const char* name : {"/proc", "/sys"})
+      if (umount2((stage_ + name).c_str(), MNT_DETACH) != 0)
+        return base::errno_error("unmount " + std::string(name));
+    masked_.clear();
+    read_only_.clear();
+    RETURN_IF_ERROR(mount_kernel_filesystems(spec.privileged));
+  }
+  if (spec.privileged) RETURN_IF_ERROR(add_all_devices("/dev", stage_ + "/dev"));
+  if (spec.shm_bytes != shm_bytes_) RETURN_IF_ERROR(resize_shm(stage_ + "/dev", spec.shm_bytes));
+
+  for (const char* name : {"/proc", "/sys", "/dev"}) {
+    auto mount = open_path(stage_ + name);
+    if (!mount) return std::move(mount).error();
+    auto target = root.directory(name);
+    if (!target) return std::move(target).error();
+    if (auto moved = move_mount_to(mount->get(), target->get()); !moved)
+      return annotate(std::move(moved), name);
+  }
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::mount_tmpfs(const protocol::PrepareContainer& spec,
+                                                    const RootDirectory& root) const {
+  for (const protocol::PrepareContainer::Tmpfs& tmpfs : spec.tmpfs) {
+    auto options = parse_tmpfs_options(tmpfs.options);
+    if (!options) return annotate(std::move(options), "tmpfs at " + tmpfs.path);
+    options->parameters.emplace_back("source", "tmpfs");
+    auto mount = new_mount("tmpfs", options->parameters, options->attributes);
+    if (!mount) return annotate(std::move(mount), "tmpfs at " + tmpfs.path);
+    auto target = root.directory(tmpfs.path);
+    if (!target) return annotate(std::move(target), "tmpfs at " + tmpfs.path);
+    if (auto moved = move_mount_to(mount->get(), target->get()); !moved)
+      return annotate(std::move(moved), "tmpfs at " + tmpfs.path);
+  }
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::mount_file(const std::string& name,
+                                                   const std::string& contents,
+                                                   const RootDirectory& root) const {
+  const std::string path = files_ + "/" + name;
+  const base::UniqueFd file(open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644));
+  if (!file) return base::errno_error("create " + path);
+  RETURN_IF_ERROR(write_all(file.get(), contents));
+  auto copy = clone_mount(AT_FDCWD, path);
+  if (!copy) return std::move(copy).error();
+  auto target = root.file("/etc/" + name);
+  if (!target) return std::move(target).error();
+  return move_mount_to(copy->get(), target->get());
+}
+
+base::Result<void> ContainerFilesystem::mount_files(const protocol::PrepareContainer& spec,
+                                                    const RootDirectory& root,
+                                                    const std::string& machine_id) const {
+  RETURN_IF_ERROR(mount_file("hostname", spec.hostname_file, root));
+  RETURN_IF_ERROR(mount_file("hosts", spec.hosts_file, root));
+  RETURN_IF_ERROR(mount_file("resolv.conf", spec.resolv_conf_file, root));
+  if (root.find("/etc/machine-id"))
+    RETURN_IF_ERROR(mount_file("machine-id", machine_id + "\n", root));
+  if (!is_new_) return {};  // what the container has removed since then stays removed
+  // Programs look for this file to find out that they run in a Docker container.
+  auto marker = root.file("/.dockerenv");
+  if (!marker) return std::move(marker).error();
+  auto etc = root.directory("/etc");
+  if (!etc) return std::move(etc).error();
+  if (symlinkat("/proc/mounts", etc->get(), "mtab") != 0 && errno != EEXIST)
+    return base::errno_error("link /etc/mtab");
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::enter_root() const {
+  // The old root ends on top of the new one and is taken away from there.
+  if (chdir((stage_ + "/root").c_str()) != 0) return base::errno_error("enter the root filesystem");
+  if (syscall(SYS_pivot_root, ".", ".") != 0) return base::errno_error("pivot_root");
+  if (umount2(".", MNT_DETACH) != 0) return base::errno_error("detach the old root");
+  if (chdir("/") != 0) return base::errno_error("chdir");
+  return {};
+}
+
+base::Result<std::vector<base::UniqueFd>> ContainerFilesystem::directories() const {
+  std::vector<base::UniqueFd> result;
+  const auto add = [&](const base::UniqueFd& fd) {
+    result.emplace_back(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+    return static_cast<bool>(result.back());
+  };
+  bool added = add(upper_);
+  for (std::size_t i = layers_.size(); added && i-- > 0;) added = add(layers_[i]);
+  if (!added) return base::errno_error("duplicate a descriptor");
+  return result;
+}
+
+base::Result<void> ContainerFilesystem::make_disks_clean() const {
+  base::Result<void> clean;
+  if (disk_) clean = make_disk_read_only(disk_.get());
+  auto volumes = volumes_.make_clean();
+  return clean ? volumes : clean;
+}
+
+}  // namespace guest_init

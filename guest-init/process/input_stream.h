@@ -1,0 +1,51 @@
+// InputStream: carries what the host sends to a process's standard input (a pipe or terminal).
+//
+// Flow control: the connection is read only when the process has taken what came before. The
+// host's half-close is end of file; a connection that is reset is only lost, and another may be
+// attached. Runs on the loop's thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "guest-init/system/poll_loop.h"
+#include "vmm/base/unique_fd.h"
+
+namespace guest_init {
+
+class InputStream {
+ public:
+  /// `sink`: non-blocking. A terminal stays open at end of file, as Docker leaves it.
+  InputStream(PollLoop& loop, base::UniqueFd sink, bool terminal);
+
+  base::Result<void> start();
+
+  /// The host's connection; replaces an earlier one.
+  void attach(base::UniqueFd connection);
+
+  /// Nobody is there any more to read.
+  void process_exited();
+
+ private:
+  void on_connection();
+  void fill();
+  void write_sink();
+  void close();
+  void update_watches();
+  std::size_t buffered() const { return end_ - begin_; }
+
+  PollLoop& loop_;
+  base::UniqueFd sink_;
+  bool terminal_;
+  std::unique_ptr<std::byte[]> buffer_;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  bool end_of_file_ = false;
+
+  base::UniqueFd connection_;
+  PollLoop::Watch connection_watch_;
+  PollLoop::Watch sink_watch_;
+};
+
+}  // namespace guest_init
