@@ -14,7 +14,7 @@
 
 #include "guest-init/server/control_stream.h"
 #include "guest-init/server/host_listener.h"
-#include "vmm/virtio/fuzz_driver.h"
+#include "vmm/base/fuzz_input.h"
 
 namespace guest_init {
 namespace {
@@ -51,7 +51,7 @@ struct Door {
   socklen_t size = 0;
 };
 
-void send_piece(Peer& peer, virtio::FuzzInput& input) {
+void send_piece(Peer& peer, base::FuzzInput& input) {
   const auto bytes = input.take_bytes(input.take<std::uint8_t>() % 64u);
   if (bytes.empty()) return;
   const ssize_t sent =
@@ -61,7 +61,7 @@ void send_piece(Peer& peer, virtio::FuzzInput& input) {
 }
 
 /// A frame of the kind that opens a stream, with values of the input's.
-void send_open(Peer& peer, virtio::FuzzInput& input) {
+void send_open(Peer& peer, base::FuzzInput& input) {
   protocol::StreamOpen open;
   open.process = input.take<std::uint32_t>();
   open.stream = static_cast<protocol::Stream>(input.take<std::uint8_t>());
@@ -71,7 +71,7 @@ void send_open(Peer& peer, virtio::FuzzInput& input) {
     peer.sent->append(reinterpret_cast<const char*>(frame.data()), frame.size());
 }
 
-void run(virtio::FuzzInput& input) {
+void run(base::FuzzInput& input) {
   const auto loop = *PollLoop::create();
   Door door;
   std::array<Peer, kMostConnections> peers;
@@ -143,7 +143,7 @@ void run(virtio::FuzzInput& input) {
 }  // namespace guest_init
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  virtio::FuzzInput input(data, size);
+  base::FuzzInput input(data, size);
   guest_init::run(input);
   return 0;
 }

@@ -1,4 +1,4 @@
-// Provokes an interrupt that QEMU loses (vmm/emulated/pulse.h): a guest that never takes the
+// Provokes an interrupt that QEMU loses (vmm/emulated/agent/pulse.h): a guest that never takes the
 // interrupt waiting for it, so that each entry asks for an interrupt window, beside a timer that
 // fires all the time. It ends once the timer has fired as often as asked; where a lost interrupt
 // stops the machine, it does not end. machine_test.py runs it there.

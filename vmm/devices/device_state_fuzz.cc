@@ -3,13 +3,14 @@
 #include <cstdlib>
 #include <memory>
 
-#include "vmm/devices/balloon.h"
-#include "vmm/devices/block.h"
-#include "vmm/devices/console.h"
-#include "vmm/devices/net.h"
-#include "vmm/devices/pmem.h"
-#include "vmm/devices/rng.h"
-#include "vmm/devices/vsock.h"
+#include "vmm/base/fuzz_input.h"
+#include "vmm/devices/balloon/balloon.h"
+#include "vmm/devices/block/block.h"
+#include "vmm/devices/console/console.h"
+#include "vmm/devices/net/net.h"
+#include "vmm/devices/pmem/pmem.h"
+#include "vmm/devices/rng/rng.h"
+#include "vmm/devices/vsock/vsock.h"
 #include "vmm/virtio/fuzz_driver.h"
 
 namespace {
@@ -55,7 +56,7 @@ wire::Bytes true_state(unsigned kind, virtio::FakeMemory& memory) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  virtio::FuzzInput input(data, size);
+  base::FuzzInput input(data, size);
   const unsigned kind = input.take<std::uint8_t>() % 7u;
   virtio::FakeMemory memory;
   wire::Bytes state = true_state(kind, memory);

@@ -18,8 +18,8 @@
 #include <optional>
 
 #include "vmm/base/scope_exit.h"
-#include "vmm/emulated/agent_client.h"
-#include "vmm/emulated/streams.h"
+#include "vmm/emulated/link/agent_client.h"
+#include "vmm/emulated/link/streams.h"
 
 namespace emulated {
 namespace {

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include "vmm/devices/disk_store.h"
+#include "vmm/devices/block/disk_store.h"
 
 namespace machine {
 namespace {

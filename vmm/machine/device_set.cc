@@ -23,7 +23,7 @@ constexpr devices::NetDevice::Mac kPlaceholderMac = {0x02, 0x42, 0, 0, 0, 0};
 /// One transport on the bus. The guest reads its registers in a page, and kicks of queues and
 /// acknowledgements of interrupts stay in the kernel; all other writes come here. What the
 /// transport does not allow from any thread is done on the device thread.
-class DeviceSet::Slot final : public bus::Responder, public virtio::InterruptLine {
+class DeviceSet::Slot final : public memory::Responder, public virtio::InterruptLine {
  public:
   Slot(std::uint32_t number, arch::Platform& platform, virtio::Device& device, LoopCalls& calls,
        base::EventLoop& loop, base::EventFd kicked)

@@ -13,13 +13,13 @@
 #include "vmm/arch/platform.h"
 #include "vmm/base/event_fd.h"
 #include "vmm/base/mapped_region.h"
-#include "vmm/devices/balloon.h"
-#include "vmm/devices/block.h"
-#include "vmm/devices/console.h"
-#include "vmm/devices/net.h"
-#include "vmm/devices/pmem.h"
-#include "vmm/devices/rng.h"
-#include "vmm/devices/vsock.h"
+#include "vmm/devices/balloon/balloon.h"
+#include "vmm/devices/block/block.h"
+#include "vmm/devices/console/console.h"
+#include "vmm/devices/net/net.h"
+#include "vmm/devices/pmem/pmem.h"
+#include "vmm/devices/rng/rng.h"
+#include "vmm/devices/vsock/vsock.h"
 #include "vmm/machine/loop_calls.h"
 #include "vmm/virtio/mmio_transport.h"
 
@@ -50,7 +50,7 @@ class DeviceSet {
   /// it takes KVM milliseconds, which a clone that is to run at once does not wait for.
   void keep_kicks_in_kernel(LoopCalls& calls, std::size_t first = 0);
 
-  /// Starts the disks' thread, `prepare` first on it (io_worker.h).
+  /// Starts the disks' thread, `prepare` first on it (devices/block/io_worker.h).
   base::Result<void> start_disk_thread(const std::function<base::Result<void>()>& prepare) {
     return worker_->start(prepare);
   }

@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstring>
 
-#include "vmm/boot/read_file.h"
+#include "vmm/base/read_file.h"
 
 namespace machine {
 namespace {
@@ -115,11 +115,11 @@ base::Result<void> write_state(int file, const StateFile& state) {
 }
 
 base::Result<StateFile> read_state(int file, const std::optional<std::string>& build) {
-  const auto size = boot::file_size(file);
+  const auto size = base::file_size(file);
   if (!size) return size.error();
   if (*size > kMostBytes) return base::Error{base::Code::kDataLoss, "state file too large"};
   std::vector<std::byte> bytes(*size);
-  RETURN_IF_ERROR(boot::read_fully(file, 0, bytes));
+  RETURN_IF_ERROR(base::read_fully(file, 0, bytes));
   return decode_state(bytes, build);
 }
 

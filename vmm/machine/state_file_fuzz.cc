@@ -5,16 +5,16 @@
 
 #include <cstdlib>
 
+#include "vmm/base/fuzz_input.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/machine/guest_ram.h"
 #include "vmm/machine/state_file.h"
-#include "vmm/virtio/fuzz_driver.h"
 
 namespace {
 
 constexpr std::uint64_t kRam = 2u << 20;
 
-std::vector<machine::Extent> any_extents(virtio::FuzzInput& input) {
+std::vector<machine::Extent> any_extents(base::FuzzInput& input) {
   std::vector<machine::Extent> extents;
   for (unsigned left = input.take<std::uint8_t>() % 6u; left > 0; --left) {
     const bool plausible = input.take<std::uint8_t>() % 8 != 0;
@@ -52,7 +52,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       std::abort();
     map_ram(state->extents);
   }
-  virtio::FuzzInput input(data, size);
+  base::FuzzInput input(data, size);
   map_ram(any_extents(input));
   return 0;
 }

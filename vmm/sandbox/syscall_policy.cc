@@ -7,7 +7,7 @@
 //   process   everything a monitor does until its machine runs; whatever the others allow
 //   device    the thread of the loop and of all devices, while a clone runs
 //   saving    the same, where the machine was booted to make a template of it
-//   disk      the thread that does what may wait (io_worker.h)
+//   disk      the thread that does what may wait (devices/block/io_worker.h)
 //   vcpu      a thread that runs a vCPU
 // PROTECTIONS.md says what each call of a running clone is used for; thread_filters_test.cc
 // compares.

@@ -4,42 +4,17 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <vector>
 
+#include "vmm/base/fuzz_input.h"
 #include "vmm/virtio/fake_driver.h"
 
 namespace virtio {
 
-/// The input, taken from the front; zeros when it is used up.
-class FuzzInput {
- public:
-  FuzzInput(const std::uint8_t* data, std::size_t size) : rest_(data, size) {}
-
-  bool empty() const { return rest_.empty(); }
-
-  template <typename T>
-  T take() {
-    T value{};
-    const std::size_t size = std::min(sizeof value, rest_.size());
-    if (size > 0) std::memcpy(&value, rest_.data(), size);
-    rest_ = rest_.subspan(size);
-    return value;
-  }
-  std::span<const std::uint8_t> take_bytes(std::size_t most) {
-    const auto bytes = rest_.first(std::min(most, rest_.size()));
-    rest_ = rest_.subspan(bytes.size());
-    return bytes;
-  }
-
- private:
-  std::span<const std::uint8_t> rest_;
-};
-
 /// `host_side(input)` does something on the device's other side (its socket, its disk).
 template <typename HostSide>
-void fuzz_device(FuzzInput& input, FakeDriver& driver, HostSide host_side) {
+void fuzz_device(base::FuzzInput& input, FakeDriver& driver, HostSide host_side) {
   constexpr std::uint64_t kScratch = 0x100000;  // what buffers point to
   constexpr std::uint16_t kQueueSize = 16;
   const auto features = input.take<std::uint8_t>() % 2 == 0 ? driver.offered() : kFeatureVersion1;

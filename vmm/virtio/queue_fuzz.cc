@@ -1,10 +1,11 @@
 // Any ring contents: every chain that pop() gives lies inside guest memory and ends.
 #include <cstdlib>
 
+#include "vmm/base/fuzz_input.h"
 #include "vmm/virtio/fuzz_driver.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  virtio::FuzzInput input(data, size);
+  base::FuzzInput input(data, size);
   static virtio::FakeMemory memory;
   static virtio::FakeQueue driver(memory, 16);
   const auto features = std::uint64_t{input.take<std::uint8_t>()} << 28;

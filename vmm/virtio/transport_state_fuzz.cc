@@ -2,6 +2,7 @@
 // works.
 #include <array>
 
+#include "vmm/base/fuzz_input.h"
 #include "vmm/virtio/fuzz_driver.h"
 
 namespace {
@@ -40,7 +41,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   wire::Bytes state = std::move(out).take();
 
   // A true state with the input's bytes written over it: (place, value) pairs.
-  virtio::FuzzInput input(data, size);
+  base::FuzzInput input(data, size);
   while (!input.empty()) {
     const std::size_t at = input.take<std::uint8_t>() % state.size();
     state[at] = std::byte{input.take<std::uint8_t>()};

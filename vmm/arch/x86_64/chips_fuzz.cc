@@ -4,7 +4,7 @@
 
 #include "vmm/arch/x86_64/ioapic.h"
 #include "vmm/arch/x86_64/ports.h"
-#include "vmm/virtio/fuzz_driver.h"
+#include "vmm/base/fuzz_input.h"
 
 namespace x86_64 {
 namespace {
@@ -22,7 +22,7 @@ class CheckingSink final : public InterruptSink {
   }
 };
 
-void access(bus::Responder& chip, virtio::FuzzInput& input, std::uint64_t window) {
+void access(memory::Responder& chip, base::FuzzInput& input, std::uint64_t window) {
   const std::uint64_t offset = input.take<std::uint8_t>() % window;
   std::byte bytes[8]{};
   const std::size_t size = std::size_t{1} << (input.take<std::uint8_t>() % 4);
@@ -33,7 +33,7 @@ void access(bus::Responder& chip, virtio::FuzzInput& input, std::uint64_t window
 }
 
 /// What the model saves it takes back; what it takes from elsewhere, it can work with.
-void save_and_restore(Ioapic& ioapic, Ioapic& other, virtio::FuzzInput& input) {
+void save_and_restore(Ioapic& ioapic, Ioapic& other, base::FuzzInput& input) {
   wire::Encoder out;
   ioapic.save(out);
   wire::Bytes state = std::move(out).take();
@@ -50,7 +50,7 @@ void save_and_restore(Ioapic& ioapic, Ioapic& other, virtio::FuzzInput& input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace x86_64;  // NOLINT
-  virtio::FuzzInput input(data, size);
+  base::FuzzInput input(data, size);
   CheckingSink sink;
   Ioapic ioapic(sink);
   SerialPort serial([](std::string text) {

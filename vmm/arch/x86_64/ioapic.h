@@ -16,8 +16,8 @@
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/base/result.h"
 #include "vmm/base/wire.h"
-#include "vmm/bus/address_bus.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/memory/address_bus.h"
 
 namespace x86_64 {
 
@@ -30,7 +30,7 @@ class InterruptSink {
   virtual void set_level_routes(std::span<const kvm::MsiRoute> routes) = 0;
 };
 
-class Ioapic final : public bus::Responder {
+class Ioapic final : public memory::Responder {
  public:
   explicit Ioapic(InterruptSink& sink) : sink_(sink) {}
   Ioapic(const Ioapic&) = delete;

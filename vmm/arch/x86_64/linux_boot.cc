@@ -6,9 +6,9 @@
 #include <array>
 #include <cstring>
 
+#include "vmm/arch/x86_64/kernel/kernel_image.h"
 #include "vmm/arch/x86_64/layout.h"
-#include "vmm/boot/kernel_image.h"
-#include "vmm/boot/read_file.h"
+#include "vmm/base/read_file.h"
 
 namespace x86_64 {
 namespace {
@@ -87,7 +87,7 @@ struct Initramfs {
 base::Result<Initramfs> place_initramfs(const RamLayout& ram, int file) {
   const std::uint64_t top = generation_page(ram).value;
   if (file < 0) return Initramfs{top, 0};
-  const auto size = boot::file_size(file);
+  const auto size = base::file_size(file);
   if (!size) return size.error();
   if (*size > top)
     return base::Error{base::Code::kResourceExhausted, "initramfs does not fit into memory"};
@@ -101,7 +101,7 @@ base::Result<void> load_initramfs(const GuestMemory& memory, int file, const Ini
   if (placed.size == 0) return {};
   const auto destination = memory.slice({placed.address}, placed.size);
   if (!destination) return destination.error();
-  return boot::read_fully(file, 0, *destination);
+  return base::read_fully(file, 0, *destination);
 }
 
 /// One of the shifts, in whole steps, by which what ends at `end` still ends below `limit`.
@@ -113,8 +113,8 @@ std::uint64_t random_shift(std::uint64_t random, std::uint64_t end, std::uint64_
 
 /// The kernel wants to be no lower than it was linked for, and its addresses in the part of the
 /// address space that is for it.
-boot::KernelShift choose_shift(const LayoutSeed& seed, const boot::KernelImage& linked,
-                               const Initramfs& initramfs) {
+KernelShift choose_shift(const LayoutSeed& seed, const KernelImage& linked,
+                         const Initramfs& initramfs) {
   return {.in_memory = random_shift(seed.memory, linked.end.value, initramfs.address),
           .in_addresses = random_shift(seed.addresses, linked.end.value, kKernelAddresses)};
 }
@@ -175,7 +175,7 @@ std::vector<E820Range> e820_map(const RamLayout& ram) {
 
 base::Result<GuestAddress> load_linux(const GuestMemory& memory, const RamLayout& ram,
                                       const LinuxBoot& boot) {
-  const auto file = boot::KernelFile::open(boot.kernel);
+  const auto file = KernelFile::open(boot.kernel);
   if (!file) return file.error();
   if (boot.layout && !file->relocatable())
     return base::Error{base::Code::kInvalidArgument,
@@ -184,7 +184,7 @@ base::Result<GuestAddress> load_linux(const GuestMemory& memory, const RamLayout
   const auto initramfs = place_initramfs(ram, boot.initramfs);
   if (!initramfs) return initramfs.error();
   const auto shift =
-      boot.layout ? choose_shift(*boot.layout, file->linked(), *initramfs) : boot::KernelShift{};
+      boot.layout ? choose_shift(*boot.layout, file->linked(), *initramfs) : KernelShift{};
   const auto kernel = file->load(memory, {kHighStart}, generation_page(ram), shift);
   if (!kernel) return kernel.error();
   RETURN_IF_ERROR(load_initramfs(memory, boot.initramfs, *initramfs, kernel->end));

@@ -10,10 +10,10 @@
 #include <optional>
 #include <set>
 
+#include "vmm/arch/x86_64/kernel/tiny_kernel.h"
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/base/mapped_region.h"
 #include "vmm/base/unique_fd.h"
-#include "vmm/boot/tiny_kernel.h"
 
 namespace x86_64 {
 namespace {
@@ -34,7 +34,7 @@ class LinuxBootTest : public testing::Test {
     ram_ = *base::MappedRegion::map(kBytes, PROT_READ | PROT_WRITE,
                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
     memory_.emplace(*memory::GuestMemory::create({{{0}, ram_.bytes()}}));
-    kernel_ = file_with(boot::TinyKernel(kLinkedAt, kLinkedAt + 0x1000).bytes());
+    kernel_ = file_with(x86_64::TinyKernel(kLinkedAt, kLinkedAt + 0x1000).bytes());
     boot_.kernel = kernel_.get();
     boot_.command_line = "console=hvc0";
   }
@@ -66,7 +66,7 @@ TEST_F(LinuxBootTest, ReturnsTheKernelsEntryPoint) {
 
   ASSERT_TRUE(entry) << entry.error().message;
   EXPECT_EQ(entry->value, kLinkedAt + 8);
-  EXPECT_EQ(first_address(kLinkedAt), boot::TinyKernel::kMap + kLinkedAt);
+  EXPECT_EQ(first_address(kLinkedAt), x86_64::TinyKernel::kMap + kLinkedAt);
   EXPECT_EQ(params().hdr.loadflags & KASLR_FLAG, 0);
 }
 
@@ -77,7 +77,7 @@ TEST_F(LinuxBootTest, ASeedChoosesTheKernelsPlacesAndTellsIt) {
 
   ASSERT_TRUE(entry) << entry.error().message;
   EXPECT_EQ(entry->value, kLinkedAt + 6_MiB + 8);
-  EXPECT_EQ(first_address(kLinkedAt + 6_MiB), boot::TinyKernel::kMap + kLinkedAt + 10_MiB);
+  EXPECT_EQ(first_address(kLinkedAt + 6_MiB), x86_64::TinyKernel::kMap + kLinkedAt + 10_MiB);
   EXPECT_EQ(params().hdr.loadflags & KASLR_FLAG, KASLR_FLAG);
 }
 
@@ -91,7 +91,7 @@ TEST_F(LinuxBootTest, EverySeedGivesPlacesThatTheKernelFitsInto) {
     ASSERT_TRUE(entry) << seed << ": " << entry.error().message;
     const std::uint64_t place = entry->value - 8;
     places.insert(place);
-    addresses.insert(first_address(place) - boot::TinyKernel::kMap);
+    addresses.insert(first_address(place) - x86_64::TinyKernel::kMap);
     ASSERT_TRUE(memory_->copy_in({place}, std::vector<std::byte>(64)));
   }
 
@@ -104,7 +104,7 @@ TEST_F(LinuxBootTest, EverySeedGivesPlacesThatTheKernelFitsInto) {
 }
 
 TEST_F(LinuxBootTest, RefusesASeedForAKernelThatCannotBeMoved) {
-  boot::TinyKernel fixed(kLinkedAt, kLinkedAt + 0x1000);
+  x86_64::TinyKernel fixed(kLinkedAt, kLinkedAt + 0x1000);
   fixed.forget_relocations();
   kernel_ = file_with(fixed.bytes());
   boot_.kernel = kernel_.get();

@@ -19,8 +19,8 @@
 #include "vmm/arch/x86_64/linux_boot.h"
 #include "vmm/arch/x86_64/ports.h"
 #include "vmm/arch/x86_64/vcpu_state.h"
-#include "vmm/bus/address_bus.h"
 #include "vmm/kvm/system.h"
+#include "vmm/memory/address_bus.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace x86_64 {
@@ -69,7 +69,7 @@ class Platform final : private InterruptSink {
   base::Result<void> watch_virtio_register(std::uint32_t slot, std::uint64_t offset,
                                            std::optional<std::uint32_t> value, int event_fd);
 
-  bus::AddressBus& mmio() { return mmio_; }
+  memory::AddressBus& mmio() { return mmio_; }
 
   struct Boot {
     int kernel = -1;
@@ -120,8 +120,8 @@ class Platform final : private InterruptSink {
   Ioapic ioapic_;
   SerialPort serial_;
   ResetLine reset_line_;
-  bus::AddressBus mmio_;
-  bus::AddressBus ports_;
+  memory::AddressBus mmio_;
+  memory::AddressBus ports_;
   std::vector<std::uint32_t> saved_msrs_;  // of a machine that was booted: what save() saves
   std::vector<MsrValue> initial_msrs_;
   std::optional<SavedTime> restored_;  // until resume()

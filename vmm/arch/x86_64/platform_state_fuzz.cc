@@ -9,8 +9,8 @@
 
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/arch/x86_64/platform.h"
+#include "vmm/base/fuzz_input.h"
 #include "vmm/kvm/table.h"
-#include "vmm/virtio/fuzz_driver.h"
 
 namespace {
 
@@ -99,7 +99,7 @@ struct Mapped {
 };
 
 /// One vCPU's saved state, whole, as the input changes it.
-wire::Bytes any_state(virtio::FuzzInput& input) {
+wire::Bytes any_state(base::FuzzInput& input) {
   x86_64::VcpuState vcpu;
   const auto fill = [&](std::vector<std::byte>& field, std::size_t size) {
     const auto odd = input.take<std::uint8_t>();
@@ -149,7 +149,7 @@ void restore(std::span<const std::byte> state) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  virtio::FuzzInput input(data, size);
+  base::FuzzInput input(data, size);
   if (input.take<std::uint8_t>() % 4 == 0) {
     restore(std::as_bytes(input.take_bytes(size)));
   } else {

@@ -9,11 +9,11 @@
 #include <mutex>
 #include <string>
 
-#include "vmm/bus/address_bus.h"
+#include "vmm/memory/address_bus.h"
 
 namespace x86_64 {
 
-class SerialPort final : public bus::Responder {
+class SerialPort final : public memory::Responder {
  public:
   /// `emit` gets whole lines, or pieces of at most kMostBuffered bytes; on a vCPU thread.
   using Emit = std::function<void(std::string)>;
@@ -31,7 +31,7 @@ class SerialPort final : public bus::Responder {
   std::string line_;            // guarded by mutex_
 };
 
-class ResetLine final : public bus::Responder {
+class ResetLine final : public memory::Responder {
  public:
   explicit ResetLine(std::function<void()> pulled) : pulled_(std::move(pulled)) {}
 

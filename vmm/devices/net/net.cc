@@ -1,0 +1,307 @@
+#include "vmm/devices/net/net.h"
+
+#include <linux/if_tun.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace devices {
+
+/// virtio 1.2, 5.1.6: before each frame, in both directions.
+struct NetHeader {
+  std::uint8_t flags = 0;
+  std::uint8_t segmentation = 0;
+  std::uint16_t header_length = 0;
+  std::uint16_t segment_size = 0;
+  std::uint16_t checksum_start = 0;
+  std::uint16_t checksum_offset = 0;
+  std::uint16_t buffer_count = 0;
+};
+static_assert(sizeof(NetHeader) == 12);
+
+namespace {
+
+constexpr std::uint64_t kFeatureChecksum = 1u << 0;
+constexpr std::uint64_t kFeatureGuestChecksum = 1u << 1;
+constexpr std::uint64_t kFeatureMac = 1u << 5;
+constexpr std::uint64_t kFeatureGuestTcp4 = 1u << 7;
+constexpr std::uint64_t kFeatureGuestTcp6 = 1u << 8;
+constexpr std::uint64_t kFeatureHostTcp4 = 1u << 11;
+constexpr std::uint64_t kFeatureHostTcp6 = 1u << 12;
+constexpr std::uint64_t kFeatureMergeable = 1u << 15;
+
+constexpr std::uint8_t kNeedsChecksum = 1;  // flag
+constexpr std::uint8_t kSegmentNone = 0;
+constexpr std::uint8_t kSegmentTcp4 = 1;
+constexpr std::uint8_t kSegmentTcp6 = 4;
+
+constexpr virtio::QueueIndex kReceive = 0;
+constexpr virtio::QueueIndex kTransmit = 1;
+
+constexpr std::size_t kEthernetHeader = 14;
+constexpr std::size_t kSourceOffset = 6;
+/// The largest frame a tap gives or takes (with a VLAN tag), without the virtio header.
+constexpr std::size_t kMaxFrame = 65535 + kEthernetHeader + 4;
+constexpr std::size_t kMaxPlainFrame = 1500 + kEthernetHeader + 4;
+constexpr std::size_t kMaxHeld = 128;
+constexpr std::size_t kMaxParts = 1024;
+constexpr std::size_t kBufferCountOffset = 10;
+
+base::Error broken(const char* what) {
+  return {base::Code::kInvalidArgument, std::string("net: ") + what};
+}
+
+}  // namespace
+
+NetDevice::NetDevice(base::EventLoop& loop, const Mac& config_mac)
+    : loop_(loop), config_mac_(config_mac) {}
+
+base::Result<void> NetDevice::attach(base::UniqueFd tap, const Mac& source_mac) {
+  if (tap_) return base::Error{base::Code::kConflict, "the network device has a tap already"};
+  const int header_size = sizeof(NetHeader);
+  if (::ioctl(tap.get(), TUNSETVNETHDRSZ, &header_size) != 0 && errno != ENOTTY)
+    return base::errno_error("TUNSETVNETHDRSZ");
+  tap_ = std::move(tap);
+  source_mac_ = source_mac;
+  if (transport_ != nullptr) RETURN_IF_ERROR(set_offloads());
+  auto watch = loop_.watch(tap_.get(), EPOLLIN | EPOLLOUT | EPOLLET,
+                           [this](std::uint32_t events) { on_tap(events); });
+  if (!watch) return annotate(std::move(watch), "tap");
+  watch_ = *std::move(watch);
+  return {};
+}
+
+std::uint64_t NetDevice::offered_features() const {
+  return kFeatureChecksum | kFeatureGuestChecksum | kFeatureMac | kFeatureGuestTcp4 |
+         kFeatureGuestTcp6 | kFeatureHostTcp4 | kFeatureHostTcp6 | kFeatureMergeable;
+}
+
+void NetDevice::read_config(std::uint32_t offset, std::span<std::byte> out) const {
+  virtio::copy_config(config_mac_, offset, out);
+}
+
+base::Result<void> NetDevice::activate(const virtio::Activation& activation) {
+  receive_queue_ = activation.queues[kReceive];
+  transmit_queue_ = activation.queues[kTransmit];
+  if (receive_queue_ == nullptr || transmit_queue_ == nullptr) return broken("a queue is missing");
+  transport_ = activation.transport;
+  features_ = activation.features;
+  held_.resize(kMaxHeld);
+  return tap_ ? set_offloads() : base::Result<void>();
+}
+
+/// Tells the tap what the guest can take: frames without checksum, or larger than the MTU.
+base::Result<void> NetDevice::set_offloads() {
+  unsigned long offloads = 0;
+  if ((features_ & kFeatureGuestChecksum) != 0) {
+    offloads |= TUN_F_CSUM;
+    if ((features_ & kFeatureGuestTcp4) != 0) offloads |= TUN_F_TSO4;
+    if ((features_ & kFeatureGuestTcp6) != 0) offloads |= TUN_F_TSO6;
+  }
+  if (::ioctl(tap_.get(), TUNSETOFFLOAD, offloads) != 0 && errno != ENOTTY)
+    return base::errno_error("TUNSETOFFLOAD");
+  return {};
+}
+
+void NetDevice::reset() {
+  receive_queue_ = nullptr;
+  transmit_queue_ = nullptr;
+  transport_ = nullptr;
+  features_ = 0;
+  transmit_stalled_ = false;
+  first_held_ = 0;
+  held_count_ = 0;
+  held_bytes_ = 0;
+}
+
+void NetDevice::pause() {
+  give_held_back();
+  paused_ = true;
+}
+
+void NetDevice::resume() {
+  paused_ = false;
+  if (transport_ == nullptr || !tap_) return;
+  if (tap_readable_) transport_->serve_again(kReceive);
+  if (transmit_stalled_ && tap_writable_) transport_->serve_again(kTransmit);
+}
+
+base::Result<void> NetDevice::restore(wire::Decoder& in) {
+  in.get(transmit_stalled_);
+  return {};
+}
+
+base::Result<virtio::Progress> NetDevice::on_kick(virtio::QueueIndex queue) {
+  return queue == kReceive ? receive() : transmit();
+}
+
+void NetDevice::on_tap(std::uint32_t events) {
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) tap_readable_ = true;
+  const bool was_full = !tap_writable_;
+  if ((events & EPOLLOUT) != 0) tap_writable_ = true;
+  if (transport_ == nullptr || paused_) return;
+  if (was_full && tap_writable_) transport_->serve_again(kTransmit);
+  auto received = receive();
+  if (!received) {
+    transport_->fail(std::move(received).error());
+  } else if (*received == virtio::Progress::kMore) {
+    transport_->serve_again(kReceive);
+  }
+}
+
+// --- tap -> guest
+
+base::Result<virtio::Progress> NetDevice::receive() {
+  for (int budget = 64; budget > 0; --budget) {
+    if (!tap_readable_) break;
+    const auto enough = hold_buffers();
+    if (!enough) return enough.error();
+    if (!*enough) break;
+    parts_.clear();
+    const bool mergeable = (features_ & kFeatureMergeable) != 0;
+    for (std::size_t i = 0; i < (mergeable ? held_count_ : 1u); ++i)
+      for (const iovec& part : held(i).writable.parts())
+        if (parts_.size() < kMaxParts) parts_.push_back(part);
+    const ssize_t size = ::readv(tap_.get(), parts_.data(), static_cast<int>(parts_.size()));
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) {
+      tap_readable_ = false;
+      break;
+    }
+    if (static_cast<std::size_t>(size) >= sizeof(NetHeader))
+      complete_frame(static_cast<std::size_t>(size));
+    if (budget == 1) {
+      receive_queue_->interrupt();
+      return virtio::Progress::kMore;
+    }
+  }
+  receive_queue_->interrupt();
+  return virtio::Progress::kDone;
+}
+
+/// Pops buffers until the largest possible frame fits; false if the guest has not enough (it is
+/// asked to kick then).
+base::Result<bool> NetDevice::hold_buffers() {
+  const bool large = (features_ & (kFeatureGuestTcp4 | kFeatureGuestTcp6)) != 0;
+  const std::size_t wanted = sizeof(NetHeader) + (large ? kMaxFrame : kMaxPlainFrame);
+  while (held_bytes_ < wanted && held_count_ < kMaxHeld) {
+    virtio::Chain& chain = held(held_count_);
+    const auto popped = receive_queue_->pop(chain);
+    if (!popped) return popped.error();
+    if (!*popped) {
+      if (receive_queue_->resume_kicks()) continue;
+      return false;
+    }
+    if (chain.writable.size() < sizeof(NetHeader)) return broken("a receive buffer without room");
+    ++held_count_;
+    held_bytes_ += chain.writable.size();
+  }
+  return true;
+}
+
+/// Gives the buffers that the frame of `size` bytes filled to the guest.
+void NetDevice::complete_frame(std::size_t size) {
+  const bool mergeable = (features_ & kFeatureMergeable) != 0;
+  std::uint16_t used = 0;
+  for (std::size_t left = size; left > 0 && used < held_count_; ++used)
+    left -= std::min(left, held(used).writable.size());
+  if (!mergeable) used = 1;
+  virtio::Segments header = held(0).writable;
+  header.consume(kBufferCountOffset);
+  header.write(used);
+  for (std::uint16_t i = 0; i < used; ++i) {
+    virtio::Chain& chain = held(0);
+    const std::size_t room = chain.writable.size();
+    const std::size_t written = std::min(room, size);
+    receive_queue_->complete(chain.head, static_cast<std::uint32_t>(written));
+    size -= written;
+    first_held_ = (first_held_ + 1) % held_.size();
+    --held_count_;
+    held_bytes_ -= room;
+  }
+}
+
+void NetDevice::give_held_back() {
+  if (receive_queue_ != nullptr) receive_queue_->undo_pop(held_count_);
+  held_count_ = 0;
+  held_bytes_ = 0;
+}
+
+// --- guest -> tap
+
+base::Result<virtio::Progress> NetDevice::transmit() {
+  transmit_stalled_ = tap_ && !tap_writable_;
+  if (transmit_stalled_) return virtio::Progress::kDone;  // EPOLLOUT will call again
+  transmit_queue_->stop_kicks();
+  for (int budget = 256; budget > 0; --budget) {
+    const auto popped = transmit_queue_->pop(chain_);
+    if (!popped) return popped.error();
+    if (!*popped) {
+      if (transmit_queue_->resume_kicks()) continue;
+      transmit_queue_->interrupt();
+      return virtio::Progress::kDone;
+    }
+    if (tap_ && !send_frame(chain_.readable)) {
+      transmit_queue_->undo_pop(1);
+      transmit_stalled_ = true;
+      transmit_queue_->interrupt();
+      return virtio::Progress::kDone;
+    }
+    transmit_queue_->complete(chain_.head, 0);
+  }
+  transmit_queue_->interrupt();
+  return virtio::Progress::kMore;
+}
+
+/// False: the tap is full. Frames that are not allowed count as sent.
+bool NetDevice::send_frame(virtio::Segments& frame) {
+  struct {
+    NetHeader header;
+    std::array<std::uint8_t, kEthernetHeader> ethernet;
+  } start;
+  static_assert(sizeof start == sizeof(NetHeader) + kEthernetHeader);
+  const std::size_t frame_size = frame.size() - std::min(frame.size(), sizeof(NetHeader));
+  const bool allowed =
+      frame.read(start) && frame_size <= kMaxFrame && acceptable(start.header, frame_size) &&
+      std::equal(source_mac_.begin(), source_mac_.end(), start.ethernet.begin() + kSourceOffset);
+  if (!allowed) {
+    ++rejected_frames_;
+    return true;
+  }
+  start.header.buffer_count = 0;
+  // What was checked is what is sent: the start from the copy, the rest from guest memory.
+  parts_.clear();
+  parts_.push_back({&start, sizeof start});
+  for (const iovec& part : frame.parts()) parts_.push_back(part);
+  const std::size_t count = std::min(parts_.size(), kMaxParts);
+  if (::writev(tap_.get(), parts_.data(), static_cast<int>(count)) >= 0) return true;
+  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    tap_writable_ = false;
+    return false;
+  }
+  return true;  // as a wire loses frames: the interface is down, or refuses this one
+}
+
+bool NetDevice::acceptable(const NetHeader& header, std::size_t frame_size) const {
+  if ((header.flags & ~kNeedsChecksum) != 0) return false;
+  const bool checksum = (header.flags & kNeedsChecksum) != 0;
+  if (checksum && ((features_ & kFeatureChecksum) == 0 ||
+                   std::size_t{header.checksum_start} + header.checksum_offset + 2 > frame_size))
+    return false;
+  switch (header.segmentation) {
+    case kSegmentNone:
+      return true;
+    case kSegmentTcp4:
+    case kSegmentTcp6:
+      return checksum && header.segment_size > 0 && header.header_length <= frame_size &&
+             (features_ &
+              (header.segmentation == kSegmentTcp4 ? kFeatureHostTcp4 : kFeatureHostTcp6)) != 0;
+    default:
+      return false;
+  }
+}
+
+}  // namespace devices

@@ -1,0 +1,276 @@
+#include "vmm/emulated/agent/agent_connection.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "vmm/emulated/link/channel.h"
+#include "vmm/emulated/link/socket_pair.h"
+
+namespace emulated {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr int kPoweredOff = 42;
+
+Token some_token() {
+  Token token;
+  token.fill(std::byte{0x5a});
+  return token;
+}
+
+/// The agent's side runs in a child, as it does in the machine.
+class AgentConnectionTest : public testing::Test {
+ protected:
+  AgentConnectionTest() : deadline_(steady_clock::now() + std::chrono::seconds(60)) {
+    child_ = ::fork();
+    if (child_ == 0) {
+      sockets_.left.reset();
+      ::signal(SIGPIPE, SIG_IGN);
+      int status = 0;
+      if (!serve_connection(std::move(sockets_.right), some_token(), [&] { status = kPoweredOff; }))
+        status = 1;
+      ::_exit(status);
+    }
+    sockets_.right.reset();
+  }
+
+  ~AgentConnectionTest() override {
+    if (child_ < 0) return;
+    ::kill(child_, SIGKILL);
+    ::waitpid(child_, nullptr, 0);
+  }
+
+  int wait_for_agent() {
+    int status = 0;
+    ::waitpid(std::exchange(child_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  template <typename M>
+  void send(const M& message) {
+    ASSERT_TRUE(write_all(sockets_.left.get(), wire::frame(message), deadline_));
+  }
+
+  template <typename M>
+  void request(const M& message) {
+    ASSERT_TRUE(write_all(sockets_.left.get(), some_token(), deadline_));
+    send(message);
+  }
+
+  wire::RawFrame next() {
+    auto frame = read_frame(sockets_.left.get(), 1u << 20, deadline_);
+    EXPECT_TRUE(frame);
+    return frame ? std::move(*frame) : wire::RawFrame();
+  }
+
+  /// Plays the client to the end, returning credit for every byte.
+  Exited run_to_end() {
+    for (;;) {
+      const wire::RawFrame frame = next();
+      if (const auto exited = expect<Exited>(frame)) {
+        sockets_.left.reset();
+        return *exited;
+      }
+      if (const auto data = expect<Data>(frame)) {
+        const auto* text = reinterpret_cast<const char*>(data->bytes.data());
+        output_[data->stream].append(text, data->bytes.size());
+        send(Credit{.stream = data->stream,
+                    .bytes = static_cast<std::uint32_t>(data->bytes.size())});
+      }
+      if (frame.type == 0) return {};
+    }
+  }
+
+  static StartExec shell(const std::string& script) {
+    return {
+        .argv = {"sh", "-c", script}, .env = {"PATH=/usr/bin:/bin", "GREETING=hello"}, .cwd = "/"};
+  }
+
+  SocketPair sockets_;
+  pid_t child_ = -1;
+  Deadline deadline_;
+  std::map<StreamName, std::string> output_;
+};
+
+TEST_F(AgentConnectionTest, AnswersAPing) {
+  request(Ping{});
+
+  EXPECT_TRUE(expect<Ready>(next()));
+}
+
+TEST_F(AgentConnectionTest, GivesNoAnswerToAWrongToken) {
+  Token wrong = some_token();
+  wrong.back() ^= std::byte{1};
+  ASSERT_TRUE(write_all(sockets_.left.get(), wrong, deadline_));
+  // The agent may have hung up by now.
+  (void)write_all(sockets_.left.get(), wire::frame(Ping{}), deadline_);
+
+  std::byte byte;
+  EXPECT_FALSE(read_exactly(sockets_.left.get(), std::span(&byte, 1), deadline_));
+  EXPECT_EQ(wait_for_agent(), 1);
+}
+
+TEST_F(AgentConnectionTest, PowersOffOnlyOnRequest) {
+  request(PowerOff{});
+
+  EXPECT_TRUE(expect<Ready>(next()));
+  EXPECT_EQ(wait_for_agent(), kPoweredOff);
+}
+
+TEST_F(AgentConnectionTest, RefusesASocketThatIsNotThere) {
+  request(OpenUnix{.path = "/nowhere/at/all.sock"});
+
+  EXPECT_EQ(expect<Refused>(next())->code, base::Code::kNotFound);
+}
+
+/// Somebody in the machine who listens, at an address without a file.
+class Listener {
+ public:
+  Listener() : path_(testing::TempDir() + "agent-" + std::to_string(::getpid()) + ".sock") {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    ::unlink(path_.c_str());
+    socket_ = base::UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(socket_.get(), 1), 0);
+  }
+  ~Listener() { ::unlink(path_.c_str()); }
+
+  const std::string& path() const { return path_; }
+  base::UniqueFd accept() {
+    return base::UniqueFd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+
+ private:
+  std::string path_;
+  base::UniqueFd socket_;
+};
+
+TEST_F(AgentConnectionTest, EndsARelayThatItsClientHasAbandonedThoughNobodyReads) {
+  Listener listener;
+  const auto name = static_cast<std::uint64_t>(::getpid());
+  request(OpenUnix{.path = listener.path(), .name = name});
+  ASSERT_TRUE(expect<Ready>(next()));
+  const base::UniqueFd server = listener.accept();
+  const std::vector<std::byte> much(1u << 20);
+  while (::send(sockets_.left.get(), much.data(), much.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
+  }
+
+  SocketPair second;
+  const wire::Bytes abandon = wire::frame(AbandonUnix{.name = name});
+  ASSERT_TRUE(write_all(second.left.get(), some_token(), deadline_));
+  ASSERT_TRUE(write_all(second.left.get(), abandon, deadline_));
+  ASSERT_TRUE(serve_connection(std::move(second.right), some_token(), [] {}));
+
+  char byte = 0;
+  ssize_t got = 1;
+  while (got > 0) got = ::recv(server.get(), &byte, 1, 0);
+  EXPECT_EQ(got, 0);
+  EXPECT_EQ(wait_for_agent(), -1);
+}
+
+TEST_F(AgentConnectionTest, SaysThatThereIsNoSuchRelay) {
+  request(AbandonUnix{.name = ~std::uint64_t{0}});
+
+  EXPECT_EQ(expect<Refused>(next())->code, base::Code::kUnavailable);
+}
+
+TEST_F(AgentConnectionTest, RunsACommandWithItsEnvironmentAndSeparateStreams) {
+  request(shell("echo $GREETING; echo bad >&2; pwd; exit 7"));
+  ASSERT_TRUE(expect<Ready>(next()));
+
+  const Exited exited = run_to_end();
+
+  EXPECT_FALSE(exited.signaled);
+  EXPECT_EQ(exited.number, 7u);
+  EXPECT_EQ(output_[StreamName::kStdout], "hello\n/\n");
+  EXPECT_EQ(output_[StreamName::kStderr], "bad\n");
+}
+
+TEST_F(AgentConnectionTest, FeedsStandardInputUntilItsEnd) {
+  request(shell("cat; echo end"));
+  ASSERT_TRUE(expect<Ready>(next()));
+  send(Data{.stream = StreamName::kStdin, .bytes = wire::Bytes(3, std::byte{'a'})});
+  send(Close{.stream = StreamName::kStdin});
+
+  run_to_end();
+
+  EXPECT_EQ(output_[StreamName::kStdout], "aaaend\n");
+}
+
+TEST_F(AgentConnectionTest, LosesNoOutputOfAProcessThatExitsAtOnce) {
+  request(shell("head -c 1000000 /dev/zero; echo last >&2"));
+  ASSERT_TRUE(expect<Ready>(next()));
+
+  run_to_end();
+
+  EXPECT_EQ(output_[StreamName::kStdout].size(), 1'000'000u);
+  EXPECT_EQ(output_[StreamName::kStderr], "last\n");
+}
+
+TEST_F(AgentConnectionTest, ReportsADeathBySignal) {
+  request(shell("sleep 1000"));
+  ASSERT_TRUE(expect<Ready>(next()));
+  send(Signal{.number = SIGTERM});
+
+  const Exited exited = run_to_end();
+
+  EXPECT_TRUE(exited.signaled);
+  EXPECT_EQ(exited.number, static_cast<std::uint32_t>(SIGTERM));
+}
+
+TEST_F(AgentConnectionTest, SaysThatACommandDoesNotExist) {
+  StartExec missing = shell("");
+  missing.argv = {"no-such-command"};
+  request(missing);
+
+  EXPECT_EQ(expect<Refused>(next())->code, base::Code::kNotFound);
+}
+
+TEST_F(AgentConnectionTest, KillsTheProcessGroupWhenTheClientIsLost) {
+  request(shell("trap '' TERM; echo $$; while :; do sleep 1; done"));
+  ASSERT_TRUE(expect<Ready>(next()));
+  const auto data = expect<Data>(next());
+  ASSERT_TRUE(data);
+  const pid_t process = std::atoi(reinterpret_cast<const char*>(data->bytes.data()));
+  ASSERT_EQ(::kill(process, 0), 0);
+
+  sockets_.left.reset();
+
+  EXPECT_EQ(wait_for_agent(), 0);
+  // Whoever inherits the shell's own child may take a moment to reap it.
+  while (::kill(-process, 0) == 0 && steady_clock::now() < deadline_) ::usleep(1000);
+  EXPECT_EQ(::kill(-process, 0), -1);
+}
+
+TEST_F(AgentConnectionTest, GivesATerminalOfTheRightSize) {
+  StartExec request_with_tty = shell("stty size; tty >/dev/null && echo terminal");
+  request_with_tty.tty = true;
+  request_with_tty.rows = 33;
+  request_with_tty.columns = 77;
+  request(request_with_tty);
+  ASSERT_TRUE(expect<Ready>(next()));
+
+  run_to_end();
+
+  EXPECT_EQ(output_[StreamName::kStdout], "33 77\r\nterminal\r\n");
+}
+
+TEST_F(AgentConnectionTest, EndsAProcessWhoseClientBreaksTheProtocol) {
+  request(shell("sleep 1000"));
+  ASSERT_TRUE(expect<Ready>(next()));
+  send(Data{.stream = StreamName::kStdin, .bytes = wire::Bytes(kMaxChunk + 1)});
+
+  EXPECT_EQ(wait_for_agent(), 0);
+}
+
+}  // namespace
+}  // namespace emulated

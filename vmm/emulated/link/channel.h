@@ -1,0 +1,61 @@
+// Channel: frames over one non-blocking stream socket, and the request that opens a connection.
+//
+// Threading: one thread. Memory: what waits to be sent is bounded by the stream windows
+// (streams.h), what was received and not yet cut into frames by the longest frame.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+
+#include "vmm/base/result.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/base/wire.h"
+#include "vmm/emulated/link/messages.h"
+
+namespace emulated {
+
+class Channel {
+ public:
+  /// Takes over `socket` and makes it non-blocking. `received` came before the first read here.
+  explicit Channel(base::UniqueFd socket, wire::Bytes received = {});
+
+  int fd() const { return socket_.get(); }
+
+  template <typename M>
+  void send(const M& message) {
+    const wire::Bytes bytes = wire::frame(message);
+    outgoing_.insert(outgoing_.end(), bytes.begin(), bytes.end());
+  }
+
+  bool wants_to_write() const { return sent_ < outgoing_.size(); }
+  /// Writes what the socket takes now.
+  base::Result<void> flush();
+  /// Reads what is there now; false at the end of the stream.
+  base::Result<bool> fill();
+  /// The next whole frame already read.
+  base::Result<std::optional<wire::RawFrame>> next() { return reader_.next(); }
+
+ private:
+  base::UniqueFd socket_;
+  wire::FrameReader reader_;
+  wire::Bytes outgoing_;
+  std::size_t sent_ = 0;
+};
+
+/// Blocking helpers for the handshake; `deadline` bounds each in total.
+using Deadline = std::chrono::steady_clock::time_point;
+base::Result<void> write_all(int socket, std::span<const std::byte> bytes, Deadline deadline);
+base::Result<void> read_exactly(int socket, std::span<std::byte> bytes, Deadline deadline);
+/// Reads one frame and not a byte more.
+base::Result<wire::RawFrame> read_frame(int socket, std::size_t longest, Deadline deadline);
+
+/// A frame as message M; kDataLoss if it is another.
+template <typename M>
+base::Result<M> expect(const wire::RawFrame& frame) {
+  if (frame.type != static_cast<std::uint16_t>(M::kType))
+    return base::Error{base::Code::kDataLoss, "an unexpected message type"};
+  return wire::decode<M>(frame.payload);
+}
+
+}  // namespace emulated
