@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/arch/platform.h"
 #include "vmm/base/units.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/state_file.h"
@@ -59,7 +60,7 @@ Result<UniqueFd> make_image() {
   std::memcpy(header.e_ident, ELFMAG, SELFMAG);
   header.e_ident[EI_CLASS] = ELFCLASS64;
   header.e_ident[EI_DATA] = ELFDATA2LSB;
-  header.e_machine = EM_X86_64;
+  header.e_machine = arch::kElfMachine;
   header.e_type = ET_EXEC;
   header.e_entry = kLoadAddress;
   header.e_phoff = sizeof header;
@@ -198,7 +199,7 @@ bool parse(int argc, char** argv, Options& options) {
 Result<void> bench(const Options& options) {
   UniqueFd device(::open(options.kvm.c_str(), O_RDWR | O_CLOEXEC));
   if (!device) return errno_error(options.kvm);
-  auto system = kvm::System::adopt(std::move(device));
+  auto system = kvm::System::adopt(std::move(device), arch::kRequirements);
   if (!system) return system.error();
   auto loop = EventLoop::create();
   if (!loop) return loop.error();

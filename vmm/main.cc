@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "vmm/arch/platform.h"
 #include "vmm/kvm/system.h"
 #include "vmm/machine/control_server.h"
 #include "vmm/machine/state_file.h"
@@ -101,7 +102,7 @@ base::Result<void> serve(const Options& options) {
   RETURN_IF_ERROR(machine::VcpuThread::install_signal_handler());
   if (auto entered = enter_sandbox(options); !entered)
     return base::annotate(std::move(entered), "sandbox");
-  auto system = kvm::System::adopt(base::UniqueFd(options.kvm_fd));
+  auto system = kvm::System::adopt(base::UniqueFd(options.kvm_fd), arch::kRequirements);
   if (!system) return system.error();
   auto loop = base::EventLoop::create();
   if (!loop) return loop.error();

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "vmm/arch/platform.h"
 #include "vmm/kvm/system.h"
 #include "vmm/machine/control_server.h"
 #include "vmm/machine/state_file.h"
@@ -13,7 +14,7 @@ namespace {
 
 base::Result<void> serve() {
   RETURN_IF_ERROR(machine::VcpuThread::install_signal_handler());
-  auto system = kvm::System::adopt(base::UniqueFd(4));
+  auto system = kvm::System::adopt(base::UniqueFd(4), arch::kRequirements);
   if (!system) return system.error();
   auto loop = base::EventLoop::create();
   if (!loop) return loop.error();

@@ -21,9 +21,9 @@
 #include <string>
 #include <vector>
 
-#include "vmm/base/linux_kvm.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/emulated/linux_kvm.h"
 
 // The guest: each step announces itself on port 0x10 before it runs, so the last number heard names
 // the step that failed. Ends with step 0.

@@ -6,28 +6,35 @@
 #include <linux/kvm.h>
 
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "vmm/base/unique_fd.h"
 #include "vmm/kvm/vm.h"
 
 namespace kvm {
 
+/// A KVM_CAP_* that must be there, and its name for an error.
+struct Requirement {
+  long capability;
+  const char* name;
+};
+
 class System {
  public:
-  /// Takes an open /dev/kvm. kNotSupported if it lacks what the monitor needs.
-  static base::Result<System> adopt(base::UniqueFd fd);
+  /// Takes an open /dev/kvm. kNotSupported if it lacks what the monitor needs on every architecture
+  /// or one of `further`, those of the platform.
+  static base::Result<System> adopt(base::UniqueFd fd, std::span<const Requirement> further);
 
   base::Result<Vm> create_vm() const;
 
   /// Bytes of the shared kvm_run area of each vCPU.
   std::size_t run_area_size() const { return run_area_size_; }
 
-  /// The CPUID leaves KVM can give a guest.
-  base::Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
-
-  /// The model-specific registers that a saved vCPU consists of.
-  base::Result<std::vector<std::uint32_t>> saved_msrs() const;
+  /// Requests that only one architecture has; an Error carries `what`.
+  template <typename Argument>
+  base::Result<int> control(unsigned long request, Argument argument, std::string_view what) const {
+    return kvm::control(fd_.get(), request, argument, what);
+  }
 
  private:
   System(base::UniqueFd fd, std::size_t run_area_size)

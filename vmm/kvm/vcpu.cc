@@ -15,11 +15,4 @@ base::Result<void> Vcpu::run() {
   return base::errno_error("KVM_RUN");
 }
 
-std::span<std::byte> Vcpu::port_data() const {
-  const auto& io = area().io;
-  const std::uint64_t size = std::uint64_t{io.size} * io.count;
-  if (io.data_offset > area_.size() || size > area_.size() - io.data_offset) return {};
-  return area_.bytes().subspan(io.data_offset, size);
-}
-
 }  // namespace kvm

@@ -25,8 +25,8 @@ class Vcpu {
 
   kvm_run& area() const { return *reinterpret_cast<kvm_run*>(area_.data()); }
 
-  /// The data of a KVM_EXIT_IO, checked to lie inside the run area; empty if it does not.
-  std::span<std::byte> port_data() const;
+  /// All of the run area: kvm_run, and what its offsets lead to.
+  std::span<std::byte> area_bytes() const { return area_.bytes(); }
 
   /// Makes run() return at once, now or at its next call, until set back.
   void request_exit(bool wanted) const {

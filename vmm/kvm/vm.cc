@@ -17,21 +17,6 @@ base::Result<void> perform(int fd, unsigned long request, Argument argument,
 
 }  // namespace
 
-base::Result<void> Vm::enable_split_irqchip(std::uint32_t pins) const {
-  kvm_enable_cap cap{};
-  cap.cap = KVM_CAP_SPLIT_IRQCHIP;
-  cap.args[0] = pins;
-  return perform(fd_.get(), KVM_ENABLE_CAP, &cap, "KVM_CAP_SPLIT_IRQCHIP");
-}
-
-base::Result<void> Vm::set_tss_address(std::uint64_t address) const {
-  return perform(fd_.get(), KVM_SET_TSS_ADDR, address, "KVM_SET_TSS_ADDR");
-}
-
-base::Result<void> Vm::set_identity_map_address(std::uint64_t address) const {
-  return perform(fd_.get(), KVM_SET_IDENTITY_MAP_ADDR, &address, "KVM_SET_IDENTITY_MAP_ADDR");
-}
-
 base::Result<void> Vm::set_memory(std::uint32_t slot, std::uint64_t guest_address,
                                   std::span<std::byte> host) const {
   return set_memory_slot(slot, guest_address, host, 0);
@@ -55,7 +40,7 @@ base::Result<void> Vm::set_memory_slot(std::uint32_t slot, std::uint64_t guest_a
 
 base::Result<Vcpu> Vm::create_vcpu(std::uint32_t id, std::size_t run_area_size) const {
   const auto fd =
-      control(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(id), "KVM_CREATE_VCPU");
+      kvm::control(fd_.get(), KVM_CREATE_VCPU, static_cast<unsigned long>(id), "KVM_CREATE_VCPU");
   if (!fd) return fd.error();
   return Vcpu::adopt(base::UniqueFd(*fd), run_area_size);
 }
@@ -95,20 +80,8 @@ base::Result<void> Vm::add_ioeventfd(std::uint64_t address, std::optional<std::u
   return perform(fd_.get(), KVM_IOEVENTFD, &event, "KVM_IOEVENTFD");
 }
 
-base::Result<std::uint64_t> Vm::clock() const {
-  kvm_clock_data data{};
-  RETURN_IF_ERROR(perform(fd_.get(), KVM_GET_CLOCK, &data, "KVM_GET_CLOCK"));
-  return static_cast<std::uint64_t>(data.clock);
-}
-
-base::Result<void> Vm::set_clock(std::uint64_t nanoseconds) const {
-  kvm_clock_data data{};
-  data.clock = nanoseconds;
-  return perform(fd_.get(), KVM_SET_CLOCK, &data, "KVM_SET_CLOCK");
-}
-
 base::Result<int> Vm::capability(long capability) const {
-  return control(fd_.get(), KVM_CHECK_EXTENSION, capability, "KVM_CHECK_EXTENSION");
+  return kvm::control(fd_.get(), KVM_CHECK_EXTENSION, capability, "KVM_CHECK_EXTENSION");
 }
 
 }  // namespace kvm

@@ -1,8 +1,9 @@
-// Vm: one KVM virtual machine: its memory slots, interrupt chips and clock.
+// Vm: one KVM virtual machine: its memory slots, processors, interrupts and event descriptors.
 //
 // Threads: set-up from one thread; signal_msi() and set_msi_routes() from any.
-// Order: enable_split_irqchip(), set_memory(), create_vcpu(). Registering event descriptors before
-// the slots and vCPUs exist makes each later call wait for an SRCU grace period.
+// Order: the interrupt controllers (they are the platform's, through control()), set_memory(),
+// create_vcpu(). Registering event descriptors before the slots and vCPUs exist makes each later
+// call wait for an SRCU grace period.
 #pragma once
 
 #include <linux/kvm.h>
@@ -12,11 +13,12 @@
 #include <span>
 
 #include "vmm/base/unique_fd.h"
+#include "vmm/kvm/control.h"
 #include "vmm/kvm/vcpu.h"
 
 namespace kvm {
 
-/// One message-signalled interrupt: what a device writes to raise it (Intel SDM 3, 11.11).
+/// One message-signalled interrupt: what a device writes to raise it.
 struct Msi {
   std::uint64_t address = 0;
   std::uint32_t data = 0;
@@ -30,13 +32,6 @@ struct MsiRoute {
 
 class Vm {
  public:
-  /// The local APICs in the kernel, an IOAPIC of `pins` pins in this process.
-  base::Result<void> enable_split_irqchip(std::uint32_t pins) const;
-
-  /// Where the processor keeps its task state while a guest runs in real mode (Intel only).
-  base::Result<void> set_tss_address(std::uint64_t address) const;
-  base::Result<void> set_identity_map_address(std::uint64_t address) const;
-
   /// Guest physical [guest_address, + host.size()) becomes `host`, which must outlive the Vm.
   base::Result<void> set_memory(std::uint32_t slot, std::uint64_t guest_address,
                                 std::span<std::byte> host) const;
@@ -49,8 +44,8 @@ class Vm {
   /// Raises an interrupt now. Not an error if no vCPU takes it.
   base::Result<void> signal_msi(const Msi& msi) const;
 
-  /// Tells KVM which messages the IOAPIC's pins send: it then reports the end of interrupt for
-  /// those that are level-triggered.
+  /// Tells KVM which messages the pins of an interrupt controller in this process send: it then
+  /// reports the end of interrupt for those that are level-triggered.
   base::Result<void> set_msi_routes(std::span<const MsiRoute> routes) const;
 
   /// Writes of 4 bytes (with `value`, if given) to `address` signal `event_fd` and do not leave the
@@ -58,12 +53,14 @@ class Vm {
   base::Result<void> add_ioeventfd(std::uint64_t address, std::optional<std::uint32_t> value,
                                    int event_fd) const;
 
-  /// Nanoseconds of the guest's kvm-clock.
-  base::Result<std::uint64_t> clock() const;
-  base::Result<void> set_clock(std::uint64_t nanoseconds) const;
-
   /// The extent KVM reports for a KVM_CAP_* of this machine (0: absent).
   base::Result<int> capability(long capability) const;
+
+  /// Requests that only one architecture has; an Error carries `what`.
+  template <typename Argument>
+  base::Result<int> control(unsigned long request, Argument argument, std::string_view what) const {
+    return kvm::control(fd_.get(), request, argument, what);
+  }
 
  private:
   friend class System;

@@ -11,7 +11,6 @@
 //   vcpu      a thread that runs a vCPU
 // PROTECTIONS.md says what each call of a running clone is used for; thread_filters_test.cc
 // compares.
-#include <asm/kvm.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/futex.h>
@@ -36,6 +35,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/arch/kvm_requests.h"
 #include "vmm/kvm/table.h"
 
 namespace {
@@ -152,41 +152,16 @@ const Rules kSetUp = {
     {SCMP_SYS(ioctl), {{1, kAllBits, TUNSETVNETHDRSZ}}},
 };
 
-/// KVM requests that build a machine.
+/// KVM requests that build a machine; those of the architecture are beside its code.
 constexpr unsigned long kBuilding[] = {
-    KVM_GET_API_VERSION,
-    KVM_CREATE_VM,
-    KVM_GET_VCPU_MMAP_SIZE,
-    KVM_SET_TSS_ADDR,
-    KVM_SET_IDENTITY_MAP_ADDR,
-    KVM_ENABLE_CAP,
-    KVM_SET_USER_MEMORY_REGION,
-    KVM_CREATE_VCPU,
-    kvm::kGetSupportedCpuid,
-    kvm::kGetMsrIndexList,
-    kvm::kSetCpuid2,
-    KVM_SET_MP_STATE,
-    KVM_SET_REGS,
-    KVM_SET_SREGS,
-    kvm::kSetXsave,
-    KVM_SET_XCRS,
-    KVM_SET_DEBUGREGS,
-    KVM_SET_LAPIC,
-    kvm::kSetMsrs,
-    KVM_SET_VCPU_EVENTS,
-    KVM_SET_TSC_KHZ,
-    KVM_KVMCLOCK_CTRL,
-    KVM_SET_CLOCK,
+    KVM_GET_API_VERSION,        KVM_CREATE_VM,   KVM_GET_VCPU_MMAP_SIZE, KVM_ENABLE_CAP,
+    KVM_SET_USER_MEMORY_REGION, KVM_CREATE_VCPU,
 };
 
 /// KVM requests that save one.
-constexpr unsigned long kReading[] = {
-    KVM_CHECK_EXTENSION, kvm::kGetMsrs,   kvm::kGetCpuid2, KVM_GET_MP_STATE,  KVM_GET_REGS,
-    KVM_GET_SREGS,       kvm::kGetXsave2, KVM_GET_XCRS,    KVM_GET_DEBUGREGS, KVM_GET_LAPIC,
-    KVM_GET_VCPU_EVENTS, KVM_GET_TSC_KHZ, KVM_GET_CLOCK,
-};
+constexpr unsigned long kReading[] = {KVM_CHECK_EXTENSION};
 
-/// KVM requests of a vCPU thread: run, and what its IOAPIC accesses cause.
+/// KVM requests of a vCPU thread: run, and what accesses to its interrupt controller cause.
 constexpr unsigned long kRunning[] = {KVM_RUN, KVM_SIGNAL_MSI, kvm::kSetGsiRouting};
 
 void check(int result, const char* what) {
@@ -278,12 +253,15 @@ int main() {
   Filter process;
   process.allow(kEveryThread).allow(kDevices).allow(kSaving).allow(kDisk).allow(kVcpu);
   process.allow(kThreads).allow(kSetUp).pretend_absent(SCMP_SYS(clone3));
-  process.allow_requests(kBuilding).allow_requests(kReading).allow_requests(kRunning);
+  process.allow_requests(kBuilding).allow_requests(arch::kBuildingRequests);
+  process.allow_requests(kReading).allow_requests(arch::kReadingRequests);
+  process.allow_requests(kRunning);
   process.print("Process");
   Filter device;
   device.allow(kEveryThread).allow(kDevices).print("Device");
   Filter saving;
-  saving.allow(kEveryThread).allow(kDevices).allow(kSaving).allow_requests(kReading);
+  saving.allow(kEveryThread).allow(kDevices).allow(kSaving);
+  saving.allow_requests(kReading).allow_requests(arch::kReadingRequests);
   saving.print("Saving");
   Filter disk;
   disk.allow(kEveryThread).allow(kDisk).print("Disk");

@@ -9,8 +9,9 @@
 
 #include "vmm/arch/x86_64/cpuid.h"
 #include "vmm/arch/x86_64/device_tree.h"
+#include "vmm/arch/x86_64/kvm_calls.h"
+#include "vmm/arch/x86_64/kvm_table.h"
 #include "vmm/arch/x86_64/layout.h"
-#include "vmm/kvm/table.h"
 
 namespace x86_64 {
 namespace {
@@ -78,9 +79,9 @@ base::Result<std::unique_ptr<Platform>> Platform::create(const kvm::System& syst
   auto memory = memory::GuestMemory::create(memory_regions(mappings, layout));
   if (!memory) return memory.error();
 
-  RETURN_IF_ERROR(vm.set_tss_address(kTssAddress));
-  RETURN_IF_ERROR(vm.set_identity_map_address(kIdentityMapAddress));
-  RETURN_IF_ERROR(vm.enable_split_irqchip(kIoapicPins));
+  RETURN_IF_ERROR(set_tss_address(vm, kTssAddress));
+  RETURN_IF_ERROR(set_identity_map_address(vm, kIdentityMapAddress));
+  RETURN_IF_ERROR(enable_split_irqchip(vm, kIoapicPins));
   std::unique_ptr<Platform> platform(
       new Platform(vm, *std::move(memory), layout, std::move(callbacks)));
   RETURN_IF_ERROR(platform->set_memory_slots(mappings));
@@ -135,7 +136,7 @@ base::Result<void> Platform::watch_virtio_register(std::uint32_t slot, std::uint
 }
 
 base::Result<void> Platform::set_processor_cpuids(const kvm::System& system) {
-  auto supported = system.supported_cpuid();
+  auto supported = supported_cpuid(system);
   if (!supported) return supported.error();
   auto leaves = machine_cpuid(*std::move(supported), static_cast<std::uint32_t>(vcpus_.size()));
   for (std::uint32_t id = 0; id < vcpus_.size(); ++id) {
@@ -147,7 +148,7 @@ base::Result<void> Platform::set_processor_cpuids(const kvm::System& system) {
 
 base::Result<void> Platform::boot(const kvm::System& system, const Boot& boot) {
   RETURN_IF_ERROR(set_processor_cpuids(system));
-  auto msrs = system.saved_msrs();
+  auto msrs = saved_msrs(system);
   if (!msrs) return msrs.error();
   saved_msrs_ = *std::move(msrs);
   auto initial = read_msrs(vcpus_.front(), saved_msrs_);
@@ -198,7 +199,7 @@ bool Platform::handle_exit(kvm::Vcpu& vcpu) {
 void Platform::handle_port_access(kvm::Vcpu& vcpu) {
   const auto& io = vcpu.area().io;
   const std::size_t size = io.size;
-  std::span<std::byte> data = vcpu.port_data();
+  std::span<std::byte> data = port_data(vcpu);
   for (; size > 0 && data.size() >= size; data = data.subspan(size)) {
     if (io.direction == KVM_EXIT_IO_IN)
       ports_.read(io.port, data.first(size));
@@ -220,7 +221,7 @@ void Platform::set_level_routes(std::span<const kvm::MsiRoute> routes) {
 base::Result<std::size_t> Platform::xsave_size() const {
   const auto size = vm_.capability(KVM_CAP_XSAVE2);
   if (!size) return size.error();
-  return std::max(static_cast<std::size_t>(*size), sizeof(kvm::XsaveArea));
+  return std::max(static_cast<std::size_t>(*size), sizeof(XsaveArea));
 }
 
 base::Result<void> Platform::save(wire::Encoder& out) {
@@ -232,7 +233,7 @@ base::Result<void> Platform::save(wire::Encoder& out) {
     if (!state) return state.error();
     time.vcpus.push_back(*std::move(state));
   }
-  const auto clock = vm_.clock();
+  const auto clock = guest_clock(vm_);
   if (!clock) return clock.error();
   time.clock = *clock;
   out.put(time);
@@ -271,7 +272,7 @@ base::Result<void> Platform::resume() {
       // The guest's watchdogs forgive the gap. Refused where the guest does not use kvm-clock.
       [[maybe_unused]] const auto told = vcpus_[i].control(KVM_KVMCLOCK_CTRL, 0, "KVMCLOCK_CTRL");
     }
-    RETURN_IF_ERROR(vm_.set_clock(restored_->clock));
+    RETURN_IF_ERROR(set_guest_clock(vm_, restored_->clock));
     restored_.reset();
   }
   if (std::exchange(new_generation_, false)) ioapic_.pulse(kGenerationPin);

@@ -7,14 +7,16 @@
 #include <cstdarg>
 #include <cstdlib>
 
+#include "vmm/arch/x86_64/kvm_calls.h"
+#include "vmm/arch/x86_64/kvm_table.h"
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/arch/x86_64/platform.h"
 #include "vmm/base/fuzz_input.h"
-#include "vmm/kvm/table.h"
 
 namespace {
 
-constexpr std::size_t kXsaveSize = 2 * sizeof(kvm::XsaveArea);  // of a host with larger registers
+constexpr std::size_t kXsaveSize =
+    2 * sizeof(x86_64::XsaveArea);  // of a host with larger registers
 constexpr int kTscKhz = 2'000'000;
 volatile unsigned seen;  // NOLINT: what the "kernel" has read must not be optimized away
 
@@ -55,14 +57,14 @@ int kernel(unsigned long request, void* argument) {
     case KVM_SET_TSC_KHZ:
       errno = EINVAL;
       return -1;
-    case kvm::kSetXsave:
+    case x86_64::kSetXsave:
       read_all(argument, kXsaveSize);
       return 0;
-    case kvm::kSetCpuid2:
-      read_table<kvm_cpuid_entry2>(argument, kvm::kMostCpuidLeaves);
+    case x86_64::kSetCpuid2:
+      read_table<kvm_cpuid_entry2>(argument, x86_64::kMostCpuidLeaves);
       return 0;
-    case kvm::kSetMsrs:
-      return read_table<kvm_msr_entry>(argument, kvm::kMostMsrsPerCall);
+    case x86_64::kSetMsrs:
+      return read_table<kvm_msr_entry>(argument, x86_64::kMostMsrsPerCall);
     case kvm::kSetGsiRouting:
       read_table<kvm_irq_routing_entry>(argument, 4096);
       return 0;
@@ -130,7 +132,8 @@ wire::Bytes any_state(base::FuzzInput& input) {
 }
 
 void restore(std::span<const std::byte> state) {
-  static const kvm::System system = *kvm::System::adopt(base::UniqueFd(new_file()));
+  static const kvm::System system =
+      *kvm::System::adopt(base::UniqueFd(new_file()), x86_64::kRequirements);
   static const Mapped mapped;
   const auto vm = system.create_vm();
   if (!vm) std::abort();

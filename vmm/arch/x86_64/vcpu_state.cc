@@ -6,8 +6,8 @@
 #include <cstring>
 #include <string>
 
+#include "vmm/arch/x86_64/kvm_table.h"
 #include "vmm/arch/x86_64/layout.h"
-#include "vmm/kvm/table.h"
 
 namespace x86_64 {
 namespace {
@@ -52,14 +52,14 @@ base::Result<void> restore(const kvm::Vcpu& vcpu, unsigned long request,
 
 base::Result<void> write_msrs(const kvm::Vcpu& vcpu, std::span<const MsrValue> values) {
   while (!values.empty()) {
-    kvm::MsrTable batch;
-    const std::size_t count = std::min(values.size(), kvm::kMostMsrsPerCall);
+    MsrTable batch;
+    const std::size_t count = std::min(values.size(), kMostMsrsPerCall);
     for (std::size_t i = 0; i < count; ++i) {
       batch.entries[i].index = values[i].index;
       batch.entries[i].data = values[i].value;
     }
     batch.header.count = static_cast<std::uint32_t>(count);
-    const auto written = vcpu.control(kvm::kSetMsrs, &batch, "KVM_SET_MSRS");
+    const auto written = vcpu.control(kSetMsrs, &batch, "KVM_SET_MSRS");
     if (!written) return written.error();
     if (static_cast<std::size_t>(*written) != count)
       return base::Error{base::Code::kNotSupported,
@@ -115,11 +115,11 @@ base::Result<void> match_tsc_rate(const kvm::Vcpu& vcpu, std::uint32_t wanted) {
 }  // namespace
 
 base::Result<void> set_cpuid(const kvm::Vcpu& vcpu, std::span<const kvm_cpuid_entry2> leaves) {
-  kvm::CpuidTable table;
-  if (leaves.size() > kvm::kMostCpuidLeaves) return malformed("too many CPUID leaves");
+  CpuidTable table;
+  if (leaves.size() > kMostCpuidLeaves) return malformed("too many CPUID leaves");
   table.header.count = static_cast<std::uint32_t>(leaves.size());
   std::copy(leaves.begin(), leaves.end(), table.entries);
-  return vcpu.set(kvm::kSetCpuid2, table, "KVM_SET_CPUID2");
+  return vcpu.set(kSetCpuid2, table, "KVM_SET_CPUID2");
 }
 
 base::Result<void> start_linux(const kvm::Vcpu& vcpu, memory::GuestAddress entry) {
@@ -142,11 +142,11 @@ base::Result<std::vector<MsrValue>> read_msrs(const kvm::Vcpu& vcpu,
                                               std::span<const std::uint32_t> indices) {
   std::vector<MsrValue> values;
   while (!indices.empty()) {
-    kvm::MsrTable batch;
-    const std::size_t count = std::min(indices.size(), kvm::kMostMsrsPerCall);
+    MsrTable batch;
+    const std::size_t count = std::min(indices.size(), kMostMsrsPerCall);
     for (std::size_t i = 0; i < count; ++i) batch.entries[i].index = indices[i];
     batch.header.count = static_cast<std::uint32_t>(count);
-    const auto read = vcpu.control(kvm::kGetMsrs, &batch, "KVM_GET_MSRS");
+    const auto read = vcpu.control(kGetMsrs, &batch, "KVM_GET_MSRS");
     if (!read) return read.error();
     // KVM stops at the first it cannot read; that one does not exist on this vCPU.
     const std::size_t got = std::min(static_cast<std::size_t>(*read), count);
@@ -165,9 +165,9 @@ base::Result<VcpuState> save_vcpu(const kvm::Vcpu& vcpu, std::span<const std::ui
     field = *std::move(result);
     return {};
   };
-  kvm::CpuidTable table;
-  table.header.count = kvm::kMostCpuidLeaves;
-  RETURN_IF_ERROR(vcpu.get(kvm::kGetCpuid2, table, "KVM_GET_CPUID2"));
+  CpuidTable table;
+  table.header.count = kMostCpuidLeaves;
+  RETURN_IF_ERROR(vcpu.get(kGetCpuid2, table, "KVM_GET_CPUID2"));
   const auto leaves = std::as_bytes(table.used());
   state.cpuid.assign(leaves.begin(), leaves.end());
 
@@ -175,8 +175,8 @@ base::Result<VcpuState> save_vcpu(const kvm::Vcpu& vcpu, std::span<const std::ui
   RETURN_IF_ERROR(keep(save<kvm_mp_state>(vcpu, KVM_GET_MP_STATE, "mp state"), state.mp_state));
   RETURN_IF_ERROR(keep(save<kvm_regs>(vcpu, KVM_GET_REGS, "registers"), state.regs));
   RETURN_IF_ERROR(keep(save<kvm_sregs>(vcpu, KVM_GET_SREGS, "system registers"), state.sregs));
-  state.xsave.resize(std::max(xsave_size, sizeof(kvm::XsaveArea)));
-  if (auto got = vcpu.control(kvm::kGetXsave2, state.xsave.data(), "KVM_GET_XSAVE2"); !got)
+  state.xsave.resize(std::max(xsave_size, sizeof(XsaveArea)));
+  if (auto got = vcpu.control(kGetXsave2, state.xsave.data(), "KVM_GET_XSAVE2"); !got)
     return got.error();
   RETURN_IF_ERROR(keep(save<kvm_xcrs>(vcpu, KVM_GET_XCRS, "XCRs"), state.xcrs));
   RETURN_IF_ERROR(
@@ -213,9 +213,8 @@ base::Result<void> restore_vcpu(const kvm::Vcpu& vcpu, const VcpuState& state,
   RETURN_IF_ERROR(restore<kvm_regs>(vcpu, KVM_SET_REGS, state.regs, "registers"));
   RETURN_IF_ERROR(restore<kvm_sregs>(vcpu, KVM_SET_SREGS, state.sregs, "system registers"));
   // KVM reads as many bytes as the machine's XSAVE area has.
-  if (state.xsave.size() < std::max(xsave_size, sizeof(kvm::XsaveArea)))
-    return malformed("XSAVE area");
-  if (auto set = vcpu.control(kvm::kSetXsave, state.xsave.data(), "KVM_SET_XSAVE"); !set)
+  if (state.xsave.size() < std::max(xsave_size, sizeof(XsaveArea))) return malformed("XSAVE area");
+  if (auto set = vcpu.control(kSetXsave, state.xsave.data(), "KVM_SET_XSAVE"); !set)
     return set.error();
   RETURN_IF_ERROR(restore<kvm_xcrs>(vcpu, KVM_SET_XCRS, state.xcrs, "XCRs"));
   RETURN_IF_ERROR(

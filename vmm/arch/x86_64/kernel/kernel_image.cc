@@ -26,7 +26,7 @@ base::Result<Elf64_Ehdr> read_header(int file) {
   RETURN_IF_ERROR(base::read_fully(file, 0, std::as_writable_bytes(std::span(&header, 1))));
   if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return malformed("not an ELF file");
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
-      header.e_machine != EM_X86_64)
+      header.e_machine != kElfMachine)
     return malformed("not for x86-64");
   if (header.e_type != ET_EXEC && header.e_type != ET_DYN) return malformed("not executable");
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > kMaxSegments)

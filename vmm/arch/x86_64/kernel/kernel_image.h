@@ -4,6 +4,8 @@
 // allocated by their numbers. Spec: System V ABI, ELF-64; relocations.h.
 #pragma once
 
+#include <elf.h>
+
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -13,6 +15,9 @@
 #include "vmm/memory/guest_memory.h"
 
 namespace x86_64 {
+
+/// Of an ELF file that KernelFile reads.
+inline constexpr std::uint16_t kElfMachine = EM_X86_64;
 
 /// How far from where it was linked to be a kernel is put: in physical memory, and in the virtual
 /// addresses that it runs at, which is independent of that.
