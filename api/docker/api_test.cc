@@ -121,6 +121,7 @@ TEST_F(ApiTest, SaysWhichContainerCannotBeKilledAsTheClientNamedIt) {
   EXPECT_EQ(said("/containers/here/kill?signal=NONSENSE"),
             "cannot kill container: here: invalid signal: NONSENSE");
   EXPECT_EQ(said("/containers/here/resize?h=1&w=1"), "container " + id + " is not running");
+  EXPECT_EQ(said("/containers/here/pause"), "container " + id + " is not running");
 }
 
 TEST_F(ApiTest, PausedContainersTakeNoExec) {

@@ -10,6 +10,7 @@
 #include "api/docker/json_rows.h"
 #include "api/docker/process_table.h"
 #include "api/engine/health_settings.h"
+#include "api/engine/state_errors.h"
 
 namespace docker {
 
@@ -320,12 +321,9 @@ net::awaitable<Response> top(Api& api, Request request) {
   const ContainerPtr container = *found;
   const std::shared_ptr<engine::Machine> machine = container->machine;
   if (container->state.status == engine::Status::kRestarting)
-    co_return http::error_response(
-        Status::kConflict,
-        "Container " + container->id + " is restarting, wait until the container is running");
+    co_return http::error_response(engine::restarting(*container));
   if (!container->state.running() || !machine)
-    co_return http::error_response(Status::kConflict,
-                                   "container " + container->id + " is not running");
+    co_return http::error_response(engine::not_running(*container));
   const auto list = co_await machine->processes();
   if (!list) co_return http::error_response(list.error());
   // The guest's texts, as many as it likes.

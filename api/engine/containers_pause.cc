@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include "api/engine/containers.h"
+#include "api/engine/state_errors.h"
 
 namespace engine {
 
@@ -9,22 +10,12 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-namespace {
-
-Error conflict(const Container& container, std::string_view what) {
-  return Error{Code::kConflict, "Container " + container.id + " is " + std::string(what)};
-}
-
-}  // namespace
-
 net::awaitable<Result<void>> Containers::pause(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
-  if (container->state.status == Status::kPaused) co_return conflict(*container, "already paused");
-  if (container->state.status == Status::kRestarting)
-    co_return conflict(*container, "restarting, wait until the container is running");
-  if (!container->state.running() || !container->machine)
-    co_return conflict(*container, "not running");
+  if (container->state.status == Status::kPaused) co_return already_paused(*container);
+  if (container->state.status == Status::kRestarting) co_return restarting(*container);
+  if (!container->state.running() || !container->machine) co_return not_running(*container);
   co_return co_await freeze(container);
 }
 
@@ -34,7 +25,7 @@ net::awaitable<Result<void>> Containers::freeze(ContainerPtr container) {
   auto frozen = co_await machine->set_frozen(true);
   if (!frozen)
     co_return base::annotate(std::move(frozen), "Cannot pause container " + container->id);
-  if (!container->state.running()) co_return conflict(*container, "not running");
+  if (!container->state.running()) co_return not_running(*container);
   container->state.status = Status::kPaused;
   const auto committed = commit(*container);
   if (!committed) co_return committed.error();

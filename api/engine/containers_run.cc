@@ -12,6 +12,7 @@
 #include "api/engine/containers.h"
 #include "api/engine/identifiers.h"
 #include "api/engine/machine_spec.h"
+#include "api/engine/state_errors.h"
 
 namespace engine {
 
@@ -27,10 +28,6 @@ namespace {
 constexpr std::chrono::milliseconds kShutdownTimeout{20'000};
 constexpr std::chrono::milliseconds kFirstRestartDelay{100};
 constexpr std::chrono::milliseconds kLongestRestartDelay{60'000};
-
-Error not_running(const Container& container) {
-  return Error{Code::kConflict, "container " + container.id + " is not running"};
-}
 
 /// As dockerd has it.
 Error being_removed() {

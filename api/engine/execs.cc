@@ -4,6 +4,7 @@
 
 #include "api/engine/identifiers.h"
 #include "api/engine/machine_spec.h"
+#include "api/engine/state_errors.h"
 
 namespace engine {
 
@@ -20,15 +21,6 @@ std::string action_of(std::string_view what, const std::vector<std::string>& com
   return text;
 }
 
-Error not_running(const Container& container) {
-  return Error{Code::kConflict, "container " + container.id + " is not running"};
-}
-
-Error paused(const Container& container) {
-  return Error{Code::kConflict,
-               "Container " + container.id + " is paused, unpause the container before exec"};
-}
-
 }  // namespace
 
 // Machines may hold processes that an earlier daemon numbered: begin where none of them is.
@@ -39,7 +31,7 @@ Execs::Execs(Containers& containers)
 
 Result<ExecPtr> Execs::create(ContainerPtr container, ExecSettings settings) {
   if (!container->state.running()) return not_running(*container);
-  if (container->state.status == Status::kPaused) return paused(*container);
+  if (container->state.status == Status::kPaused) return paused_for_exec(*container);
   if (settings.command.empty()) return Error{Code::kInvalidArgument, "No exec command specified"};
   const auto exec = std::make_shared<Exec>(containers_.parts().executor, random_id());
   exec->container = std::move(container);
@@ -104,7 +96,7 @@ net::awaitable<Result<void>> Execs::add_seccomp_filter(ExecPtr exec,
 Result<void> Execs::still_runs(const Exec& exec) {
   if (!exec.container->state.running() || !exec.container->machine)
     return not_running(*exec.container);
-  if (exec.container->state.status == Status::kPaused) return paused(*exec.container);
+  if (exec.container->state.status == Status::kPaused) return paused_for_exec(*exec.container);
   return {};
 }
 
