@@ -46,7 +46,7 @@ TEST_F(BuildTest, MakesAnImageOfEachInstructionAndFindsThemAgain) {
 
   EXPECT_EQ(status_, 200);
   EXPECT_NE(first.find("Step 2/3 : ENV A=1\n ---> Running in "), std::string::npos) << first;
-  EXPECT_NE(first.find("hi\nRemoving intermediate container "), std::string::npos) << first;
+  EXPECT_NE(first.find("hi\n ---> Removed intermediate container "), std::string::npos) << first;
   EXPECT_NE(first.find("Successfully tagged x:latest\n"), std::string::npos) << first;
   EXPECT_EQ(images_.built().size(), 2u);
   EXPECT_NE(second.find(" ---> Using cache\n"), std::string::npos) << second;

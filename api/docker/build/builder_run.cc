@@ -72,7 +72,7 @@ net::awaitable<void> Builder::remove_intermediates(bool failed) {
   for (const Intermediate& intermediate : std::exchange(intermediates_, {})) {
     const bool told = !intermediate.id.empty();
     if (removes && told)
-      output_->stream("Removing intermediate container " + short_id(intermediate.id) + "\n");
+      output_->stream(" ---> Removed intermediate container " + short_id(intermediate.id) + "\n");
     const ContainerPtr container = intermediate.container;
     if (!container) continue;
     if (removes || !told || cancelled_) {
