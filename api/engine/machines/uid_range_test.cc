@@ -1,7 +1,9 @@
 #include "api/engine/machines/uid_range.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,14 +14,19 @@
 #include <stdexcept>
 #include <string>
 
+#include "vmm/base/unique_fd.h"
+
 namespace engine {
 namespace {
 
 namespace fs = std::filesystem;
 
+/// Who lives in a range is asked of the whole host, so these tests run one at a time, in however
+/// many processes: the lock is on the program itself.
 class UidRangeTest : public testing::Test {
  protected:
-  UidRangeTest() {
+  UidRangeTest() : alone_(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)) {
+    if (::flock(alone_.get(), LOCK_EX) != 0) throw std::runtime_error("flock");
     std::string name = fs::temp_directory_path() / "uid-range-XXXXXX";
     directory_ = ::mkdtemp(name.data());
   }
@@ -31,6 +38,7 @@ class UidRangeTest : public testing::Test {
     return *std::move(range);
   }
 
+  base::UniqueFd alone_;
   fs::path directory_;
 };
 
