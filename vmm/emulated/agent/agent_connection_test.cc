@@ -183,6 +183,15 @@ TEST_F(AgentConnectionTest, SaysThatThereIsNoSuchRelay) {
   EXPECT_EQ(expect<Refused>(next())->code, base::Code::kUnavailable);
 }
 
+TEST_F(AgentConnectionTest, TheLastOfSeveralValuesOfAVariableCounts) {
+  request(StartExec{
+      .argv = {"env"}, .env = {"PATH=/nowhere", "PATH=/usr/bin:/bin", "A=1", "A=2"}, .cwd = "/"});
+
+  ASSERT_TRUE(expect<Ready>(next()));
+  EXPECT_EQ(run_to_end().number, 0u);
+  EXPECT_EQ(output_[StreamName::kStdout], "PATH=/usr/bin:/bin\nA=2\n");
+}
+
 TEST_F(AgentConnectionTest, RunsACommandWithItsEnvironmentAndSeparateStreams) {
   request(shell("echo $GREETING; echo bad >&2; pwd; exit 7"));
   ASSERT_TRUE(expect<Ready>(next()));

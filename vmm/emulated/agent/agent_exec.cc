@@ -105,10 +105,11 @@ struct ChildFailure {
     failure = {.in_directory = 1, .error = errno};
   } else {
     std::vector<char*> argv = pointers(request.argv);
-    std::vector<char*> env = pointers(request.env);
     ::clearenv();
+    // Of a variable that is there twice the last one counts: programs differ in which they would
+    // take.
     for (const std::string& entry : request.env) ::putenv(const_cast<char*>(entry.c_str()));
-    ::execvpe(argv[0], argv.data(), env.data());  // Looks in the PATH of the environment just set.
+    ::execvp(argv[0], argv.data());  // Looks in the PATH of the environment just set.
     failure = {.in_directory = 0, .error = errno};
   }
   [[maybe_unused]] const auto written = ::write(report, &failure, sizeof failure);
