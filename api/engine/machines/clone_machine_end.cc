@@ -122,10 +122,11 @@ MachineEnd CloneMachine::conclude(std::string how_process_ended) const {
   }
   if (stopped)
     return {reason_of(stopped->reason), base::printable(stopped->message), stopped->console_tail};
-  return {EndReason::kMonitorDied,
-          "the machine's monitor " +
-              (how_process_ended.empty() ? std::string("died") : how_process_ended),
-          {}};
+  std::string message = "the machine's monitor ";
+  message += how_process_ended.empty() ? "died" : how_process_ended;
+  if (const std::string words = process_->last_words(); !words.empty())
+    message += "; its last words: " + words;
+  return {EndReason::kMonitorDied, std::move(message), {}};
 }
 
 Error CloneMachine::ended_error() const {

@@ -146,6 +146,14 @@ TEST_F(CloneMachineTest, ReportsAMonitorThatDiesDuringTheStart) {
   EXPECT_TRUE(fs::is_empty(run_directory()));
 }
 
+TEST_F(CloneMachineTest, TellsWhatAMonitorThatDiesSaidLast) {
+  ASSERT_FALSE(start({"die", "out of\x1b[2J luck"}));
+
+  const MachineEnd end = run(clone_->wait_stopped());
+
+  EXPECT_TRUE(end.message.ends_with("its last words: out of\\x1b[2J luck")) << end.message;
+}
+
 TEST_F(CloneMachineTest, ReportsAPanicWithTheConsole) {
   const auto started = start({"panic"});
   const MachineEnd end = run(clone_->wait_stopped());

@@ -11,9 +11,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <sstream>
 
+#include "vmm/base/printable.h"
 #include "vmm/base/seqpacket.h"
 #include "vmm/base/units.h"
 
@@ -28,6 +31,7 @@ using base::operator""_MiB;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxSmallFile = 64u << 10;
+constexpr std::size_t kMaxLastWords = 512;
 constexpr int kListenBacklog = 8;
 constexpr int kStrayPatienceMs = 3000;
 
@@ -39,6 +43,20 @@ Result<wire::Bytes> read_small_file(const fs::path& path) {
   const ssize_t size = ::read(file.get(), bytes.data(), bytes.size());
   if (size < 0) return base::errno_error("read " + path.string());
   bytes.resize(static_cast<std::size_t>(size));
+  return bytes;
+}
+
+/// The end of a file that may be long; any bytes.
+Result<wire::Bytes> read_tail(const fs::path& path) {
+  const base::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return base::errno_error("open " + path.string());
+  const off_t size = ::lseek(file.get(), 0, SEEK_END);
+  if (size < 0) return base::errno_error("seek in " + path.string());
+  wire::Bytes bytes(kMaxLastWords);
+  const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(),
+                              std::max<off_t>(0, size - static_cast<off_t>(bytes.size())));
+  if (got < 0) return base::errno_error("read " + path.string());
+  bytes.resize(static_cast<std::size_t>(got));
   return bytes;
 }
 
@@ -157,8 +175,19 @@ net::awaitable<std::string> MonitorProcess::wait() {
   if (!child_) co_return std::string();
   siginfo_t info{};
   const auto id = static_cast<id_t>(pidfd_.native_handle());
-  if (::waitid(P_PIDFD, id, &info, WEXITED) != 0) co_return std::string();
+  while (::waitid(P_PIDFD, id, &info, WEXITED) != 0)
+    if (errno != EINTR)
+      co_return "ended, but cannot be waited for: " + base::errno_error("waitid").message;
   co_return describe(info);
+}
+
+std::string MonitorProcess::last_words() const {
+  const auto log = read_tail(directory() / "log");
+  if (!log) return {};
+  std::string_view text(reinterpret_cast<const char*>(log->data()), log->size());
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  if (const auto line = text.rfind('\n'); line != text.npos) text.remove_prefix(line + 1);
+  return base::printable(text);
 }
 
 std::optional<launch::Stopped> MonitorProcess::result() const {

@@ -65,6 +65,10 @@ class MonitorProcess {
   /// is not known).
   net::awaitable<std::string> wait();
 
+  /// The last line of what it wrote to its standard error, printable and at most half a KiB: what
+  /// it died of, if it had the time to say it. Empty if it said nothing. Until remove().
+  std::string last_words() const;
+
   /// What it left in its result file, if that is a Stopped packet.
   std::optional<launch::Stopped> result() const;
 

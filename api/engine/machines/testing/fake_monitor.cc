@@ -11,7 +11,8 @@
 //   volumes         writes the first 8 bytes of each volume that it was prepared with
 //   deaf            runs, and signals to it are not answered
 //   missing         is refused: no such executable
-//   die             the whole monitor exits without a word      panic   the guest panics
+//   die [WORDS]     the whole monitor exits, WORDS are the last line on its standard error
+//   panic           the guest panics
 //   garbage         bytes that are no frame                     unasked an answer to nothing
 //   silence         is never answered
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <list>
@@ -273,7 +275,10 @@ class FakeMonitor {
   void start(protocol::StartProcess message) {
     const std::string& what = message.argv.at(0);
     const std::string argument = message.argv.size() > 1 ? message.argv[1] : "";
-    if (what == "die") ::_exit(9);
+    if (what == "die") {
+      if (!argument.empty()) ::dprintf(STDERR_FILENO, "earlier\n%s\n", argument.c_str());
+      ::_exit(9);
+    }
     if (what == "silence") return;
     if (what == "panic")
       stop(launch::StopReason::kGuestPanic, "the guest panicked", "Kernel panic - not syncing");
