@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "api/async/notifier.h"
+#include "api/async/readiness.h"
 #include "api/http/websocket.h"
 #include "vmm/base/letters.h"
 
@@ -151,7 +152,7 @@ net::awaitable<void> Connection::serve() {
 net::awaitable<error_code> Connection::read_head_in_time() {
   // An idle connection may stay; one that has begun a request must go on with it.
   if (buffer_.size() == 0) {
-    const auto [error] = co_await socket_.async_wait(StreamSocket::wait_read, async::kTuple);
+    const error_code error = co_await async::wait_until_ready(socket_, StreamSocket::wait_read);
     if (error) co_return error;
   }
   context_.activity.enter(Activity::State::kHead);
@@ -262,7 +263,7 @@ net::awaitable<void> Connection::watch_input() {
   // What comes instead of the end is the next request: a client that sends one is there.
   const bool more = buffer_.size() > 0 || !parser_->is_done();
   if (more) co_await never_.wait();
-  co_await socket_.async_wait(StreamSocket::wait_read, async::kTuple);
+  co_await async::wait_until_ready(socket_, StreamSocket::wait_read);
   const ssize_t size = ::recv(socket_.native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
   if (size > 0) co_await never_.wait();
 }
@@ -277,9 +278,8 @@ net::awaitable<void> Connection::peer_gone() {
 }
 
 net::awaitable<void> Connection::hung_up() {
-  // epoll reports HUP and ERR to this wait; for a unix socket HUP means closed in both directions.
-  [[maybe_unused]] const auto result =
-      co_await socket_.async_wait(StreamSocket::wait_error, async::kTuple);
+  // For a unix socket a hang-up means closed in both directions.
+  co_await async::wait_until_ready(socket_, StreamSocket::wait_error);
 }
 
 net::awaitable<Result<std::size_t>> Connection::read_raw(std::span<std::byte> out) {

@@ -16,6 +16,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "api/async/readiness.h"
 #include "vmm/base/printable.h"
 #include "vmm/base/seqpacket.h"
 #include "vmm/base/units.h"
@@ -171,7 +172,7 @@ void MonitorProcess::kill() {
 }
 
 net::awaitable<std::string> MonitorProcess::wait() {
-  co_await pidfd_.async_wait(net::posix::stream_descriptor::wait_read, async::kTuple);
+  co_await async::wait_until_ready(pidfd_, net::posix::stream_descriptor::wait_read);
   if (!child_) co_return std::string();
   siginfo_t info{};
   const auto id = static_cast<id_t>(pidfd_.native_handle());
