@@ -230,6 +230,8 @@ net::awaitable<void> serve(Parts& parts, const DaemonConfig& config, Result<void
 
 Result<void> run_daemon(DaemonConfig config) {
   std::signal(SIGPIPE, SIG_IGN);
+  // Who started the daemon may have left it ignored: then how a child ended could never be learnt.
+  std::signal(SIGCHLD, SIG_DFL);
   ::umask(077);
   Parts parts;
   RETURN_IF_ERROR(open_parts(parts, config));

@@ -15,13 +15,16 @@ def auth_header(**fields):
 
 
 class Daemon:
-    """Real images and registries below `directory`, machines that are none. The environment names the programs."""
+    """Real images and registries below `directory`, machines that are none. The environment names the programs.
 
-    def __init__(self, directory, *more, environment=None):
+    `through`: a command that executes the one after it.
+    """
+
+    def __init__(self, directory, *more, environment=None, through=()):
         own = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         self.environment = {**own, **(environment or {})}
         self.state = os.path.join(directory, "state")
-        self.command = [os.environ["FAKE_CONTAINERVMD"], self.state, os.environ["CONTAINERVM_LAYER"], *more]
+        self.command = [*through, os.environ["FAKE_CONTAINERVMD"], self.state, os.environ["CONTAINERVM_LAYER"], *more]
         self.log = open(os.path.join(directory, "daemon.log"), "ab")
         self.start()
 
