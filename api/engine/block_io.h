@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "api/engine/machines/privileged.h"
+#include "api/privileged/privileged.h"
 #include "vmm/base/result.h"
 
 namespace engine {

@@ -17,12 +17,12 @@
 #include "api/async/notifier.h"
 #include "api/engine/database.h"
 #include "api/engine/health.h"
-#include "api/engine/machines/machine.h"
 #include "api/engine/mount_points.h"
 #include "api/engine/output_hub.h"
 #include "api/engine/settings.h"
 #include "api/engine/stored_fields.h"
 #include "api/engine/timestamp.h"
+#include "api/machines/machine.h"
 
 namespace engine {
 

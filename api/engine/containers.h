@@ -27,11 +27,11 @@
 #include "api/engine/container.h"
 #include "api/engine/database.h"
 #include "api/engine/events.h"
-#include "api/engine/machines/disks.h"
-#include "api/engine/machines/machine.h"
-#include "api/engine/machines/networks.h"
 #include "api/engine/seccomp_filters.h"
 #include "api/engine/volumes.h"
+#include "api/machines/disks/disks.h"
+#include "api/machines/machine.h"
+#include "api/networks/networks.h"
 #include "images/store/store.h"
 
 namespace engine {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "api/engine/container.h"
-#include "api/engine/machines/machine.h"
+#include "api/machines/machine.h"
 
 namespace engine {
 

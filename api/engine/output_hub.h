@@ -18,7 +18,7 @@
 #include "api/async/net.h"
 #include "api/async/notifier.h"
 #include "api/engine/container_log.h"
-#include "api/engine/machines/machine.h"
+#include "api/machines/machine.h"
 
 namespace engine {
 

@@ -21,8 +21,8 @@
 #include "api/async/net.h"
 #include "api/engine/database.h"
 #include "api/engine/events.h"
-#include "api/engine/machines/disks.h"
 #include "api/engine/timestamp.h"
+#include "api/machines/disks/disks.h"
 
 namespace engine {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "api/async/net.h"
-#include "api/engine/machines/machine_host.h"
+#include "api/machines/machine_host.h"
 
 namespace fakes {
 

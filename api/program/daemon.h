@@ -13,7 +13,7 @@
 #include <functional>
 #include <memory>
 
-#include "api/engine/machines/machine_host.h"
+#include "api/machines/machine_host.h"
 #include "images/registry/registries.h"
 #include "images/store/store.h"
 #include "vmm/base/result.h"

@@ -1,7 +1,7 @@
 // containervmd: the Docker Engine API on virtual machines.
 #include <spdlog/spdlog.h>
 
-#include "api/engine/machines/host_groups.h"
+#include "api/privileged/host_groups.h"
 #include "api/program/config_file.h"
 #include "api/program/daemon.h"
 #include "api/program/log.h"

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """What a real guest may send to the host. Every kind of frame, on taps without a guest, is in
-api/engine/machines/packet_rules_test.cc."""
+api/privileged/packet_rules_test.cc."""
 
 import os
 import pathlib

@@ -1,0 +1,189 @@
+// The processes of a running machine, and what else its guest is asked.
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <csignal>
+
+#include "api/machines/clone_machine.h"
+
+namespace engine {
+
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using std::chrono::milliseconds;
+
+Error error_of(const protocol::Failure& refusal) {
+  switch (refusal.kind) {
+    case protocol::FailureKind::kNoSuchProcess:
+      return {Code::kNotFound, refusal.message};
+    case protocol::FailureKind::kLimit:
+      return {Code::kInvalidArgument, refusal.message};
+    default:
+      return {Code::kInternal, refusal.message};
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<ProcessIo> CloneMachine::find(ProcessId process) const {
+  const auto found = processes_.find(process);
+  return found == processes_.end() ? nullptr : found->second;
+}
+
+net::awaitable<Result<ProcessStart>> CloneMachine::start_process(protocol::StartProcess process,
+                                                                 std::shared_ptr<OutputSink> sink) {
+  const auto self = shared_from_this();
+  if (ended_.has_value() || !session_) co_return ended_error();
+  auto io = std::make_shared<ProcessIo>(context_.executor, process.process, std::move(sink));
+  if (!processes_.emplace(process.process, io).second)
+    co_return Error{Code::kInvalidArgument, "the process number is taken"};
+  const GuestReply pending = session_->request(process);
+  session_->flush();
+  const auto opened = open_streams(*io, process);
+  const auto reply = co_await pending.wait_for(context_.answer_timeout);
+  if (!reply) {
+    net::co_spawn(context_.executor, abandon(self, io, process.process, pending), net::detached);
+    co_return Error{Code::kDeadlineExceeded, "the container's machine does not answer"};
+  }
+  const auto& answer = *reply;
+  if (opened && answer) {
+    if (const auto* started = std::get_if<protocol::ProcessStarted>(&*answer))
+      co_return ProcessStart{started->pid, std::nullopt};
+  }
+  processes_.erase(process.process);
+  io->machine_ended(ended_error());
+  if (!opened) co_return opened.error();
+  if (!answer) co_return ended_error();
+  if (auto refusal = GuestSession::refusal_in(*answer))
+    co_return ProcessStart{0, std::move(refusal)};
+  end(EndReason::kProtocolViolation, "the guest gave the wrong answer to StartProcess");
+  co_return ended_error();
+}
+
+/// Nobody waits for it any more: should the guest start it yet, it is killed.
+net::awaitable<void> CloneMachine::abandon(std::shared_ptr<CloneMachine> self,
+                                           std::shared_ptr<ProcessIo> io, ProcessId process,
+                                           GuestReply pending) {
+  const auto answer = co_await pending.wait();
+  if (!answer || !std::holds_alternative<protocol::ProcessStarted>(*answer)) {
+    self->processes_.erase(process);
+    io->machine_ended(self->ended_error());
+    co_return;
+  }
+  protocol::SignalProcess kill;
+  kill.process = process;
+  kill.signal = SIGKILL;
+  self->session_->request(kill);
+  self->session_->flush();
+  co_await forget_at_end(self, io, process);
+}
+
+net::awaitable<Result<protocol::ExitStatus>> CloneMachine::wait_exit(ProcessId process) {
+  const auto io = find(process);
+  if (!io) co_return Error{Code::kNotFound, "no such process"};
+  co_return co_await io->outcome().wait();
+}
+
+void CloneMachine::process_exited(protocol::ProcessExited message) {
+  constexpr std::size_t kMostEarlyExits = 1 << 16;
+  if (const auto io = find(message.process)) {
+    io->exited(std::move(message));
+  } else if (early_exits_ && early_exits_->size() < kMostEarlyExits) {
+    early_exits_->push_back(std::move(message));
+  } else {
+    end(EndReason::kProtocolViolation, "the guest reported the exit of a process it has not");
+  }
+}
+
+void CloneMachine::forget_process(ProcessId process) {
+  if (processes_.erase(process) == 0 || !session_) return;
+  protocol::ForgetProcess forget;
+  forget.process = process;
+  session_->request(forget);
+  session_->flush();
+}
+
+net::awaitable<Result<void>> CloneMachine::write_stdin(ProcessId process,
+                                                       std::vector<std::byte> bytes) {
+  const auto io = find(process);
+  if (!io) co_return Error{Code::kUnavailable, "no such process"};
+  co_return co_await io->write_stdin(std::move(bytes));
+}
+
+void CloneMachine::close_stdin(ProcessId process) {
+  if (const auto io = find(process)) io->close_stdin();
+}
+
+template <typename Answer, typename M>
+net::awaitable<Result<Answer>> CloneMachine::ask(M message, milliseconds timeout) {
+  const auto self = shared_from_this();
+  if (ended_.has_value() || !session_) co_return ended_error();
+  const GuestReply pending = session_->request(std::move(message));
+  session_->flush();
+  auto reply = co_await pending.wait_for(timeout);
+  if (!reply) co_return Error{Code::kDeadlineExceeded, "the container's machine does not answer"};
+  auto& answer = *reply;
+  if (!answer) co_return answer.error();
+  if (auto* wanted = std::get_if<Answer>(&*answer)) co_return std::move(*wanted);
+  if (const auto refusal = GuestSession::refusal_in(*answer)) co_return error_of(*refusal);
+  end(EndReason::kProtocolViolation, "the guest gave an answer of the wrong kind");
+  co_return ended_error();
+}
+
+template <typename M>
+net::awaitable<Result<void>> CloneMachine::simple_request(M message, milliseconds timeout) {
+  const Result<protocol::Done> done = co_await ask<protocol::Done>(std::move(message), timeout);
+  if (!done) co_return done.error();
+  co_return Result<void>();
+}
+
+net::awaitable<Result<void>> CloneMachine::signal(ProcessId process, int signal_number) {
+  protocol::SignalProcess message;
+  message.process = process;
+  message.signal = signal_number;
+  return simple_request(message, context_.signal_timeout);
+}
+
+net::awaitable<Result<void>> CloneMachine::resize(ProcessId process, std::uint16_t rows,
+                                                  std::uint16_t columns) {
+  protocol::ResizeTerminal message;
+  message.process = process;
+  message.rows = rows;
+  message.columns = columns;
+  return simple_request(message, context_.answer_timeout);
+}
+
+net::awaitable<Result<void>> CloneMachine::set_frozen(bool frozen) {
+  protocol::FreezeContainer message;
+  message.container = kMainContainer;
+  message.frozen = frozen;
+  return simple_request(message, context_.answer_timeout);
+}
+
+net::awaitable<Result<void>> CloneMachine::update_limits(
+    protocol::PrepareContainer::Limits limits) {
+  protocol::UpdateLimits message;
+  message.container = kMainContainer;
+  message.limits = std::move(limits);
+  return simple_request(std::move(message), context_.answer_timeout);
+}
+
+Result<void> CloneMachine::set_weights(const GroupWeights& weights) {
+  return context_.launcher.privileged().set_weights(process_->group(), weights);
+}
+
+net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics() {
+  protocol::ReadStatistics message;
+  message.container = kMainContainer;
+  return ask<protocol::Statistics>(message, context_.answer_timeout);
+}
+
+net::awaitable<Result<protocol::ProcessList>> CloneMachine::processes() {
+  protocol::ListProcesses message;
+  message.container = kMainContainer;
+  return ask<protocol::ProcessList>(message, context_.answer_timeout);
+}
+
+}  // namespace engine

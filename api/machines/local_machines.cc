@@ -1,0 +1,212 @@
+#include "api/machines/local_machines.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <bit>
+#include <thread>
+
+#include "api/async/shield.h"
+#include "vmm/base/units.h"
+
+namespace engine {
+
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using base::operator""_MiB;
+
+constexpr std::size_t kMaxIdLength = 64;
+constexpr std::size_t kMaxLayers = 127;
+/// Clones that did not come from the pool, until they have their container's name.
+constexpr const char* kFreshPrefix = "fresh-";
+constexpr const char* kTemplatePrefix = "template-";
+
+/// A start keeps about two threads busy (a vCPU and its devices), and sometimes waits.
+std::size_t starts_at_once() { return 2 * std::max(1u, std::thread::hardware_concurrency()); }
+
+bool is_valid_id(const std::string& id) {
+  return !id.empty() && id.size() <= kMaxIdLength && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+  });
+}
+
+bool is_containers(const std::string& name) {
+  return !name.starts_with(ClonePool::kNamePrefix) && !name.starts_with(kFreshPrefix) &&
+         !name.starts_with(kTemplatePrefix);
+}
+
+using Clock = std::chrono::steady_clock;
+double milliseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+}  // namespace
+
+launch::Shape shape_for(std::uint64_t memory_limit, std::int64_t nano_cpus,
+                        launch::Shape fallback) {
+  constexpr std::uint64_t kSmallest = 128_MiB;
+  constexpr std::int64_t kBillion = 1'000'000'000;
+  launch::Shape shape = fallback;
+  if (memory_limit > 0) {
+    // The kernel, guest-init and page tables: a fixed part and a sixteenth.
+    const std::uint64_t wanted = memory_limit + memory_limit / 16 + 64_MiB;
+    shape.memory_bytes = std::bit_ceil(std::max(wanted, kSmallest));
+  }
+  if (nano_cpus > 0)
+    shape.vcpus = static_cast<std::uint32_t>((nano_cpus + kBillion - 1) / kBillion);
+  return shape;
+}
+
+LocalMachines::LocalMachines(CloneMachine::Context context, Templates& templates,
+                             BridgeNetworks* networks, launch::Shape default_shape,
+                             std::size_t pool_size)
+    : context_(context),
+      templates_(templates),
+      networks_(networks),
+      pool_(context, templates, default_shape, pool_size),
+      starting_(context_.executor, starts_at_once()) {}
+
+void LocalMachines::open() {
+  for (const std::string& name : context_.launcher.found()) {
+    if (is_containers(name)) {
+      left_over_.insert(name);
+      context_.launcher.reserve(name);
+    } else {
+      context_.launcher.remove_left_over(name);
+    }
+  }
+  pool_.refill();
+}
+
+// ---- starting -------------------------------------------------------------------------------
+
+net::awaitable<Result<StartedMachine>> LocalMachines::start(MachineSpec spec) {
+  return async::shielded(start_whole(std::move(spec)));
+}
+
+Result<void> LocalMachines::check(const MachineSpec& spec) const {
+  if (!is_valid_id(spec.id)) return Error{Code::kInvalidArgument, "bad machine id"};
+  if (spec.layers.size() > kMaxLayers)
+    return Error{Code::kInvalidArgument, "an image may have at most 127 layers"};
+  if (spec.network && networks_ == nullptr)
+    return Error{Code::kNotSupported, "networking is switched off"};
+  if (running_.contains(spec.id) || left_over_.contains(spec.id))
+    return Error{Code::kAlreadyExists, "machine " + spec.id + " exists already"};
+  return {};
+}
+
+net::awaitable<Result<StartedMachine>> LocalMachines::start_whole(MachineSpec spec) {
+  if (auto checked = check(spec); !checked) {
+    if (spec.network && networks_ != nullptr) networks_->release(*spec.network);
+    co_return std::move(checked).error();
+  }
+  running_.emplace(spec.id, nullptr);
+  const std::string id = spec.id;
+  const std::optional<Endpoint> network = spec.network;
+  const async::Slots::Slot slot = co_await starting_.take();
+  Result<StartedMachine> started = Error{Code::kUnavailable, "the machine's start was abandoned"};
+  if (!spec.abandoned.stop_requested()) started = co_await run_clone(std::move(spec));
+  if (!started || !started->machine) release(id, network);
+  pool_.refill();
+  co_return started;
+}
+
+net::awaitable<Result<StartedMachine>> LocalMachines::run_clone(MachineSpec spec) {
+  const auto begun_at = Clock::now();
+  base::UniqueFd tap;
+  if (spec.network) {
+    auto taken = networks_->take_tap(*spec.network);
+    if (!taken) co_return std::move(taken).error();
+    tap = std::move(*taken);
+  }
+  const auto clone = co_await obtain(spec.shape);
+  if (!clone) co_return clone.error();
+  const double obtained = milliseconds_since(begun_at);
+
+  const std::string id = spec.id;
+  const std::optional<Endpoint> network = spec.network;
+  auto first = co_await (*clone)->begin(std::move(spec), std::move(tap));
+  if (!first || first->refusal) {
+    co_await (*clone)->wait_stopped();
+    if (!first) co_return base::annotate(std::move(first).error(), "start the machine");
+    co_return StartedMachine{nullptr, std::move(*first)};
+  }
+  keep(id, network, *clone);
+  spdlog::debug("start phases of {}: clone {:.2f} ms, process {:.2f} ms", id.substr(0, 12),
+                obtained, milliseconds_since(begun_at) - obtained);
+  co_return StartedMachine{*clone, std::move(*first)};
+}
+
+net::awaitable<Result<LocalMachines::Clone>> LocalMachines::obtain(launch::Shape shape) {
+  if (auto ready = pool_.take(shape)) co_return ready;
+  const auto from = co_await templates_.get(shape);
+  if (!from) co_return from.error();
+  co_return co_await CloneMachine::restore(context_, kFreshPrefix + std::to_string(started_++),
+                                           *from);
+}
+
+void LocalMachines::keep(const std::string& id, const std::optional<Endpoint>& network,
+                         const Clone& clone) {
+  running_[id] = clone;
+  clone->on_ended([this, id, network] { release(id, network); });
+}
+
+void LocalMachines::release(const std::string& id, const std::optional<Endpoint>& network) {
+  if (network && networks_ != nullptr) networks_->release(*network);
+  running_.erase(id);
+}
+
+// ---- after a restart ------------------------------------------------------------------------
+
+std::vector<std::string> LocalMachines::left_over() const {
+  return {left_over_.begin(), left_over_.end()};
+}
+
+net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt(AdoptSpec spec) {
+  return async::shielded(adopt_whole(std::move(spec)));
+}
+
+net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt_whole(AdoptSpec spec) {
+  if (left_over_.erase(spec.id) == 0) co_return Error{Code::kNotFound, "no machine " + spec.id};
+  const std::string id = spec.id;
+  const std::optional<Endpoint> network = spec.network;
+  auto process = context_.launcher.reopen(id);
+  if (!process) {
+    Error error = std::move(process).error();
+    if (const auto stopped = context_.launcher.read_result(id)) error.message = stopped->message;
+    left_over_.insert(id);  // what is left of it goes with the others
+    co_return error;
+  }
+  if (network && networks_ != nullptr) {
+    if (auto resumed = networks_->resume(*network); !resumed)
+      spdlog::warn("machine {} is without network: {}", id, resumed.error().message);
+  }
+  running_.emplace(id, nullptr);
+  auto clone = co_await CloneMachine::adopt(context_, std::move(*process), std::move(spec));
+  if (!clone) {
+    release(id, network);
+    co_return std::move(clone).error();
+  }
+  keep(id, network, *clone);
+  co_return std::shared_ptr<Machine>(*clone);
+}
+
+net::awaitable<void> LocalMachines::remove_left_over() {
+  const std::set<std::string> names = std::exchange(left_over_, {});
+  for (const std::string& name : names) {
+    std::function<bool()> removal = [&launcher = context_.launcher, name] {
+      launcher.remove_left_over(name);
+      return true;
+    };
+    co_await context_.pool.run(std::move(removal));
+  }
+  // Now it is known which addresses are taken.
+  if (networks_ != nullptr) networks_->refill();
+}
+
+net::awaitable<void> LocalMachines::close() { return pool_.close(); }
+
+}  // namespace engine

@@ -1,0 +1,229 @@
+// Machine and Machines: a container's virtual machine as the rest of the engine sees it.
+//
+// Threads: everything here is called on the daemon's io_context thread, and completes there.
+// Ownership: Machines outlives every Machine. A Machine stays valid (and answers kUnavailable)
+// after its virtual machine has ended, for as long as somebody holds the pointer. Trust: what a
+// Machine reports (pids, exit statuses, output, console text) was chosen by the guest. A guest that
+// breaks the protocol ends its own machine, nothing else.
+//
+// Call order: Machines::start (or adopt) -> wait_exit / write_stdin / start_process / ... ->
+// shutdown or kill -> wait_stopped. When a container's main process has exited, its machine still
+// holds the writable disk: shutdown() writes the disk back, kill() does not (right for a container
+// that is removed anyway). Start the container again only after wait_stopped() returned.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "api/async/net.h"
+#include "api/networks/networks.h"
+#include "api/privileged/privileged.h"
+#include "guest-init/protocol/messages.h"
+#include "vmm/base/result.h"
+#include "vmm/launch/messages.h"
+
+namespace engine {
+
+/// The engine's number of a process inside one machine; chosen by the caller, never used twice.
+using ProcessId = std::uint32_t;
+
+/// The number of the one container that a machine holds.
+inline constexpr std::uint32_t kMainContainer = 1;
+
+/// Takes one process's output. Implemented by whoever logs and forwards it.
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+
+  /// Takes all of `bytes` (valid until this completes; at most 64 KiB). Completing acknowledges
+  /// them to the guest: until then the stream is not read further, so a slow sink slows the process
+  /// down. One call at a time per stream; stdout and stderr may overlap. Must not throw.
+  virtual net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) = 0;
+
+  /// How many of the last bytes taken from `stream` are not safe yet, should this process die. They
+  /// are not acknowledged, so that the guest has them for the next one.
+  virtual std::size_t unsafe_bytes(protocol::Stream /*stream*/) const { return 0; }
+
+  /// The machine has ended: little more comes (what its sockets still hold), and no write() may
+  /// wait any longer for who reads slowly or not at all. Else one client that stands still would
+  /// keep the end from being known, and the container from being removed.
+  virtual void hurry() {}
+};
+
+/// One read-only layer: an EROFS file.
+struct LayerFile {
+  std::filesystem::path path;
+  std::uint64_t bytes = 0;
+};
+
+/// Everything one container's machine is made of.
+struct MachineSpec {
+  std::string id;       // the container's id: unique among running machines, [a-z0-9-], at most 64
+  launch::Shape shape;  // round memory with shape_for()
+  std::vector<LayerFile> layers;  // lowest first
+  std::filesystem::path disk;     // made by Disks::create; used by one machine at a time
+  /// Volumes, each made by Disks::create and used by one machine at a time; what appears where is
+  /// in container.volumes, whose `disk` is the place in here.
+  std::vector<std::filesystem::path> volumes;
+  std::optional<Endpoint> network;  // from Networks::connect; absent: only loopback. Released by
+                                    // Machines when the machine has ended, or if start() fails.
+  std::string machine_id;           // 32 lower-case hex digits
+  /// What its guest-init knows the daemon by; random, for this machine only. Whoever may adopt() it
+  /// later has to keep it.
+  protocol::Secret secret{};
+  GroupWeights weights;  // against other machines
+  /// `request`, `layers` and `volume_disks` are filled in by start().
+  protocol::PrepareContainer container;
+  /// The container's first process; `request` is filled in by start().
+  protocol::StartProcess process;
+  std::shared_ptr<OutputSink> sink;
+  /// Stopped, on the io_context thread, when nobody wants the machine any more while it is being
+  /// started: start() is kUnavailable then, soon.
+  std::stop_token abandoned;
+};
+
+/// Why a machine is no more.
+enum class EndReason {
+  kRequested,          // kill(), or shutdown() whose time ran out
+  kGuestShutdown,      // shutdown() came to its end, or the guest powered itself off
+  kGuestPanic,         // the guest's kernel panicked
+  kTripleFault,        // reset without a word
+  kMonitorError,       // the monitor reported that it cannot go on
+  kMonitorDied,        // the monitor process ended without a report (killed, crashed)
+  kProtocolViolation,  // the guest or its monitor broke a protocol
+};
+
+struct MachineEnd {
+  EndReason reason = EndReason::kRequested;
+  std::string message;       // a sentence
+  std::string console_tail;  // last lines of the guest's console, any bytes, at most 4 KiB
+};
+
+/// What came of starting a process: it runs (`pid`), or the guest refused (no such executable,
+/// ...).
+struct ProcessStart {
+  std::int32_t pid = 0;  // in the guest
+  std::optional<protocol::Failure> refusal;
+};
+
+class Machine {
+ public:
+  virtual ~Machine() = default;
+
+  virtual const std::string& id() const = 0;
+
+  /// One more process (exec). The number in `process.process` must be new. Errors: kUnavailable if
+  /// the machine has ended or ends meanwhile; kDeadlineExceeded, and nothing of it is left, if the
+  /// guest does not answer in time.
+  virtual net::awaitable<base::Result<ProcessStart>> start_process(
+      protocol::StartProcess process, std::shared_ptr<OutputSink> sink) = 0;
+
+  /// The process's exit, after its sink has taken all of its output. May be called at any time and
+  /// by many. Errors: kNotFound for an unknown process; kUnavailable (with the machine's end as
+  /// text) if the machine ended first - then too only after the sink took what had arrived.
+  virtual net::awaitable<base::Result<protocol::ExitStatus>> wait_exit(ProcessId process) = 0;
+
+  /// The exit is recorded: the guest and this object forget the process.
+  virtual void forget_process(ProcessId process) = 0;
+
+  /// Writes to the process's standard input; completes when the bytes are handed on, so it is
+  /// slowed down by a process that does not read. One write at a time per process. Errors:
+  /// kConflict (no stdin, or closed), kUnavailable (the process or machine has ended).
+  virtual net::awaitable<base::Result<void>> write_stdin(ProcessId process,
+                                                         std::vector<std::byte> bytes) = 0;
+  /// End of file for the process, after all that was written.
+  virtual void close_stdin(ProcessId process) = 0;
+
+  /// kNotFound if the process has exited; kDeadlineExceeded, as all that follows, if the guest does
+  /// not answer in time.
+  virtual net::awaitable<base::Result<void>> signal(ProcessId process, int signal_number) = 0;
+  virtual net::awaitable<base::Result<void>> resize(ProcessId process, std::uint16_t rows,
+                                                    std::uint16_t columns) = 0;
+
+  /// Stops everything in the container where it is, or lets it go on; completes when it stands.
+  virtual net::awaitable<base::Result<void>> set_frozen(bool frozen) = 0;
+  /// These limits from now on. kInvalidArgument with the guest's sentence if it refuses one.
+  virtual net::awaitable<base::Result<void>> update_limits(
+      protocol::PrepareContainer::Limits limits) = 0;
+  /// How the machine competes with others from now on. kNotSupported: not on this host.
+  virtual base::Result<void> set_weights(const GroupWeights& weights) = 0;
+  /// What the container uses now. All text in it was chosen by the guest.
+  virtual net::awaitable<base::Result<protocol::Statistics>> statistics() = 0;
+  virtual net::awaitable<base::Result<protocol::ProcessList>> processes() = 0;
+
+  /// Ends everything in the guest, writes the disk back and powers off; after `timeout` the plug is
+  /// pulled. Completes when the machine has ended.
+  virtual net::awaitable<void> shutdown(std::chrono::milliseconds timeout) = 0;
+
+  /// Pulls the plug. What the guest had not written back is lost.
+  virtual void kill() = 0;
+
+  /// Completes when the monitor process is gone and nothing of it uses the disk or network any
+  /// more.
+  virtual net::awaitable<MachineEnd> wait_stopped() = 0;
+
+  /// The monitor process on the host, for inspect and statistics.
+  virtual pid_t monitor_pid() const = 0;
+};
+
+struct StartedMachine {
+  std::shared_ptr<Machine> machine;  // null if `first.refusal` is set: the machine is being removed
+  ProcessStart first;
+};
+
+/// What a restarted daemon knows about a machine that it had started.
+struct AdoptSpec {
+  struct Process {
+    std::shared_ptr<OutputSink> sink;
+    bool open_stdin = false;
+    /// How much of each stream the sink has for certain; absent: what the guest was told.
+    std::optional<std::uint64_t> stdout_bytes;
+    std::optional<std::uint64_t> stderr_bytes;
+    bool tty = false;
+  };
+  std::string id;
+  std::optional<Endpoint> network;  // as given to start()
+  protocol::Secret secret{};        // as given to start()
+  std::map<ProcessId, Process> processes;
+  /// Other processes of the machine go on unwatched; those from this number on are killed.
+  ProcessId kill_unknown_from = ~ProcessId{0};
+};
+
+class Machines {
+ public:
+  virtual ~Machines() = default;
+
+  /// Clones a machine and starts the container's first process in it. Errors: kInvalidArgument,
+  /// kAlreadyExists (the id runs), kResourceExhausted, kUnavailable, kDeadlineExceeded, kInternal:
+  /// nothing of the machine is left then, but its disk.
+  virtual net::awaitable<base::Result<StartedMachine>> start(MachineSpec spec) = 0;
+
+  /// Goes on with a machine of an earlier daemon: its exits and output arrive as if nothing had
+  /// been. kNotFound if there is none; kUnavailable, with how it ended, if it died meanwhile.
+  virtual net::awaitable<base::Result<std::shared_ptr<Machine>>> adopt(AdoptSpec spec) = 0;
+
+  /// Ids of machines that an earlier daemon left running or ended, as found when this was opened.
+  virtual std::vector<std::string> left_over() const = 0;
+
+  /// Ends and removes all left-over machines that were not adopted. Once, after the adopt() calls.
+  virtual net::awaitable<void> remove_left_over() = 0;
+
+  /// Drains the pool; running machines go on (kill or shut them down before, if they should not).
+  virtual net::awaitable<void> close() = 0;
+};
+
+/// The shape for a container with `memory_limit` bytes (0: none) and `cpus` in billionths (Docker's
+/// NanoCpus, 0: none): memory is a power of two from 128 MiB that leaves the kernel its headroom,
+/// `fallback` where there is no limit.
+launch::Shape shape_for(std::uint64_t memory_limit, std::int64_t nano_cpus, launch::Shape fallback);
+
+}  // namespace engine
