@@ -8,9 +8,9 @@
 #include <string>
 
 #include "api/async/blocking_pool.h"
-#include "api/engine/containers.h"
-#include "api/engine/events.h"
-#include "api/engine/execs.h"
+#include "api/engine/containers/containers.h"
+#include "api/engine/process/execs.h"
+#include "api/engine/state/events.h"
 #include "api/http/client_slots.h"
 #include "api/http/router.h"
 #include "api/http/spool.h"

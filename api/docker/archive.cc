@@ -12,8 +12,8 @@
 #include "api/docker/tar_stream.h"
 #include "api/docker/tar_writer.h"
 #include "api/docker/tool_frames.h"
-#include "api/engine/container_files.h"
-#include "api/engine/timestamp.h"
+#include "api/engine/containers/container_files.h"
+#include "api/engine/state/timestamp.h"
 
 namespace docker {
 

@@ -6,7 +6,7 @@
 #include <functional>
 #include <memory>
 
-#include "api/engine/output_hub.h"
+#include "api/engine/output/output_hub.h"
 #include "api/http/exchange.h"
 
 namespace docker {

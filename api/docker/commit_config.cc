@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "api/engine/settings_fields.h"
+#include "api/engine/settings/settings_fields.h"
 #include "images/store/changes.h"
 #include "images/store/image_config.h"
 

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "api/engine/machine_spec.h"
+#include "api/engine/containers/machine_spec.h"
 
 namespace docker {
 

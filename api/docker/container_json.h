@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "api/engine/containers.h"
+#include "api/engine/containers/containers.h"
 
 namespace docker {
 

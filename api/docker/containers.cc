@@ -9,8 +9,8 @@
 #include "api/docker/filters.h"
 #include "api/docker/json_rows.h"
 #include "api/docker/process_table.h"
-#include "api/engine/health_settings.h"
-#include "api/engine/state_errors.h"
+#include "api/engine/containers/state_errors.h"
+#include "api/engine/settings/health_settings.h"
 
 namespace docker {
 

@@ -10,7 +10,7 @@
 #include "api/docker/client_output.h"
 #include "api/docker/detach_keys.h"
 #include "api/docker/stream_frame.h"
-#include "api/engine/execs.h"
+#include "api/engine/process/execs.h"
 #include "vmm/base/letters.h"
 
 namespace docker {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "api/engine/timestamp.h"
+#include "api/engine/state/timestamp.h"
 #include "images/store/timestamp.h"
 
 namespace docker {

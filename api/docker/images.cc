@@ -9,7 +9,7 @@
 #include "api/docker/image_json.h"
 #include "api/docker/image_routes.h"
 #include "api/docker/json_rows.h"
-#include "api/engine/timestamp.h"
+#include "api/engine/state/timestamp.h"
 
 namespace docker {
 

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "api/docker/api.h"
-#include "api/engine/usage.h"
+#include "api/engine/resources/usage.h"
 
 namespace docker {
 

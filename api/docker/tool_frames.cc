@@ -1,6 +1,6 @@
 #include "api/docker/tool_frames.h"
 
-#include "api/engine/machine_spec.h"
+#include "api/engine/containers/machine_spec.h"
 
 namespace docker {
 

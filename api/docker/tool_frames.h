@@ -10,7 +10,7 @@
 
 #include "api/async/byte_pipe.h"
 #include "api/docker/tool_error.h"
-#include "api/engine/container_files.h"
+#include "api/engine/containers/container_files.h"
 #include "vmm/base/wire.h"
 
 namespace docker {

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "api/engine/volumes.h"
+#include "api/engine/volumes/volumes.h"
 
 namespace docker {
 

@@ -7,8 +7,8 @@
 #include "api/docker/filters.h"
 #include "api/docker/json_rows.h"
 #include "api/docker/volume_json.h"
-#include "api/engine/json_fields.h"
-#include "api/engine/mount_points.h"
+#include "api/engine/settings/json_fields.h"
+#include "api/engine/settings/mount_points.h"
 
 namespace docker {
 

@@ -11,9 +11,9 @@
 #include <optional>
 #include <string>
 
-#include "api/engine/containers.h"
-#include "api/engine/execs.h"
-#include "api/engine/health_monitor.h"
+#include "api/engine/containers/containers.h"
+#include "api/engine/process/execs.h"
+#include "api/engine/process/health_monitor.h"
 #include "api/fakes/fake_image_store.h"
 #include "api/fakes/fake_machine_host.h"
 

@@ -70,6 +70,8 @@ class CheckEdgesTest(unittest.TestCase):
     def test_keeps_the_code_from_what_is_for_tests(self):
         files = {"a/testing/f.h": "", "a/x.cc": including("a/testing/f.h")}
         self.one_fault(files, "check a\na -> a/testing\n", "for tests only")
+        files = {"a/fakes/f.h": including("b/y.h"), "b/y.h": "", "a/x.cc": including("a/fakes/f.h")}
+        self.one_fault(files, "check a b\na -> a/fakes\ntests a/fakes -> b\n", "for tests only")
 
     def test_refuses_an_include_that_is_not_from_the_top(self):
         self.one_fault({"a/x.h": "", "a/x.cc": including("x.h")}, "check a\n", "a/x.cc includes x.h")

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-#include "api/engine/settings.h"
+#include "api/engine/settings/settings.h"
 #include "api/http/message.h"
 #include "images/store/image_config.h"
 #include "images/store/reference.h"

@@ -3,7 +3,7 @@
 #include "api/docker/build/cache.h"
 #include "api/docker/image_routes.h"
 #include "api/docker/layer_commit.h"
-#include "api/engine/identifiers.h"
+#include "api/engine/state/identifiers.h"
 #include "images/dockerfile/expansion.h"
 #include "images/dockerfile/text.h"
 

@@ -6,7 +6,7 @@
 #include "api/docker/build/builder.h"
 #include "api/docker/byte_bridge.h"
 #include "api/docker/layer_commit.h"
-#include "api/engine/container_files.h"
+#include "api/engine/containers/container_files.h"
 #include "images/dockerfile/patterns.h"
 #include "images/dockerfile/text.h"
 #include "images/store/digest.h"

@@ -1,0 +1,101 @@
+// Containers: pause, unpause, and the pause that `docker commit` makes.
+#include <spdlog/spdlog.h>
+
+#include "api/engine/containers/containers.h"
+#include "api/engine/containers/state_errors.h"
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+net::awaitable<Result<void>> Containers::pause(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (container->removed) co_return no_such_container(container->id);
+  if (container->state.status == Status::kPaused) co_return already_paused(*container);
+  if (container->state.status == Status::kRestarting) co_return restarting(*container);
+  if (!container->state.running() || !container->machine) co_return not_running(*container);
+  co_return co_await freeze(container);
+}
+
+/// Of a running container; the transition lock is held.
+net::awaitable<Result<void>> Containers::freeze(ContainerPtr container) {
+  const std::shared_ptr<Machine> machine = container->machine;
+  auto frozen = co_await machine->set_frozen(true);
+  if (!frozen)
+    co_return base::annotate(std::move(frozen), "Cannot pause container " + container->id);
+  if (!container->state.running()) co_return not_running(*container);
+  container->state.status = Status::kPaused;
+  const auto committed = commit(*container);
+  if (!committed) co_return committed.error();
+  publish(*container, "pause");
+  container->changed.notify_all();
+  co_return Result<void>();
+}
+
+net::awaitable<Result<void>> Containers::unpause(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (container->removed) co_return no_such_container(container->id);
+  if (container->state.status != Status::kPaused)
+    co_return Error{Code::kInternal, "Container " + container->id + " is not paused"};
+  co_return co_await thaw(container);
+}
+
+net::awaitable<Result<void>> Containers::thaw(ContainerPtr container) {
+  const std::shared_ptr<Machine> machine = container->machine;
+  if (container->state.status != Status::kPaused || !machine) co_return Result<void>();
+  auto thawed = co_await machine->set_frozen(false);
+  if (container->state.status != Status::kPaused) co_return Result<void>();  // it ended meanwhile
+  if (!thawed)
+    co_return base::annotate(std::move(thawed), "Cannot unpause container " + container->id);
+  container->state.status = Status::kRunning;
+  container->state.paused_to_commit = false;
+  const auto committed = commit(*container);
+  if (!committed) co_return committed.error();
+  publish(*container, "unpause");
+  container->changed.notify_all();
+  co_return Result<void>();
+}
+
+net::awaitable<Result<bool>> Containers::begin_commit_pause(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (container->removed) co_return no_such_container(container->id);
+  ContainerState& state = container->state;
+  if (state.status == Status::kRunning && container->machine) {
+    state.paused_to_commit = true;
+    const auto intended = commit(*container);
+    if (!intended) {
+      state.paused_to_commit = false;
+      co_return intended.error();
+    }
+    const auto frozen = co_await freeze(container);
+    if (!frozen) {
+      state.paused_to_commit = false;
+      if (const auto undone = commit(*container); !undone)
+        spdlog::error("{}", undone.error().message);
+      co_return frozen.error();
+    }
+  }
+  const bool counts = state.status == Status::kPaused && state.paused_to_commit;
+  if (counts) ++container->commits;
+  co_return counts;
+}
+
+net::awaitable<void> Containers::end_commit_pause(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (--container->commits > 0 || !container->state.paused_to_commit) co_return;
+  const auto thawed = co_await thaw(container);
+  if (!thawed) spdlog::error("{}", thawed.error().message);
+}
+
+/// The last daemon was killed between the decision to pause and the end of the pause.
+net::awaitable<void> Containers::end_interrupted_commit(ContainerPtr container) {
+  const auto lock = co_await container->transition.lock();
+  if (!container->state.paused_to_commit || !container->state.running()) co_return;
+  container->state.status = Status::kPaused;  // it may be
+  const auto thawed = co_await thaw(container);
+  if (!thawed) spdlog::error("{}", thawed.error().message);
+}
+
+}  // namespace engine
