@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "api/docker/container_json.h"
+#include "api/docker/containers/container_json.h"
 #include "api/docker/testing/api_fixture.h"
 
 namespace docker {

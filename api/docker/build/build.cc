@@ -10,7 +10,7 @@
 #include "api/docker/api.h"
 #include "api/docker/build/build_input.h"
 #include "api/docker/build/builder.h"
-#include "api/docker/image_routes.h"
+#include "api/docker/images/image_routes.h"
 #include "vmm/base/scope_exit.h"
 
 namespace docker {

@@ -1,8 +1,8 @@
 #include "api/docker/build/builder.h"
 
 #include "api/docker/build/cache.h"
-#include "api/docker/image_routes.h"
-#include "api/docker/layer_commit.h"
+#include "api/docker/images/image_routes.h"
+#include "api/docker/images/layer_commit.h"
 #include "api/engine/state/identifiers.h"
 #include "images/dockerfile/expansion.h"
 #include "images/dockerfile/text.h"

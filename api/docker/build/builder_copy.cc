@@ -4,8 +4,8 @@
 #include <charconv>
 
 #include "api/docker/build/builder.h"
-#include "api/docker/byte_bridge.h"
-#include "api/docker/layer_commit.h"
+#include "api/docker/files/byte_bridge.h"
+#include "api/docker/images/layer_commit.h"
 #include "api/engine/containers/container_files.h"
 #include "images/dockerfile/patterns.h"
 #include "images/dockerfile/text.h"

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/docker/build/builder.h"
-#include "api/docker/image_routes.h"
+#include "api/docker/images/image_routes.h"
 #include "images/registry/registries.h"
 #include "images/store/digest.h"
 

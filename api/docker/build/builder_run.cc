@@ -6,7 +6,7 @@
 #include "api/async/shield.h"
 #include "api/docker/build/builder.h"
 #include "api/docker/build/cache.h"
-#include "api/docker/layer_commit.h"
+#include "api/docker/images/layer_commit.h"
 #include "images/dockerfile/text.h"
 
 namespace docker::build {

@@ -7,7 +7,7 @@
 #include <array>
 #include <chrono>
 
-#include "api/docker/file_time.h"
+#include "api/docker/files/file_time.h"
 #include "images/dockerfile/text.h"
 #include "images/store/digest.h"
 

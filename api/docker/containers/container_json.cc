@@ -1,0 +1,283 @@
+#include "api/docker/containers/container_json.h"
+
+#include <sys/stat.h>
+
+#include <array>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "api/engine/containers/machine_spec.h"
+
+namespace docker {
+
+using engine::Container;
+using engine::Containers;
+using engine::Status;
+using nlohmann::json;
+
+namespace {
+
+constexpr engine::TimeNs kSecond = 1'000'000'000;
+
+json health_json(const engine::Health& health) {
+  json log = json::array();
+  for (const engine::HealthResult& result : health.log)
+    log.push_back({{"Start", engine::format_time(result.start)},
+                   {"End", engine::format_time(result.end)},
+                   {"ExitCode", result.exit_code},
+                   {"Output", result.output}});
+  return {{"Status", engine::to_string(health.status)},
+          {"FailingStreak", health.failing_streak},
+          {"Log", std::move(log)}};
+}
+
+json state_json(const engine::ContainerState& state) {
+  json value{{"Status", engine::to_string(state.status)},
+             {"Running", state.running() || state.status == Status::kRestarting},
+             {"Paused", state.status == Status::kPaused},
+             {"Restarting", state.status == Status::kRestarting},
+             {"OOMKilled", state.oom_killed},
+             {"Dead", state.status == Status::kDead},
+             {"Pid", state.pid},
+             {"ExitCode", state.exit_code},
+             {"Error", state.error},
+             {"StartedAt", engine::format_time(state.started_at)},
+             {"FinishedAt", engine::format_time(state.finished_at)}};
+  if (state.health) value["Health"] = health_json(*state.health);
+  return value;
+}
+
+/// Docker leaves these out where nothing is in them.
+constexpr auto kOmittedFromConfig =
+    std::to_array<const char*>({"ArgsEscaped", "ExposedPorts", "Healthcheck", "MacAddress",
+                                "NetworkDisabled", "Shell", "StopSignal", "StopTimeout"});
+constexpr auto kOmittedFromHostConfig =
+    std::to_array<const char*>({"Annotations", "Init", "KernelMemory", "KernelMemoryTCP", "Mounts",
+                                "StorageOpt", "Sysctls", "Tmpfs"});
+
+bool is_empty(const json& value) {
+  return value.is_null() || value == false || value == 0 || value == "" ||
+         (value.is_structured() && value.empty());
+}
+
+json without_empty(json object, std::span<const char* const> fields) {
+  for (const char* field : fields) {
+    const auto found = object.find(field);
+    const bool keeps = found != object.end() && std::string_view(field) == "Init" &&
+                       found->is_boolean();  // a pointer: false says something
+    if (found != object.end() && !keeps && is_empty(*found)) object.erase(found);
+  }
+  return object;
+}
+
+/// One entry of NetworkSettings.Networks.
+json endpoint_json(const Containers& containers, const Container& container,
+                   const std::string& network) {
+  json value{{"IPAMConfig", nullptr},   {"Links", nullptr},         {"Aliases", nullptr},
+             {"MacAddress", ""},        {"DriverOpts", nullptr},    {"GwPriority", 0},
+             {"NetworkID", ""},         {"EndpointID", ""},         {"Gateway", ""},
+             {"IPAddress", ""},         {"IPPrefixLen", 0},         {"IPv6Gateway", ""},
+             {"GlobalIPv6Address", ""}, {"GlobalIPv6PrefixLen", 0}, {"DNSNames", nullptr}};
+  const auto& endpoint = container.state.endpoint;
+  if (!endpoint) return value;
+  value["NetworkID"] = containers.network_id(network);
+  value["EndpointID"] = containers.network_id(container.id + "/" + endpoint->address);
+  value["MacAddress"] = engine::to_string(endpoint->mac);
+  value["Gateway"] = endpoint->gateway;
+  value["IPAddress"] = endpoint->address;
+  value["IPPrefixLen"] = endpoint->prefix_length;
+  return value;
+}
+
+json networks_json(const Containers& containers, const Container& container) {
+  const std::string mode = container.settings.network_mode();
+  return {{mode, endpoint_json(containers, container, mode)}};
+}
+
+json network_settings_json(const Containers& containers, const Container& container) {
+  const std::string mode = container.settings.network_mode();
+  const json endpoint = endpoint_json(containers, container, mode);
+  json ports = json::object();
+  if (container.state.running())
+    for (const auto& [port, empty] : container.settings.config.at("ExposedPorts").items())
+      ports[port] = nullptr;
+  return {{"Bridge", ""},
+          {"SandboxID", container.state.running() ? container.id : ""},
+          {"SandboxKey", ""},
+          {"Ports", ports},
+          {"HairpinMode", false},
+          {"LinkLocalIPv6Address", ""},
+          {"LinkLocalIPv6PrefixLen", 0},
+          {"SecondaryIPAddresses", nullptr},
+          {"SecondaryIPv6Addresses", nullptr},
+          {"EndpointID", endpoint.at("EndpointID")},
+          {"Gateway", endpoint.at("Gateway")},
+          {"GlobalIPv6Address", ""},
+          {"GlobalIPv6PrefixLen", 0},
+          {"IPAddress", endpoint.at("IPAddress")},
+          {"IPPrefixLen", endpoint.at("IPPrefixLen")},
+          {"IPv6Gateway", ""},
+          {"MacAddress", endpoint.at("MacAddress")},
+          {"Networks", networks_json(containers, container)}};
+}
+
+json mounts_json(const Containers& containers, const Container& container) {
+  json rows = json::array();
+  for (const engine::MountPoint& mount : container.mounts)
+    rows.push_back({{"Type", "volume"},
+                    {"Name", mount.volume},
+                    {"Source", containers.parts().volumes.disk_of(mount.volume).string()},
+                    {"Destination", mount.destination},
+                    {"Driver", "local"},
+                    {"Mode", mount.mode},
+                    {"RW", !mount.read_only},
+                    {"Propagation", ""}});
+  return rows;
+}
+
+void add_sizes(json& value, const Container& container) {
+  struct stat status {};
+  const std::int64_t written =
+      ::stat(container.disk().c_str(), &status) == 0 ? status.st_blocks * 512 : 0;
+  std::uint64_t layers = 0;
+  for (const engine::LayerFile& layer : container.layers) layers += layer.bytes;
+  value["SizeRw"] = written;
+  value["SizeRootFs"] = static_cast<std::int64_t>(layers) + written;
+}
+
+std::string joined_command(const Container& container) {
+  std::string command;
+  for (const std::string& word : container.settings.command_line())
+    command += (command.empty() ? "" : " ") + word;
+  return command;
+}
+
+/// Ports a container documents but does not publish: {"PrivatePort":80,"Type":"tcp"}.
+json ports_json(const Container& container) {
+  json ports = json::array();
+  if (!container.state.running()) return ports;
+  for (const auto& [port, empty] : container.settings.config.at("ExposedPorts").items()) {
+    const std::size_t slash = std::min(port.find('/'), port.size());
+    // An image may have written anything there.
+    std::uint16_t number = 0;
+    std::from_chars(port.data(), port.data() + slash, number);
+    const std::string type = slash < port.size() ? port.substr(slash + 1) : "tcp";
+    ports.push_back({{"PrivatePort", number}, {"Type", type}});
+  }
+  return ports;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> labels_of(const Container& container) {
+  std::map<std::string, std::string> labels;
+  for (const auto& [key, value] : container.settings.config.at("Labels").items())
+    if (value.is_string()) labels.emplace(key, value.get<std::string>());
+  return labels;
+}
+
+std::string human_duration(engine::TimeNs duration) {
+  const std::int64_t seconds = duration / kSecond;
+  const std::int64_t minutes = seconds / 60;
+  const std::int64_t hours = (minutes + 30) / 60;
+  const auto plural = [](std::int64_t n, const char* unit) { return std::to_string(n) + unit; };
+  if (seconds < 1) return "Less than a second";
+  if (seconds == 1) return "1 second";
+  if (seconds < 60) return plural(seconds, " seconds");
+  if (minutes == 1) return "About a minute";
+  if (minutes < 60) return plural(minutes, " minutes");
+  if (hours == 1) return "About an hour";
+  if (hours < 48) return plural(hours, " hours");
+  if (hours < 24 * 7 * 2) return plural(hours / 24, " days");
+  if (hours < 24 * 30 * 2) return plural(hours / 24 / 7, " weeks");
+  if (hours < 24 * 365 * 2) return plural(hours / 24 / 30, " months");
+  return plural(hours / 24 / 365, " years");
+}
+
+std::string_view health_word(const engine::ContainerState& state) {
+  return state.health ? engine::to_string(state.health->status) : "none";
+}
+
+namespace {
+
+/// " (health: starting)"; the other words are clear on their own.
+std::string health_text(const engine::ContainerState& state) {
+  if (!state.health) return "";
+  const bool starting = state.health->status == engine::HealthStatus::kStarting;
+  return " (" + std::string(starting ? "health: " : "") + std::string(health_word(state)) + ")";
+}
+
+}  // namespace
+
+std::string status_text(const engine::ContainerState& state, engine::TimeNs now) {
+  const std::string ended = "(" + std::to_string(state.exit_code) + ") " +
+                            human_duration(now - state.finished_at) + " ago";
+  switch (state.status) {
+    case Status::kCreated:
+      return "Created";
+    case Status::kRunning:
+      return "Up " + human_duration(now - state.started_at) + health_text(state);
+    case Status::kPaused:
+      return "Up " + human_duration(now - state.started_at) + " (Paused)";
+    case Status::kRestarting:
+      return "Restarting " + ended;
+    case Status::kRemoving:
+      return "Removal In Progress";
+    case Status::kExited:
+      return "Exited " + ended;
+    case Status::kDead:
+      return "Dead";
+  }
+  return "";
+}
+
+json inspect_json(const Containers& containers, const Container& container, bool sizes) {
+  const std::vector<std::string> command = container.settings.command_line();
+  json value{{"Id", container.id},
+             {"Created", engine::format_time(container.created)},
+             {"Path", command.empty() ? "" : command.front()},
+             {"Args", std::vector<std::string>(
+                          command.empty() ? command.end() : command.begin() + 1, command.end())},
+             {"State", state_json(container.state)},
+             {"Image", container.image_id},
+             {"ResolvConfPath", ""},
+             {"HostnamePath", ""},
+             {"HostsPath", ""},
+             {"LogPath", container.settings.logs() ? container.log_path().string() : ""},
+             {"Name", "/" + container.name},
+             {"RestartCount", container.state.restart_count},
+             {"Driver", "erofs"},
+             {"Platform", "linux"},
+             {"MountLabel", ""},
+             {"ProcessLabel", ""},
+             {"AppArmorProfile", ""},
+             {"ExecIDs", nullptr},
+             {"HostConfig", without_empty(container.settings.host_config, kOmittedFromHostConfig)},
+             {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
+             {"Mounts", mounts_json(containers, container)},
+             {"Config", without_empty(container.settings.config, kOmittedFromConfig)},
+             {"NetworkSettings", network_settings_json(containers, container)}};
+  if (sizes) add_sizes(value, container);
+  return value;
+}
+
+json summary_json(const Containers& containers, const Container& container, bool sizes) {
+  json value{{"Id", container.id},
+             {"Names", json::array({"/" + container.name})},
+             {"Image", container.settings.image()},
+             {"ImageID", container.image_id},
+             {"Command", joined_command(container)},
+             {"Created", container.created / kSecond},
+             {"Ports", ports_json(container)},
+             {"Labels", container.settings.config.at("Labels")},
+             {"State", engine::to_string(container.state.status)},
+             {"Status", status_text(container.state, engine::now_ns())},
+             {"HostConfig", {{"NetworkMode", container.settings.host_config.at("NetworkMode")}}},
+             {"NetworkSettings", {{"Networks", networks_json(containers, container)}}},
+             {"Mounts", mounts_json(containers, container)}};
+  if (sizes) add_sizes(value, container);
+  return value;
+}
+
+}  // namespace docker

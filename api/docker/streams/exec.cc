@@ -1,0 +1,273 @@
+// containers/{id}/exec and exec/{id}/...: further processes in running containers.
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <charconv>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "api/async/shield.h"
+#include "api/docker/api.h"
+#include "api/docker/detach_keys.h"
+#include "api/docker/streams/client_output.h"
+#include "api/docker/streams/stream_frame.h"
+#include "api/engine/process/execs.h"
+#include "vmm/base/letters.h"
+
+namespace docker {
+
+using base::Code;
+using base::Error;
+using base::Result;
+using engine::ExecPtr;
+using http::Exchange;
+using http::Request;
+using http::Response;
+using http::Status;
+using nlohmann::json;
+using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
+
+namespace {
+
+Error bad_field(const std::string& name, const char* type) {
+  return Error{Code::kInvalidArgument,
+               "invalid JSON: " + name.substr(0, 64) + " must be " + std::string(type)};
+}
+
+/// Go's decoder, and so Docker, takes names without regard to case.
+struct BeforeIgnoringCase {
+  bool operator()(const std::string& a, const std::string& b) const {
+    return base::lower_case(a) < base::lower_case(b);
+  }
+};
+template <typename T>
+using Named = std::map<std::string, T*, BeforeIgnoringCase>;
+
+/// [rows, columns]
+Result<void> take_size(const json& size, std::uint16_t& rows, std::uint16_t& columns) {
+  const auto is_size = [](const json& n) { return n.is_number_unsigned() && n <= 65535u; };
+  if (!size.is_array() || size.size() != 2 || !is_size(size[0]) || !is_size(size[1]))
+    return bad_field("ConsoleSize", "[rows, columns]");
+  rows = size[0].get<std::uint16_t>();
+  columns = size[1].get<std::uint16_t>();
+  return {};
+}
+
+Result<engine::ExecSettings> parse_settings(const json& body) {
+  const auto fields = engine::take_fields(engine::exec_fields(), body, "");
+  if (!fields) return fields.error();
+  const auto flag = [&](const char* name) { return fields->at(name).get<bool>(); };
+  const auto text = [&](const char* name) { return fields->at(name).get<std::string>(); };
+  engine::ExecSettings settings{.command = fields->at("Cmd").get<std::vector<std::string>>(),
+                                .env = fields->at("Env").get<std::vector<std::string>>(),
+                                .user = text("User"),
+                                .working_dir = text("WorkingDir"),
+                                .detach_keys = text("DetachKeys"),
+                                .tty = flag("Tty"),
+                                .attach_stdin = flag("AttachStdin"),
+                                .attach_stdout = flag("AttachStdout"),
+                                .attach_stderr = flag("AttachStderr"),
+                                .privileged = flag("Privileged")};
+  if (const json& size = fields->at("ConsoleSize"); !size.is_null())
+    RETURN_IF_ERROR(take_size(size, settings.rows, settings.columns));
+  const auto keys = DetachKeys::parse(settings.detach_keys);
+  if (!keys) return keys.error();
+  return settings;
+}
+
+// POST /containers/{id}/exec
+//   201 created · 404 no such container · 409 not running
+net::awaitable<Response> create_exec(Api& api, Request request) {
+  const auto container = api.containers.find(request.path_arg("id"));
+  if (!container) co_return http::error_response(container.error());
+  const auto body = request.json();
+  if (!body) co_return http::error_response(body.error());
+  auto settings = parse_settings(*body);
+  if (!settings) co_return http::error_response(settings.error());
+  const auto exec = api.execs.create(*container, *std::move(settings));
+  if (!exec) co_return http::error_response(exec.error());
+  const json answer{{"Id", (*exec)->id}};
+  co_return http::json(Status::kCreated, answer);
+}
+
+struct StartOptions {
+  bool detach = false;
+  bool tty = false;  // how the streams are sent; the exec itself says whether it has a terminal
+  std::uint16_t rows = 0;
+  std::uint16_t columns = 0;
+};
+
+/// What Docker does not know there it does not look at.
+Result<StartOptions> parse_start(const std::string& text) {
+  StartOptions options;
+  if (text.empty()) return options;
+  const auto body = http::parse_json(text);
+  if (!body) return body.error();
+  if (!body->is_object()) return bad_field("the request", "an object");
+  const Named<bool> flags{{"Detach", &options.detach}, {"Tty", &options.tty}};
+  for (const auto& [name, value] : body->items()) {
+    if (value.is_null()) continue;
+    if (const auto flag = flags.find(name); flag != flags.end()) {
+      if (!value.is_boolean()) return bad_field(name, "a boolean");
+      *flag->second = value.get<bool>();
+    } else if (base::equals_ignoring_case(name, "ConsoleSize")) {
+      RETURN_IF_ERROR(take_size(value, options.rows, options.columns));
+    }
+  }
+  return options;
+}
+
+net::awaitable<void> run_ended(ExecPtr exec) {
+  while (exec->running) co_await exec->ended.wait();
+}
+
+/// The client's input to the process, all that it sent, and without a terminal the end of it, also
+/// if the client has gone. Until the client detached or has gone; the process goes on without it.
+net::awaitable<void> forward_input(Exchange& exchange, ExecPtr exec, DetachKeys keys) {
+  std::vector<std::byte> piece(32u << 10);
+  bool gone = false;
+  for (;;) {
+    const auto size = co_await exchange.read_some(piece);
+    gone = !size;
+    if (gone || *size == 0) break;
+    const std::span<const std::byte> input = std::span<const std::byte>(piece).first(*size);
+    DetachKeys::Scan scan{.pass = {}, .detach = false};
+    if (exec->settings.tty) {
+      scan = keys.scan(input);
+    } else {
+      scan.pass.assign(input.begin(), input.end());
+    }
+    const std::shared_ptr<engine::Machine> machine = exec->machine;
+    if (machine && exec->running && !scan.pass.empty()) {
+      const auto turn = co_await exec->stdin_turn.lock();
+      [[maybe_unused]] const auto written =
+          co_await machine->write_stdin(exec->process, std::move(scan.pass));
+    }
+    if (scan.detach) co_return;
+  }
+  if (exec->machine && exec->running && !exec->settings.tty)
+    exec->machine->close_stdin(exec->process);
+  if (!gone) co_await exchange.peer_gone();
+}
+
+net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, StartOptions options) {
+  if (options.rows == 0 || options.columns == 0) {
+    options.rows = exec->settings.rows;
+    options.columns = exec->settings.columns;
+  }
+  const bool raw = options.tty;
+  const bool multiplexed = !raw && exchange.request().version >= http::ApiVersion{1, 42};
+  // A raw stream has no place for a second one, so Docker does not send it.
+  auto attachment =
+      exec->output->attach(exec->settings.attach_stdout, exec->settings.attach_stderr && !raw);
+  std::string type(multiplexed ? kMultiplexedStream : kRawStream);
+  const auto hijacked = co_await exchange.hijack(std::move(type));
+  if (!hijacked) co_return;
+  auto starting = api.execs.start(exec, options.rows, options.columns);
+  const auto started = co_await async::shielded(std::move(starting));
+  if (!started) {
+    // The answer has begun: the error is the output, and the exit code tells the rest.
+    const std::string text = started.error().message + "\r\n";
+    const std::vector<std::byte> bytes =
+        frame(protocol::Stream::kStdout, std::as_bytes(std::span(text)), raw);
+    co_await exchange.write(std::span<const std::byte>(bytes));
+    co_return;
+  }
+  const auto keys = DetachKeys::parse(exec->settings.detach_keys);
+  if (exec->settings.attach_stdin) {
+    auto run = run_ended(exec);
+    co_await (send_output_beside_input(exchange, std::move(attachment), raw, /*hangup=*/true,
+                                       std::move(run)) ||
+              forward_input(exchange, exec, *keys));
+  } else {
+    co_await (send_output(exchange, *attachment, raw) || exchange.peer_gone());
+  }
+}
+
+// POST /exec/{id}/start
+//   101 or 200, then the streams · 200 empty when detached · 404 no such exec · 409 cannot start
+net::awaitable<void> start_exec(Api& api, Exchange& exchange) {
+  const auto exec = api.execs.find(exchange.request().path_arg("id"));
+  const auto body = co_await exchange.read_body(http::Router::kMaxBody);
+  Result<StartOptions> options = StartOptions{};
+  if (body) options = parse_start(*body);
+  Result<void> possible;
+  if (exec) possible = api.execs.can_start(**exec);
+  const Error* error = !exec ? &exec.error() : nullptr;
+  if (error == nullptr && !body) error = &body.error();
+  if (error == nullptr && !options) error = &options.error();
+  if (error == nullptr && !possible) error = &possible.error();
+  if (error != nullptr) {
+    const bool unread = !body && error == &body.error();
+    Response refusal = unread ? http::body_error_response(*error) : http::error_response(*error);
+    co_await exchange.respond(std::move(refusal));
+    co_return;
+  }
+  if (!options->detach) {
+    co_await stream_exec(api, exchange, *exec, *options);
+    co_return;
+  }
+  auto starting = api.execs.start(*exec, options->rows, options->columns);
+  const auto started = co_await async::shielded(std::move(starting));
+  Response answer = started ? http::empty(Status::kOk) : http::error_response(started.error());
+  co_await exchange.respond(std::move(answer));
+}
+
+/// Nothing but a number that fits.
+std::optional<std::uint16_t> terminal_size(const std::string& text) {
+  std::uint16_t size = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, size);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return std::nullopt;
+  return size;
+}
+
+// POST /exec/{id}/resize
+net::awaitable<Response> resize_exec(Api& api, Request request) {
+  const auto exec = api.execs.find(request.path_arg("id"));
+  if (!exec) co_return http::error_response(exec.error());
+  const auto rows = terminal_size(request.query.get_or("h", "0"));
+  const auto columns = terminal_size(request.query.get_or("w", "0"));
+  if (!rows || !columns)
+    co_return http::error_response(Status::kBadRequest,
+                                   "a terminal has at most 65535 rows and columns");
+  auto resizing = api.execs.resize(*exec, *rows, *columns);
+  const auto resized = co_await async::shielded(std::move(resizing));
+  co_return resized ? http::empty(Status::kOk) : http::error_response(resized.error());
+}
+
+// GET /exec/{id}/json
+net::awaitable<Response> inspect_exec(Api& api, Request request) {
+  const auto found = api.execs.find(request.path_arg("id"));
+  if (!found) co_return http::error_response(found.error());
+  const engine::Exec& exec = **found;
+  const std::vector<std::string>& command = exec.settings.command;
+  json answer{{"ID", exec.id},
+              {"Running", exec.running},
+              {"ExitCode", nullptr},
+              {"ProcessConfig",
+               {{"tty", exec.settings.tty},
+                {"entrypoint", command.front()},
+                {"arguments", std::vector<std::string>(command.begin() + 1, command.end())},
+                {"privileged", exec.settings.privileged},
+                {"user", exec.settings.user}}},
+              {"OpenStdin", exec.settings.attach_stdin},
+              {"OpenStderr", exec.settings.attach_stderr},
+              {"OpenStdout", exec.settings.attach_stdout},
+              {"CanRemove", !exec.running},
+              {"ContainerID", exec.container->id},
+              {"DetachKeys", exec.settings.detach_keys},
+              {"Pid", exec.pid}};
+  if (exec.exit_code) answer["ExitCode"] = *exec.exit_code;
+  co_return http::json(Status::kOk, answer);
+}
+
+}  // namespace
+
+void add_exec_routes(http::Router& router, Api& api) {
+  router.add("POST", "/containers/{id}/exec", std::bind_front(create_exec, std::ref(api)));
+  router.add_stream("POST", "/exec/{id}/start", std::bind_front(start_exec, std::ref(api)));
+  router.add("POST", "/exec/{id}/resize", std::bind_front(resize_exec, std::ref(api)));
+  router.add("GET", "/exec/{id}/json", std::bind_front(inspect_exec, std::ref(api)));
+}
+
+}  // namespace docker
