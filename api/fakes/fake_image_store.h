@@ -9,9 +9,9 @@
 #include <set>
 #include <string>
 
-#include "images/store/decompress.h"
-#include "images/store/digest.h"
 #include "images/store/store.h"
+#include "images/store/streams/decompress.h"
+#include "images/store/streams/digest.h"
 
 namespace fakes {
 

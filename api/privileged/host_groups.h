@@ -2,7 +2,7 @@
 //
 //   <cgroup v2>/containervm-<tag>/daemon       this process and what it starts without a group
 //                                 machine-<n>  a monitor each (local_privileged.h)
-//                                 layer-<n>    a layer tool each (images/store/layer_group.h)
+//                                 layer-<n>    a layer tool (images/store/layers/layer_group.h)
 // Memory that the daemon needs is the last that the host takes away, and the daemon the last that
 // it kills for want of memory. Threads: open() while the process has no other users of these
 // groups: with the state's lock held.

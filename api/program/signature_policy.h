@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "images/registry/registries.h"
-#include "images/store/origin.h"
+#include "images/store/values/origin.h"
 #include "vmm/base/result.h"
 
 namespace program {

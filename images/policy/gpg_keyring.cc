@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "images/store/origin.h"
+#include "images/store/values/origin.h"
 
 namespace images {
 

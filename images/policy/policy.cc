@@ -3,7 +3,7 @@
 #include <array>
 
 #include "images/policy/strict_json.h"
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 namespace images {
 

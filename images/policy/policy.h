@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "images/policy/signed_identity.h"
-#include "images/store/origin.h"
+#include "images/store/values/origin.h"
 #include "vmm/base/result.h"
 
 namespace images {

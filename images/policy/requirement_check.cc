@@ -6,7 +6,7 @@
 #include "images/policy/public_key.h"
 #include "images/policy/signature_payload.h"
 #include "images/policy/small_file.h"
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 namespace images {
 

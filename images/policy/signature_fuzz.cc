@@ -4,7 +4,7 @@
 
 #include "images/policy/signature_payload.h"
 #include "images/policy/signed_identity.h"
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string text(reinterpret_cast<const char*>(data), size);

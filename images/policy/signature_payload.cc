@@ -1,7 +1,7 @@
 #include "images/policy/signature_payload.h"
 
 #include "images/policy/strict_json.h"
-#include "images/store/reference.h"
+#include "images/store/values/reference.h"
 
 namespace images {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "images/store/origin.h"
+#include "images/store/values/origin.h"
 #include "vmm/base/result.h"
 
 namespace images {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "images/store/origin.h"
-#include "images/store/reference.h"
+#include "images/store/values/origin.h"
+#include "images/store/values/reference.h"
 #include "vmm/base/result.h"
 
 namespace images {

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "images/store/reference.h"
+#include "images/store/values/reference.h"
 
 namespace images {
 

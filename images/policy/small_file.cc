@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "images/store/byte_source.h"
+#include "images/store/streams/byte_source.h"
 #include "vmm/base/unique_fd.h"
 
 namespace images {

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cstddef>
 
-#include "images/store/json.h"
-#include "images/store/reference.h"
+#include "images/store/values/json.h"
+#include "images/store/values/reference.h"
 
 namespace registry {
 

@@ -7,7 +7,7 @@
 
 #include "images/registry/answers.h"
 #include "images/registry/signature_manifest.h"
-#include "images/store/origin.h"
+#include "images/store/values/origin.h"
 
 namespace registry {
 namespace {

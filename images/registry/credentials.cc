@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "images/store/json.h"
+#include "images/store/values/json.h"
 
 namespace registry {
 

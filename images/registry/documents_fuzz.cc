@@ -9,7 +9,7 @@
 #include "images/registry/credentials.h"
 #include "images/registry/manifest.h"
 #include "images/registry/url.h"
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 namespace registry {
 namespace {

@@ -6,7 +6,7 @@
 #include "images/registry/retry.h"
 #include "images/registry/settings.h"
 #include "images/registry/url.h"
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 namespace registry {
 namespace {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "images/store/byte_source.h"
+#include "images/store/streams/byte_source.h"
 
 struct z_stream_s;
 

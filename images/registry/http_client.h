@@ -18,7 +18,7 @@
 
 #include "images/registry/connection.h"
 #include "images/registry/url.h"
-#include "images/store/byte_source.h"
+#include "images/store/streams/byte_source.h"
 #include "vmm/base/result.h"
 
 namespace registry {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <array>
 
-#include "images/store/image_config.h"
-#include "images/store/json.h"
-#include "images/store/reference.h"
+#include "images/store/values/image_config.h"
+#include "images/store/values/json.h"
+#include "images/store/values/reference.h"
 #include "vmm/base/letters.h"
 
 namespace registry {

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 #include "vmm/base/letters.h"
 
 namespace registry {

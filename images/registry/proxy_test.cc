@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 namespace registry {
 namespace {

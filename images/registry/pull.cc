@@ -4,7 +4,7 @@
 #include <set>
 
 #include "images/registry/registries.h"
-#include "images/store/image_config.h"
+#include "images/store/values/image_config.h"
 
 namespace registry {
 

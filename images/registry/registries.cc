@@ -1,6 +1,6 @@
 #include "images/registry/registries.h"
 
-#include "images/store/image_config.h"
+#include "images/store/values/image_config.h"
 
 namespace registry {
 

@@ -21,8 +21,8 @@
 #include "images/registry/search.h"
 #include "images/registry/settings.h"
 #include "images/registry/web_file.h"
-#include "images/store/reference.h"
 #include "images/store/store.h"
+#include "images/store/values/reference.h"
 
 namespace registry {
 

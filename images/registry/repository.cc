@@ -5,7 +5,7 @@
 #include <iterator>
 
 #include "images/registry/answers.h"
-#include "images/store/reference.h"
+#include "images/store/values/reference.h"
 
 namespace registry {
 

@@ -17,9 +17,9 @@
 #include "images/registry/manifest.h"
 #include "images/registry/retry.h"
 #include "images/registry/session.h"
-#include "images/store/byte_source.h"
-#include "images/store/digest.h"
-#include "images/store/transfer.h"
+#include "images/store/streams/byte_source.h"
+#include "images/store/streams/digest.h"
+#include "images/store/transfer/transfer.h"
 
 namespace registry {
 

@@ -1,6 +1,6 @@
 #include "images/registry/search.h"
 
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 namespace registry {
 

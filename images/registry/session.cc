@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "images/registry/answers.h"
-#include "images/store/base64.h"
+#include "images/store/values/base64.h"
 
 namespace registry {
 

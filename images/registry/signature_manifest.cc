@@ -1,7 +1,7 @@
 #include "images/registry/signature_manifest.h"
 
 #include "images/policy/signature_source.h"
-#include "images/store/json.h"
+#include "images/store/values/json.h"
 
 namespace registry {
 

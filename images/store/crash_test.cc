@@ -17,9 +17,9 @@
 #include <random>
 #include <thread>
 
-#include "images/store/digest.h"
-#include "images/store/sqlite.h"
+#include "images/store/catalog/sqlite.h"
 #include "images/store/store.h"
+#include "images/store/streams/digest.h"
 #include "images/store/testing/archives.h"
 #include "images/store/testing/temporary_directory.h"
 

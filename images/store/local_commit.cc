@@ -1,10 +1,10 @@
 // Commit: a container's changes become a layer on top of its image's.
 #include <nlohmann/json.hpp>
 
-#include "images/store/digest.h"
-#include "images/store/json.h"
 #include "images/store/local_store.h"
-#include "images/store/timestamp.h"
+#include "images/store/streams/digest.h"
+#include "images/store/values/json.h"
+#include "images/store/values/timestamp.h"
 
 namespace images {
 

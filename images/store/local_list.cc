@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "images/store/local_store.h"
-#include "images/store/timestamp.h"
+#include "images/store/values/timestamp.h"
 
 namespace images {
 

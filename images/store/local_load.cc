@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <array>
 
-#include "images/store/changes.h"
-#include "images/store/decompress.h"
-#include "images/store/digest.h"
-#include "images/store/file_source.h"
 #include "images/store/local_store.h"
-#include "images/store/timestamp.h"
+#include "images/store/streams/decompress.h"
+#include "images/store/streams/digest.h"
+#include "images/store/transfer/file_source.h"
+#include "images/store/values/changes.h"
+#include "images/store/values/timestamp.h"
 
 namespace images {
 

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "images/store/digest.h"
 #include "images/store/local_store.h"
+#include "images/store/streams/digest.h"
 
 namespace images {
 

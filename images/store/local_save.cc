@@ -5,10 +5,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "images/store/digest.h"
 #include "images/store/local_store.h"
-#include "images/store/tar_recipe.h"
-#include "images/store/tar_writer.h"
+#include "images/store/streams/digest.h"
+#include "images/store/streams/tar_recipe.h"
+#include "images/store/streams/tar_writer.h"
 #include "vmm/base/unique_fd.h"
 
 namespace images {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "images/store/timestamp.h"
+#include "images/store/values/timestamp.h"
 
 namespace images {
 

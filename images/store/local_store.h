@@ -18,11 +18,11 @@
 #include <string>
 #include <vector>
 
-#include "images/store/archive.h"
-#include "images/store/catalog.h"
-#include "images/store/layer_files.h"
-#include "images/store/layer_process.h"
+#include "images/store/catalog/catalog.h"
+#include "images/store/catalog/layer_files.h"
+#include "images/store/layers/layer_process.h"
 #include "images/store/store.h"
+#include "images/store/transfer/archive.h"
 
 namespace images {
 

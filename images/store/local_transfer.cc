@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "images/store/digest.h"
 #include "images/store/local_store.h"
-#include "images/store/timestamp.h"
+#include "images/store/streams/digest.h"
+#include "images/store/values/timestamp.h"
 
 namespace images {
 

@@ -29,12 +29,12 @@
 #include <string_view>
 #include <vector>
 
-#include "images/store/byte_source.h"
-#include "images/store/image_config.h"
-#include "images/store/layer_limits.h"
-#include "images/store/origin.h"
-#include "images/store/reference.h"
-#include "images/store/transfer.h"
+#include "images/store/layers/layer_limits.h"
+#include "images/store/streams/byte_source.h"
+#include "images/store/transfer/transfer.h"
+#include "images/store/values/image_config.h"
+#include "images/store/values/origin.h"
+#include "images/store/values/reference.h"
 #include "vmm/base/result.h"
 
 namespace images {

@@ -12,7 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "images/store/sqlite.h"
+#include "images/store/catalog/sqlite.h"
 #include "images/store/testing/archives.h"
 #include "images/store/testing/erofs_view.h"
 #include "images/store/testing/temporary_directory.h"

@@ -1,6 +1,6 @@
 // The monitor's sandbox: what a guest that took over the monitor would find itself in. All of it
-// but the filters is containervm-layer's, too (images/store/sandbox.h). PROTECTIONS.md says what
-// holds when, and is compared with what runs.
+// but the filters is containervm-layer's, too (images/store/layers/sandbox.h). PROTECTIONS.md says
+// what holds when, and is compared with what runs.
 //
 // Order: enter() first thing in main(), while the process has one thread and only the descriptors
 // it was given; before the guest's first instruction each thread narrows its own system calls, the

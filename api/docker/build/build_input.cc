@@ -10,7 +10,7 @@
 
 #include "images/dockerfile/patterns.h"
 #include "images/dockerfile/text.h"
-#include "images/store/decompress.h"
+#include "images/store/streams/decompress.h"
 
 namespace docker::build {
 

@@ -4,8 +4,8 @@
 
 #include "api/engine/settings/settings.h"
 #include "api/http/message.h"
-#include "images/store/image_config.h"
-#include "images/store/reference.h"
+#include "images/store/values/image_config.h"
+#include "images/store/values/reference.h"
 
 namespace docker::build {
 

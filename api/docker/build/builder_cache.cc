@@ -1,7 +1,7 @@
 // Builder: the build cache, which is the images that are here.
 #include "api/docker/build/builder.h"
 #include "api/docker/build/cache.h"
-#include "images/store/timestamp.h"
+#include "images/store/values/timestamp.h"
 
 namespace docker::build {
 

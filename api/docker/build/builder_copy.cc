@@ -9,7 +9,7 @@
 #include "api/engine/containers/container_files.h"
 #include "images/dockerfile/patterns.h"
 #include "images/dockerfile/text.h"
-#include "images/store/digest.h"
+#include "images/store/streams/digest.h"
 
 namespace docker::build {
 

@@ -6,7 +6,7 @@
 #include "api/docker/build/builder.h"
 #include "api/docker/images/image_routes.h"
 #include "images/registry/registries.h"
-#include "images/store/digest.h"
+#include "images/store/streams/digest.h"
 
 namespace docker::build {
 

@@ -10,8 +10,8 @@
 
 #include "images/dockerfile/patterns.h"
 #include "images/dockerfile/text.h"
-#include "images/store/decompress.h"
-#include "images/store/digest.h"
+#include "images/store/streams/decompress.h"
+#include "images/store/streams/digest.h"
 #include "vmm/base/wire.h"
 
 namespace docker::build {

@@ -9,7 +9,7 @@
 
 #include "api/docker/files/file_time.h"
 #include "images/dockerfile/text.h"
-#include "images/store/digest.h"
+#include "images/store/streams/digest.h"
 
 namespace docker::build {
 

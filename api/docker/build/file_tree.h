@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "guest-init/protocol/files.h"
-#include "images/store/tar_reader.h"
+#include "images/store/streams/tar_reader.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
 

@@ -16,7 +16,7 @@
 
 #include "api/async/byte_pipe.h"
 #include "api/async/net.h"
-#include "images/store/byte_source.h"
+#include "images/store/streams/byte_source.h"
 #include "vmm/base/result.h"
 #include "vmm/base/unique_fd.h"
 

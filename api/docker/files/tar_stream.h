@@ -5,7 +5,7 @@
 // piece, not one file.
 #pragma once
 
-#include "images/store/byte_source.h"
+#include "images/store/streams/byte_source.h"
 #include "vmm/base/result.h"
 
 namespace docker {

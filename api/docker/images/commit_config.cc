@@ -4,8 +4,8 @@
 #include <string_view>
 
 #include "api/engine/settings/settings_fields.h"
-#include "images/store/changes.h"
-#include "images/store/image_config.h"
+#include "images/store/values/changes.h"
+#include "images/store/values/image_config.h"
 
 namespace docker {
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/engine/state/timestamp.h"
-#include "images/store/timestamp.h"
+#include "images/store/values/timestamp.h"
 
 namespace docker {
 

@@ -8,7 +8,7 @@
 #include "api/docker/api.h"
 #include "api/docker/images/image_routes.h"
 #include "api/docker/images/progress.h"
-#include "images/store/file_source.h"
+#include "images/store/transfer/file_source.h"
 
 namespace docker {
 

@@ -11,7 +11,7 @@
 #include <string>
 
 #include "api/engine/health/health.h"
-#include "images/store/image_config.h"
+#include "images/store/values/image_config.h"
 #include "vmm/base/result.h"
 
 namespace engine {

@@ -19,7 +19,7 @@
 
 #include "api/engine/settings/settings_fields.h"
 #include "api/engine/state/stored_fields.h"
-#include "images/store/image_config.h"
+#include "images/store/values/image_config.h"
 #include "vmm/base/result.h"
 
 namespace engine {

@@ -8,9 +8,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "images/store/base64.h"
-#include "images/store/origin.h"
 #include "images/store/testing/temporary_directory.h"
+#include "images/store/values/base64.h"
+#include "images/store/values/origin.h"
 
 namespace images::testing {
 

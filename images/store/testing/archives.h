@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "images/store/digest.h"
+#include "images/store/streams/digest.h"
 #include "images/store/testing/tar_builder.h"
 
 namespace images::testing {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "images/store/erofs_format.h"
+#include "images/store/layers/erofs_format.h"
 
 namespace images::testing {
 
