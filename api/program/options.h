@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "images/registry/proxy.h"
+#include "images/registry/http/proxy.h"
 #include "vmm/base/result.h"
 
 namespace program {

@@ -16,11 +16,11 @@
 #include <string_view>
 #include <vector>
 
+#include "images/registry/http/settings.h"
+#include "images/registry/http/web_file.h"
 #include "images/registry/layer_downloads.h"
 #include "images/registry/repository.h"
 #include "images/registry/search.h"
-#include "images/registry/settings.h"
-#include "images/registry/web_file.h"
 #include "images/store/store.h"
 #include "images/store/values/reference.h"
 

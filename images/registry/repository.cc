@@ -4,7 +4,7 @@
 #include <array>
 #include <iterator>
 
-#include "images/registry/answers.h"
+#include "images/registry/documents/answers.h"
 #include "images/store/values/reference.h"
 
 namespace registry {

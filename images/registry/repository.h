@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "images/registry/manifest.h"
-#include "images/registry/retry.h"
-#include "images/registry/session.h"
+#include "images/registry/documents/manifest.h"
+#include "images/registry/http/retry.h"
+#include "images/registry/http/session.h"
 #include "images/store/streams/byte_source.h"
 #include "images/store/streams/digest.h"
 #include "images/store/transfer/transfer.h"

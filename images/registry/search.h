@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
-#include "images/registry/answers.h"
-#include "images/registry/credentials.h"
-#include "images/registry/http_client.h"
-#include "images/registry/settings.h"
+#include "images/registry/documents/answers.h"
+#include "images/registry/documents/credentials.h"
+#include "images/registry/http/http_client.h"
+#include "images/registry/http/settings.h"
 #include "vmm/base/result.h"
 
 namespace registry {

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "images/policy/signature_source.h"
+#include "images/registry/documents/signature_manifest.h"
 #include "images/registry/repository.h"
-#include "images/registry/signature_manifest.h"
 
 namespace registry {
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "images/registry/answers.h"
+#include "images/registry/documents/answers.h"
 #include "images/registry/repository.h"
 
 namespace registry {

@@ -8,7 +8,7 @@
 
 #include "api/http/target.h"
 #include "images/dockerfile/build_arguments.h"
-#include "images/registry/credentials.h"
+#include "images/registry/documents/credentials.h"
 #include "vmm/base/result.h"
 
 namespace docker::build {
