@@ -143,7 +143,8 @@ std::string apply_health(const Instruction& instruction, json& config) {
   duration("timeout", "Timeout", true);
   duration("start-period", "StartPeriod", true);
   duration("start-interval", "StartInterval", false);
-  const std::string retries = instruction.flag("retries");
+  std::string retries = instruction.flag("retries");
+  if (retries.starts_with('+')) retries.erase(0, 1);
   int count = 0;
   std::from_chars(retries.data(), retries.data() + retries.size(), count);
   if (count != 0) check["Retries"] = count;

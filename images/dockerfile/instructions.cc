@@ -95,10 +95,13 @@ Result<void> check_health(Instruction& instruction) {
   if (retries.empty()) return {};
   std::int32_t count = 0;
   const char* const last = retries.data() + retries.size();
-  const auto [end, error] = std::from_chars(retries.data(), last, count);
-  if (error != std::errc() || end != last)
+  const char* const digits = retries.data() + (retries.starts_with('+') ? 1 : 0);
+  const auto [end, error] = std::from_chars(digits, last, count);
+  if (end == last && error == std::errc::result_out_of_range)
+    return wrong("strconv.ParseInt: parsing " + quote(retries) + ": value out of range");
+  if (error != std::errc() || end != last || retries.starts_with("+-"))
     return wrong("strconv.ParseInt: parsing " + quote(retries) + ": invalid syntax");
-  if (count < 1) return wrong("--retries must be at least 1 (not " + std::to_string(count) + ")");
+  if (count < 0) return wrong("--retries cannot be negative (" + std::to_string(count) + ")");
   return {};
 }
 
@@ -229,7 +232,7 @@ Result<Dockerfile> stages_of(const ParsedFile& file) {
     auto instruction = check(statement);
     if (!instruction)
       return base::annotate(std::move(instruction),
-                            "dockerfile parse error line " + std::to_string(statement.line));
+                            "dockerfile parse error on line " + std::to_string(statement.line));
     if (instruction->kind == Kind::kFrom) {
       made.stages.push_back(stage_of(*instruction));
     } else if (!made.stages.empty()) {

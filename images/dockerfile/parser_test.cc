@@ -85,28 +85,38 @@ TEST(DockerfileParser, TellsTheFormsOfArgumentsApart) {
 TEST(DockerfileParser, RefusesInTheClassicBuildersWords) {
   const std::pair<const char*, const char*> kCases[] = {
       {"# only\n", "file with no instructions"},
-      {"FROM x\n\nFOO bar", "dockerfile parse error line 3: unknown instruction: FOO"},
+      {"FROM x\n\nFOO bar", "dockerfile parse error on line 3: unknown instruction: FOO"},
       {"RUN x", "no build stage in current context"},
-      {"FROM a b", "dockerfile parse error line 1: FROM requires either one or three arguments"},
+      {"FROM a b", "dockerfile parse error on line 1: FROM requires either one or three arguments"},
       {"FROM a AS 1x",
-       "dockerfile parse error line 1: invalid name for build stage: \"1x\", name can't start with "
+       "dockerfile parse error on line 1: invalid name for build stage: \"1x\", name can't start "
+       "with "
        "a number or contain symbols"},
       {"FROM x\nENV A", "ENV must have two arguments"},
       {"FROM x\nENV A=1 B",
        "Syntax error - can't find = in \"B\". Must be of the form: name=value"},
       {"FROM x\nCMD [1]", "when using JSON array syntax, arrays must be comprised of strings only"},
       {"FROM x\nCOPY a",
-       "dockerfile parse error line 2: COPY requires at least two arguments, but only one was "
+       "dockerfile parse error on line 2: COPY requires at least two arguments, but only one was "
        "provided. Destination could not be determined"},
-      {"FROM x\nCOPY --what=1 a b", "dockerfile parse error line 2: Unknown flag: what"},
-      {"FROM x\nCOPY --from a b", "dockerfile parse error line 2: Missing a value on flag: from"},
+      {"FROM x\nCOPY --what=1 a b", "dockerfile parse error on line 2: Unknown flag: what"},
+      {"FROM x\nCOPY --from a b",
+       "dockerfile parse error on line 2: Missing a value on flag: from"},
       {"FROM x\nONBUILD FROM y",
-       "dockerfile parse error line 2: FROM isn't allowed as an ONBUILD trigger"},
+       "dockerfile parse error on line 2: FROM isn't allowed as an ONBUILD trigger"},
       {"FROM x\nSHELL sh",
-       "dockerfile parse error line 2: SHELL requires the arguments to be in JSON form"},
+       "dockerfile parse error on line 2: SHELL requires the arguments to be in JSON form"},
       {"FROM x\nHEALTHCHECK RUN a",
-       "dockerfile parse error line 2: Unknown type \"RUN\" in HEALTHCHECK (try CMD)"},
-      {"FROM x\nWORKDIR", "dockerfile parse error line 2: WORKDIR requires exactly one argument"}};
+       "dockerfile parse error on line 2: Unknown type \"RUN\" in HEALTHCHECK (try CMD)"},
+      {"FROM x\nHEALTHCHECK --retries=-1 CMD true",
+       "dockerfile parse error on line 2: --retries cannot be negative (-1)"},
+      {"FROM x\nHEALTHCHECK --retries=3000000000 CMD true",
+       "dockerfile parse error on line 2: strconv.ParseInt: parsing \"3000000000\": value out of "
+       "range"},
+      {"FROM x\nHEALTHCHECK --retries=+-1 CMD true",
+       "dockerfile parse error on line 2: strconv.ParseInt: parsing \"+-1\": invalid syntax"},
+      {"FROM x\nWORKDIR",
+       "dockerfile parse error on line 2: WORKDIR requires exactly one argument"}};
   for (const auto& [text, expected] : kCases) EXPECT_EQ(refusal(text), expected) << text;
 }
 
