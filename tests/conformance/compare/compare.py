@@ -20,17 +20,23 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 from conformance.compare import committed, requests, running, volumes  # noqa: E402
 from conformance.compare.endpoint import Endpoint, comparable  # noqa: E402
 from conformance.dockerfiles import behaviours as builds  # noqa: E402
-from harness.docker_api import Api, describe_daemon  # noqa: E402
+from harness.docker_api import Api, ApiError, describe_daemon  # noqa: E402
 
 BEHAVIOURS = requests.BEHAVIOURS + running.BEHAVIOURS + committed.BEHAVIOURS + volumes.BEHAVIOURS + builds.BEHAVIOURS
 
 
+BROKEN = "broke: "
+
+
 def observe(endpoint, look):
+    """What is seen there, or how the daemon refused it; a text with BROKEN if it cannot be looked at."""
     try:
         return comparable(look(endpoint))
+    except ApiError as error:
+        return f"refused: {error.status}: {comparable(error.message)}"
     except Exception as error:  # pylint: disable=broad-except
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return f"broke: {type(error).__name__}: {comparable(str(error))} ({last.name})"
+        return f"{BROKEN}{type(error).__name__}: {comparable(str(error))} ({last.name})"
     finally:
         endpoint.tidy()
 
@@ -99,7 +105,9 @@ def main():
             if arguments.only not in name:
                 continue
             here, there = observe(ours, look), observe(theirs, look)
-            verdict = known.verdict(name, here == there)
+            # A look that fails on both sides has compared nothing.
+            broken = isinstance(here, str) and here.startswith(BROKEN)
+            verdict = known.verdict(name, here == there and not broken)
             counts[verdict] += 1
             if verdict != "same":
                 rows.append({"name": name, "verdict": verdict, "ours": here, "dockerd": there})

@@ -149,7 +149,8 @@ def _image(endpoint, image, begun):
     inspected = endpoint.get(f"/images/{image}/json")
     config = {field: inspected.get(field) for field in _CONFIG}
     for part in ("Config", "ContainerConfig"):
-        config[part] = {key: value for key, value in config[part].items() if key not in ("Hostname", "Image")}
+        if config[part] is not None:  # From API 1.45 on there is no ContainerConfig.
+            config[part] = {key: value for key, value in config[part].items() if key not in ("Hostname", "Image")}
     seen = {"config": {**config, "layers": len(inspected["RootFS"].get("Layers") or [])}}
     try:
         raw, _ = _saved(endpoint, image)
