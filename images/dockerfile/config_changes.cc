@@ -134,15 +134,15 @@ std::string apply_health(const Instruction& instruction, json& config) {
   if (test.front() == "CMD" && !instruction.exec_form) test.front() = "CMD-SHELL";
   check["Test"] = test;
   std::string said = "HEALTHCHECK &{" + quoted_list(test);
-  const auto duration = [&](const char* flag, const char* field, bool always) {
+  const auto duration = [&](const char* flag, const char* field) {
     const std::int64_t value = parse_duration(instruction.flag(flag)).value_or(0);
     if (value != 0) check[field] = value;
-    if (always || value != 0) said += " \"" + format_duration(value) + "\"";
+    said += " \"" + format_duration(value) + "\"";
   };
-  duration("interval", "Interval", true);
-  duration("timeout", "Timeout", true);
-  duration("start-period", "StartPeriod", true);
-  duration("start-interval", "StartInterval", false);
+  duration("interval", "Interval");
+  duration("timeout", "Timeout");
+  duration("start-period", "StartPeriod");
+  duration("start-interval", "StartInterval");
   std::string retries = instruction.flag("retries");
   if (retries.starts_with('+')) retries.erase(0, 1);
   int count = 0;

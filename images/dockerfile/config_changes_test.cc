@@ -38,8 +38,9 @@ TEST(ConfigChanges, AreToldInTheHistoryAsTheClassicBuilderTellsThem) {
   EXPECT_EQ(said({"WORKDIR /a", "WORKDIR b/../c"}), "WORKDIR /a/c");
   EXPECT_EQ(said({"ONBUILD RUN x"}), "ONBUILD RUN x");
   EXPECT_EQ(said({"HEALTHCHECK --interval=1m30s --retries=3 CMD true"}),
-            "HEALTHCHECK &{[\"CMD-SHELL\" \"true\"] \"1m30s\" \"0s\" \"0s\" '\\x03'}");
-  EXPECT_EQ(said({"HEALTHCHECK NONE"}), "HEALTHCHECK &{[\"NONE\"] \"0s\" \"0s\" \"0s\" '\\x00'}");
+            "HEALTHCHECK &{[\"CMD-SHELL\" \"true\"] \"1m30s\" \"0s\" \"0s\" \"0s\" '\\x03'}");
+  EXPECT_EQ(said({"HEALTHCHECK NONE"}),
+            "HEALTHCHECK &{[\"NONE\"] \"0s\" \"0s\" \"0s\" \"0s\" '\\x00'}");
 }
 
 TEST(ConfigChanges, SplitAPortsVariable) {

@@ -69,30 +69,11 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
-/// The list that `text` begins with; what follows it, a JSON decoder that reads one value leaves.
-std::string_view first_list(std::string_view text) {
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (quoted && text[i] == '\\') {
-      ++i;
-    } else if (text[i] == '"') {
-      quoted = !quoted;
-    } else if (!quoted && text[i] == '[') {
-      ++depth;
-    } else if (!quoted && text[i] == ']' && --depth == 0) {
-      return text.substr(0, i + 1);
-    }
-  }
-  return text;
-}
-
-/// A JSON list of strings; nullopt if it is no JSON list at all.
+/// A JSON list of strings; nullopt if `text` is anything else, also if something follows the list.
 Result<std::optional<std::vector<std::string>>> exec_form(std::string_view text) {
   using Words = std::optional<std::vector<std::string>>;
   text = trim_left(text);
   if (!text.starts_with('[')) return Words();
-  text = first_list(text);
   // Only strings can be in it: what is nested deeper is none of ours, whatever it is.
   constexpr int kDeepest = 2;
   const auto shallow = [](int depth, json::parse_event_t, json&) { return depth <= kDeepest; };
@@ -371,7 +352,7 @@ Result<ParsedFile> parse(std::string_view text) {
     const auto joined = join(trim_left(*line), lines, file.escape);
     if (!joined) return joined.error();
     if (joined->empty_line)
-      file.warnings.push_back("[WARNING]: Empty continuation line found in:\n    " + joined->text);
+      file.warnings.push_back("[WARNING]: Empty continuation line found in: " + joined->text);
     if (trim(joined->text).empty()) continue;
     auto statement = parse_at(joined->text, file.escape, 0);
     if (!statement) return std::move(statement).error();

@@ -66,7 +66,7 @@ TEST(DockerfileParser, TellsTheFormsOfArgumentsApart) {
   const Dockerfile file = made(
       "FROM x\nCMD [\"a\", \"b c\"]\nCMD [a, b]\nENV A=1 B='2 3' C=4\\ 5\nENV D the rest\n"
       "VOLUME [\"/a\", \"/b c\"]\nVOLUME /a /b\nONBUILD RUN x y\nHEALTHCHECK --retries=2 CMD "
-      "[\"a\"]\nEXPOSE 90 80\n");
+      "[\"a\"]\nEXPOSE 90 80\nENTRYPOINT [\"a\"] b\n");
   const auto& all = file.stages.at(0).instructions;
 
   EXPECT_TRUE(all.at(0).exec_form);
@@ -80,6 +80,7 @@ TEST(DockerfileParser, TellsTheFormsOfArgumentsApart) {
   EXPECT_EQ(all.at(6).arguments, Words({"RUN x y"}));
   EXPECT_EQ(all.at(7).arguments, Words({"CMD", "a"}));
   EXPECT_EQ(all.at(8).arguments, Words({"80", "90"}));
+  EXPECT_EQ(all.at(9).arguments, Words({"[\"a\"] b"}));
 }
 
 TEST(DockerfileParser, RefusesInTheClassicBuildersWords) {
