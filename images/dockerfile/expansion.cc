@@ -159,7 +159,8 @@ class Reader {
     if (peek() == '{' || peek() == '}' || peek() == ':')
       return wrong("syntax error: bad substitution");
     const std::string variable = name();
-    if (at_end()) return wrong("syntax error: missing '}'");
+    // Docker's lexer takes the end for a character that it cannot name.
+    if (at_end()) return wrong("unsupported modifier (\xef\xbf\xbd) in substitution");
     const auto value = value_in(environment_, variable);
     if (peek() == '}') {
       ++at_;

@@ -42,7 +42,10 @@ TEST(Expansion, RefusesWhatIsUnfinished) {
   EXPECT_EQ(word("\"a"),
             "error: failed to process \"\\\"a\": unexpected end of statement while "
             "looking for matching double-quote");
-  EXPECT_EQ(word("${A"), "error: failed to process \"${A\": syntax error: missing '}'");
+  EXPECT_EQ(
+      word("${A"),
+      "error: failed to process \"${A\": unsupported modifier (\xef\xbf\xbd) in substitution");
+  EXPECT_EQ(word("${"), "error: failed to process \"${\": syntax error: missing '}'");
   EXPECT_EQ(word("${}"), "error: failed to process \"${}\": syntax error: bad substitution");
   EXPECT_EQ(word("${A:x}"),
             "error: failed to process \"${A:x}\": unsupported modifier (:x) in substitution");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <numeric>
 
 #include "images/dockerfile/text.h"
 #include "vmm/base/letters.h"
@@ -47,16 +48,62 @@ const std::vector<Rule>& rules() {
   return kRules;
 }
 
+/// How many letters must be added, removed or changed to make `a` of `b` (Levenshtein's distance).
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t changed = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({changed, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+/// What may have been meant by `word`, for an error; empty if nothing is close to it.
+std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& known) {
+  constexpr std::size_t kLongest = 32;  // longer than all that is known
+  constexpr std::size_t kTooFar = 3;
+  if (word.size() > kLongest) return {};
+  std::string_view closest;
+  std::size_t least = kTooFar;
+  for (const std::string_view one : known)
+    if (const std::size_t far = distance(word, one); far < least) {
+      closest = one;
+      least = far;
+    }
+  return closest.empty() ? std::string() : " (did you mean " + std::string(closest) + "?)";
+}
+
+/// With the one that may have been meant, in upper case if that is how the word was written.
+Error unknown_instruction(const Statement& statement) {
+  const std::string_view text = trim(statement.text);
+  const std::string_view written = text.substr(0, statement.keyword.size());
+  const bool upper = written == upper_case(written);
+  std::vector<std::string> names;
+  for (const Rule& rule : rules())
+    names.push_back(upper ? upper_case(rule.keyword) : std::string(rule.keyword));
+  const std::string word = upper ? std::string(written) : statement.keyword;
+  return wrong("unknown instruction: " + std::string(written) +
+               did_you_mean(word, {names.begin(), names.end()}));
+}
+
 Result<void> take_flags(const Statement& statement, const Rule& rule, Instruction& instruction) {
   for (const std::string& flag : statement.flags) {
     const std::size_t equals = std::min(flag.find('='), flag.size());
     const std::string name = flag.substr(2, equals - 2);
     const auto known = std::find(rule.flags.begin(), rule.flags.end(), name);
-    if (known == rule.flags.end()) return wrong("Unknown flag: " + name);
-    if (equals == flag.size()) return wrong("Missing a value on flag: " + name);
+    if (known == rule.flags.end())
+      return wrong("unknown flag: --" + name + did_you_mean(name, rule.flags));
     // RUN takes --mount several times; all that counts is that there is one.
-    if (!instruction.flags.emplace(name, flag.substr(equals + 1)).second && rule.kind != Kind::kRun)
-      return wrong("Duplicate flag specified: " + name);
+    if (instruction.flags.contains(name) && rule.kind != Kind::kRun)
+      return wrong("duplicate flag specified: --" + name);
+    if (equals == flag.size()) return wrong("missing a value on flag: --" + name);
+    instruction.flags.emplace(name, flag.substr(equals + 1));
   }
   return {};
 }
@@ -214,7 +261,7 @@ Result<Instruction> check(const Statement& statement) {
   const auto rule = std::find_if(rules().begin(), rules().end(), [&](const Rule& known) {
     return known.keyword == statement.keyword;
   });
-  if (rule == rules().end()) return wrong("unknown instruction: " + upper_case(statement.keyword));
+  if (rule == rules().end()) return unknown_instruction(statement);
   Instruction instruction{.kind = rule->kind,
                           .line = statement.line,
                           .text = std::string(trim(statement.text)),

@@ -95,7 +95,7 @@ class BuildTest(HostTest):
 
     def test_what_is_refused(self):
         for dockerfile, query, message in (
-                ("FROM busybox\nFOO x", {}, "dockerfile parse error on line 2: unknown instruction: FOO"),
+                ("FROM busybox\nFOO x", {}, "dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)"),
                 ("FROM busybox", {"version": "2"}, "buildkit is not enabled on daemon"),
                 ("FROM busybox", {"squash": "1"}, "squash is only supported with experimental mode"),
                 ("", {}, "the Dockerfile (Dockerfile) cannot be empty"),

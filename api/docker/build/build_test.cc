@@ -84,7 +84,8 @@ TEST_F(BuildTest, EndsWithItsClientWhereverItIs) {
 }
 
 TEST_F(BuildTest, RefusesBeforeItAnswers) {
-  EXPECT_EQ(build("FROM busybox\nFOO"), "dockerfile parse error on line 2: unknown instruction: FOO");
+  EXPECT_EQ(build("FROM busybox\nFOO"),
+            "dockerfile parse error on line 2: unknown instruction: FOO (did you mean FROM?)");
   EXPECT_EQ(status_, 400);
   EXPECT_EQ(build("FROM busybox", "?version=2"), "buildkit is not enabled on daemon");
   EXPECT_EQ(build("FROM busybox", "?squash=1"), "squash is only supported with experimental mode");

@@ -87,7 +87,7 @@ net::awaitable<Result<std::string>> Builder::run(dockerfile::Dockerfile file) {
     const auto target = dockerfile::find_stage(file.stages, options_.target);
     if (!target)
       co_return Error{Code::kInvalidArgument,
-                      "failed to reach build target " + options_.target + " in Dockerfile"};
+                      "target stage \"" + options_.target + "\" could not be found"};
     file.stages.resize(*target + 1);
   }
   if (file.stages.empty())

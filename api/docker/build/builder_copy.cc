@@ -302,8 +302,8 @@ Builder::Step Builder::copy(const Instruction& instruction) {
   const std::string owner = instruction.flag("chown");
   const std::string said = "#(nop) " + keyword(instruction) + " " +
                            (permissions.empty() ? "" : "--chmod=" + permissions + " ") +
-                           (owner.empty() ? "" : "--chown=" + owner) + hash_of_sources(*found) +
-                           " in " + destination + " ";
+                           (owner.empty() ? "" : "--chown=" + owner + " ") +
+                           hash_of_sources(*found) + " in " + destination + " ";
   const json config = with_comment({said});
   const auto hit = co_await is_cached(config);
   if (!hit) co_return hit.error();

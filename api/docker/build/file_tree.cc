@@ -121,28 +121,25 @@ TarEntry::Raw raw_of(const files::Entry& entry) {
   TarEntry::Raw raw;
   if (entry.user == 0) raw.user_name = "root";
   if (entry.group == 0) raw.group_name = "root";
-  const auto is = [&](std::uint32_t type, char flag) {
-    raw.mode = entry.mode | type;
-    raw.type_flag = flag;
-  };
+  raw.mode = entry.mode;
   switch (entry.kind) {
     case files::EntryKind::kDirectory:
-      is(S_IFDIR, '5');
+      raw.type_flag = '5';
       break;
     case files::EntryKind::kSymbolicLink:
-      is(S_IFLNK, '2');
+      raw.type_flag = '2';
       break;
     case files::EntryKind::kCharacterDevice:
-      is(S_IFCHR, '3');
+      raw.type_flag = '3';
       break;
     case files::EntryKind::kBlockDevice:
-      is(S_IFBLK, '4');
+      raw.type_flag = '4';
       break;
     case files::EntryKind::kFifo:
-      is(S_IFIFO, '6');
+      raw.type_flag = '6';
       break;
     default:
-      is(S_IFREG, '0');
+      raw.type_flag = '0';
   }
   return raw;
 }

@@ -139,7 +139,8 @@ base::Result<Reference> Reference::parse(std::string_view text) {
     reference.path_.insert(0, kOfficialPrefix);
 
   if (std::any_of(reference.path_.begin(), reference.path_.end(), is_upper))
-    return bad(": repository name (" + reference.path_ + ") must be lowercase");
+    return bad(": repository name (" + reference.path_.substr(0, reference.path_.find(':')) +
+               ") must be lowercase");
   if (!is_domain(reference.domain_) || !is_path(reference.path_)) return bad();
   if (reference.path_.size() > kMaxRepositoryBytes)
     return base::Error{base::Code::kInvalidArgument,

@@ -41,9 +41,11 @@ def observe(endpoint, look):
         endpoint.tidy()
 
 
-def short(value):
-    text = json.dumps(value, sort_keys=True)
-    return text if len(text) <= 400 else text[:400] + "..."
+def short(*values):
+    """Each as a text of at most 400 characters around the first place where they are not the same."""
+    texts = [json.dumps(value, sort_keys=True) for value in values]
+    begin = max(0, len(os.path.commonprefix(texts)) - 100)
+    return [("..." if begin else "") + text[begin:begin + 400] + ("..." if len(text) > begin + 400 else "") for text in texts]
 
 
 class Known:
@@ -112,7 +114,7 @@ def main():
             if verdict != "same":
                 rows.append({"name": name, "verdict": verdict, "ours": here, "dockerd": there})
             if verdict == "different":
-                print(f"{verdict}: {name}\n  ours:    {short(here)}\n  dockerd: {short(there)}", flush=True)
+                print("{}: {}\n  ours:    {}\n  dockerd: {}".format(verdict, name, *short(here, there)), flush=True)
     finally:
         ours.close()
         theirs.close()
