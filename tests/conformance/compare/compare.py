@@ -89,7 +89,8 @@ def main():
     parser.add_argument("--ours", required=True)
     parser.add_argument("--dockerd", required=True)
     parser.add_argument("--known", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "differences.json"))
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="behaviours whose names have this in them")
+    parser.add_argument("--without", help="behaviours whose names do not have this in them")
     parser.add_argument("--json")
     parser.add_argument("--record", action="store_true", help="only writes to --json what dockerd makes of some Dockerfiles")
     arguments = parser.parse_args()
@@ -104,7 +105,7 @@ def main():
     rows = []
     try:
         for name, look in BEHAVIOURS:
-            if arguments.only not in name:
+            if arguments.only not in name or (arguments.without and arguments.without in name):
                 continue
             here, there = observe(ours, look), observe(theirs, look)
             # A look that fails on both sides has compared nothing.
