@@ -59,13 +59,14 @@ protocol::SetIdentity identity_of(const MachineSpec& spec) {
 protocol::ConfigureNetwork network_of(const std::optional<Endpoint>& endpoint) {
   protocol::ConfigureNetwork network;
   if (!endpoint) return network;
-  network.interface = protocol::ConfigureNetwork::Interface{
+  network.interfaces.push_back({
+      .slot = 0,
       .mac = endpoint->mac,
       .address = endpoint->address,
       .prefix_length = endpoint->prefix_length,
       .gateway = endpoint->gateway,
       .mtu = endpoint->mtu,
-  };
+  });
   return network;
 }
 

@@ -9,8 +9,7 @@
 namespace engine {
 
 std::shared_ptr<CloneMachine> ClonePool::take(const launch::Shape& shape) {
-  if (shape.vcpus != shape_.vcpus || shape.memory_bytes != shape_.memory_bytes) return nullptr;
-  if (ready_.empty()) return nullptr;
+  if (shape != shape_ || ready_.empty()) return nullptr;
   std::shared_ptr<CloneMachine> clone = std::move(ready_.front());
   ready_.erase(ready_.begin());
   clone->on_ended(nullptr);

@@ -40,7 +40,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 7;
+inline constexpr std::uint32_t kVersion = 8;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -102,26 +102,27 @@ struct SetIdentity {
   }
 };
 
-/// One of the guest's network interfaces. (Not nested below: clang 14 cannot construct an optional
-/// of a nested struct with default member values.)
+/// One of the guest's network interfaces.
 struct NetworkInterface {
+  std::uint32_t slot = 0;  // of the network card: its name is eth<slot>
   std::array<std::uint8_t, 6> mac{};
   std::string address;  // IPv4 "172.17.0.2"
   std::uint8_t prefix_length = 0;
   std::string gateway;  // empty: no default route
   std::uint32_t mtu = 1500;
   static void fields(auto& self, auto&& visit) {
-    visit(self.mac, self.address, self.prefix_length, self.gateway, self.mtu);
+    visit(self.slot, self.mac, self.address, self.prefix_length, self.gateway, self.mtu);
   }
 };
 
-/// Host -> guest: bring up eth0 (absent: only loopback). Answered by Done.
+/// Host -> guest: give these interfaces, at most one for a card, what is this machine's own, and
+/// take the other cards away (none named: only loopback is left). Answered by Done.
 struct ConfigureNetwork {
   static constexpr MessageType kType = MessageType::kConfigureNetwork;
   using Interface = NetworkInterface;
   std::uint32_t request = 0;
-  std::optional<Interface> interface;
-  static void fields(auto& self, auto&& visit) { visit(self.request, self.interface); }
+  std::vector<Interface> interfaces;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.interfaces); }
 };
 
 /// Host -> guest: build the root filesystem and namespaces of one container. Answered by Done.

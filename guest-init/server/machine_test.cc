@@ -110,12 +110,12 @@ TEST_F(MachineTest, SetsItsClockToTheHosts) {
 TEST_F(MachineTest, ConfiguresItsNetwork) {
   identify();
   protocol::ConfigureNetwork network;
-  network.interface.emplace();
-  network.interface->mac = {2, 0x42, 0xac, 0x11, 0, 9};
-  network.interface->address = "172.17.0.9";
-  network.interface->prefix_length = 16;
-  network.interface->gateway = "172.17.0.1";
-  network.interface->mtu = 1400;
+  protocol::NetworkInterface& interface = network.interfaces.emplace_back();
+  interface.mac = {2, 0x42, 0xac, 0x11, 0, 9};
+  interface.address = "172.17.0.9";
+  interface.prefix_length = 16;
+  interface.gateway = "172.17.0.1";
+  interface.mtu = 1400;
   configure_network(network);
   prepare(container_spec());
 
@@ -134,6 +134,17 @@ TEST_F(MachineTest, ShowsOnlyLoopbackWithoutANetwork) {
   prepare(container_spec());
 
   EXPECT_EQ(output_of(process_spec(1, "ls /sys/class/net")), "lo\n");
+}
+
+TEST_F(MachineTest, RefusesAnInterfaceForACardThatItHasNot) {
+  identify();
+  protocol::ConfigureNetwork network;
+  protocol::NetworkInterface& interface = network.interfaces.emplace_back();
+  interface.slot = 1;
+  interface.address = "172.17.0.9";
+  control_->send(network);
+
+  EXPECT_NE(expect_failure().message.find("eth1"), std::string::npos);
 }
 
 TEST_F(MachineTest, RefusesANetworkBeforeItsIdentity) {

@@ -15,7 +15,15 @@
 namespace guest_init {
 namespace {
 
-constexpr const char* kDevice = "eth0";
+std::string name_of(std::size_t slot) { return "eth" + std::to_string(slot); }
+
+/// The indices of eth0, eth1, ..., as many as there are.
+std::vector<unsigned> find_cards() {
+  std::vector<unsigned> cards;
+  while (const unsigned index = if_nametoindex(name_of(cards.size()).c_str()))
+    cards.push_back(index);
+  return cards;
+}
 
 ifinfomsg link_message(unsigned index, bool up) {
   ifinfomsg message{};
@@ -46,43 +54,46 @@ base::Result<Network> Network::enter_namespace() {
   if (!network.first_namespace_) return base::errno_error("open /proc/self/ns/net");
   auto first_socket = NetlinkSocket::open();
   if (!first_socket) return std::move(first_socket).error();
-  const unsigned device = if_nametoindex(kDevice);
+  const std::vector<unsigned> cards = find_cards();
   // Else every new namespace gets its own fallback tunnels. Absent without tunnels.
   (void)write_file_at(AT_FDCWD, "/proc/sys/net/core/fb_tunnels_only_for_init_net", "1").has_value();
   if (unshare(CLONE_NEWNET) != 0) return base::errno_error("unshare the network namespace");
   auto socket = NetlinkSocket::open();
   if (!socket) return std::move(socket).error();
   network.socket_ = *std::move(socket);
-  if (device == 0) return network;
+  if (cards.empty()) return network;
   NetlinkBatch batch;
-  batch.begin(RTM_NEWLINK, 0, link_message(device, false), "move eth0");
-  batch.attribute(IFLA_NET_NS_PID, static_cast<std::uint32_t>(getpid()));
+  for (std::size_t slot = 0; slot < cards.size(); ++slot) {
+    batch.begin(RTM_NEWLINK, 0, link_message(cards[slot], false), "move " + name_of(slot));
+    batch.attribute(IFLA_NET_NS_PID, static_cast<std::uint32_t>(getpid()));
+  }
   RETURN_IF_ERROR(first_socket->carry_out(batch));
   return network;
 }
 
 base::Result<void> Network::bring_up() {
-  loopback_ = if_nametoindex("lo");
-  device_ = if_nametoindex(kDevice);
+  const unsigned loopback = if_nametoindex("lo");
+  cards_ = find_cards();
   NetlinkBatch batch;
-  if (loopback_ != 0)
-    batch.begin(RTM_NEWLINK, 0, link_message(loopback_, true), "bring up loopback");
-  if (device_ != 0) {
+  if (loopback != 0) batch.begin(RTM_NEWLINK, 0, link_message(loopback, true), "bring up loopback");
+  for (std::size_t slot = 0; slot < cards_.size(); ++slot) {
+    const std::string name = name_of(slot);
     // Absent without IPv6 in the kernel: nothing to silence then.
-    (void)write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1").has_value();
-    batch.begin(RTM_NEWLINK, 0, link_message(device_, true), "bring up eth0");
+    (void)write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6", "1")
+        .has_value();
+    batch.begin(RTM_NEWLINK, 0, link_message(cards_[slot], true), "bring up " + name);
   }
   return socket_.carry_out(batch);
 }
 
-base::Result<NetlinkBatch> interface_requests(
-    unsigned index, const protocol::ConfigureNetwork::Interface& interface) {
+base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
+                                 const protocol::ConfigureNetwork::Interface& interface) {
   const auto address = parse_address(interface.address);
   if (!address) return address.error();
   if (interface.prefix_length > 32)
     return base::Error{base::Code::kInvalidArgument, "a prefix has at most 32 bits"};
-  NetlinkBatch batch;
-  batch.begin(RTM_NEWLINK, 0, link_message(index, true), "set address and size of eth0");
+  const std::string name = name_of(interface.slot);
+  batch.begin(RTM_NEWLINK, 0, link_message(index, true), "set address and size of " + name);
   batch.attribute(IFLA_ADDRESS, interface.mac);
   batch.attribute(IFLA_MTU, interface.mtu);
 
@@ -90,12 +101,13 @@ base::Result<NetlinkBatch> interface_requests(
   address_message.ifa_family = AF_INET;
   address_message.ifa_prefixlen = interface.prefix_length;
   address_message.ifa_index = index;
-  batch.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address_message, "add the address");
+  batch.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, address_message,
+              "add the address of " + name);
   batch.attribute(IFA_LOCAL, *address);
   batch.attribute(IFA_ADDRESS, *address);
   batch.attribute(IFA_BROADCAST, broadcast_of(*address, interface.prefix_length));
 
-  if (interface.gateway.empty()) return batch;
+  if (interface.gateway.empty()) return {};
   const auto gateway = parse_address(interface.gateway);
   if (!gateway) return gateway.error();
   rtmsg route{};
@@ -107,22 +119,28 @@ base::Result<NetlinkBatch> interface_requests(
   batch.begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route, "add the default route");
   batch.attribute(RTA_GATEWAY, *gateway);
   batch.attribute(RTA_OIF, index);
-  return batch;
+  return {};
 }
 
 base::Result<void> Network::configure(const protocol::ConfigureNetwork& request) const {
-  if (!request.interface) return device_ == 0 ? base::Result<void>() : remove_device();
-  if (device_ == 0) return base::Error{base::Code::kNotFound, "this machine has no eth0"};
-  auto batch = interface_requests(device_, *request.interface);
-  if (!batch) return std::move(batch).error();
-  return socket_.carry_out(*batch);
-}
-
-/// Docker's `--network none` shows loopback only.
-base::Result<void> Network::remove_device() const {
   NetlinkBatch batch;
-  batch.begin(RTM_NEWLINK, 0, link_message(device_, false), "remove eth0");
-  batch.attribute(IFLA_NET_NS_FD, static_cast<std::uint32_t>(first_namespace_.get()));
+  std::vector<bool> used(cards_.size());
+  for (const auto& interface : request.interfaces) {
+    const std::string name = name_of(interface.slot);
+    if (interface.slot >= cards_.size())
+      return base::Error{base::Code::kNotFound, "this machine has no " + name};
+    if (used[interface.slot])
+      return base::Error{base::Code::kInvalidArgument, name + " is named twice"};
+    used[interface.slot] = true;
+    RETURN_IF_ERROR(add_interface(batch, cards_[interface.slot], interface));
+  }
+  // Docker's `--network none` shows loopback only.
+  for (std::size_t slot = 0; slot < cards_.size(); ++slot) {
+    if (used[slot]) continue;
+    batch.begin(RTM_NEWLINK, 0, link_message(cards_[slot], false), "remove " + name_of(slot));
+    batch.attribute(IFLA_NET_NS_FD, static_cast<std::uint32_t>(first_namespace_.get()));
+  }
+  if (batch.requests().empty()) return {};
   return socket_.carry_out(batch);
 }
 

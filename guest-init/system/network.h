@@ -1,7 +1,8 @@
-// The machine's network: loopback, and eth0 on the virtio device.
+// The machine's network: loopback, and eth0, eth1, ... on the virtio devices.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "guest-init/protocol/messages.h"
 #include "guest-init/system/netlink.h"
@@ -12,28 +13,29 @@ namespace guest_init {
 class Network {
  public:
   /// At boot, before anything is mounted: moves guest-init, and with it everything it starts, to a
-  /// new network namespace that has loopback and eth0 only. The kernel's first one has the
-  /// unremovable devices of every tunnel it knows.
+  /// new network namespace that has loopback and the machine's network cards only. The kernel's
+  /// first one has the unremovable devices of every tunnel it knows.
   static base::Result<Network> enter_namespace();
 
-  /// Before the machine is cloned: loopback up, and the device up (which fills its receive queue)
-  /// with IPv6 off on it, so that it stays silent until it has its own address. Needs /proc.
+  /// Before the machine is cloned: loopback up, and the cards up (which fills their receive queues)
+  /// with IPv6 off on them, so that they stay silent until they have their own addresses. Needs
+  /// /proc.
   base::Result<void> bring_up();
 
-  /// Gives eth0 what is this clone's own; without an interface takes the device away.
+  /// Gives the cards what is this clone's own, and takes those away that are not named. kNotFound:
+  /// there is no card in a slot; kInvalidArgument: two interfaces for one card, or a bad address.
+  /// What is refused changes nothing, but for what the kernel itself refuses.
   base::Result<void> configure(const protocol::ConfigureNetwork& request) const;
 
  private:
-  base::Result<void> remove_device() const;
-
   base::UniqueFd first_namespace_;  // the kernel's
   NetlinkSocket socket_;
-  unsigned loopback_ = 0;  // interface indices; 0: there is none
-  unsigned device_ = 0;
+  std::vector<unsigned> cards_;  // interface indices, by slot
 };
 
-/// The requests that `configure` sends. kInvalidArgument for an address that is none.
-base::Result<NetlinkBatch> interface_requests(
-    unsigned index, const protocol::ConfigureNetwork::Interface& interface);
+/// Adds what `configure` asks for one interface, of this index. kInvalidArgument for an address
+/// that is none.
+base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
+                                 const protocol::ConfigureNetwork::Interface& interface);
 
 }  // namespace guest_init

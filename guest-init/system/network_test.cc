@@ -1,8 +1,17 @@
 #include "guest-init/system/network.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace guest_init {
@@ -38,35 +47,110 @@ bool contains(const NetlinkBatch& batch, const std::vector<std::uint8_t>& bytes)
 }
 
 TEST(InterfaceRequests, SetLinkAddressAndRoute) {
-  const auto batch = interface_requests(3, interface());
+  NetlinkBatch batch;
 
-  ASSERT_TRUE(batch);
-  EXPECT_EQ(types(*batch), (std::vector<int>{RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE}));
-  EXPECT_TRUE(contains(*batch, {10, 0, IFLA_ADDRESS, 0, 2, 0x42, 0xac, 0x11, 0, 2}));
-  EXPECT_TRUE(contains(*batch, {8, 0, IFA_LOCAL, 0, 172, 17, 0, 2}));
-  EXPECT_TRUE(contains(*batch, {8, 0, IFA_BROADCAST, 0, 172, 17, 255, 255}));
-  EXPECT_TRUE(contains(*batch, {8, 0, RTA_GATEWAY, 0, 172, 17, 0, 1}));
+  ASSERT_TRUE(add_interface(batch, 3, interface()));
+  EXPECT_EQ(types(batch), (std::vector<int>{RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE}));
+  EXPECT_TRUE(contains(batch, {10, 0, IFLA_ADDRESS, 0, 2, 0x42, 0xac, 0x11, 0, 2}));
+  EXPECT_TRUE(contains(batch, {8, 0, IFA_LOCAL, 0, 172, 17, 0, 2}));
+  EXPECT_TRUE(contains(batch, {8, 0, IFA_BROADCAST, 0, 172, 17, 255, 255}));
+  EXPECT_TRUE(contains(batch, {8, 0, RTA_GATEWAY, 0, 172, 17, 0, 1}));
 }
 
 TEST(InterfaceRequests, HaveNoRouteWithoutAGateway) {
   auto spec = interface();
   spec.gateway.clear();
 
-  const auto batch = interface_requests(3, spec);
+  NetlinkBatch batch;
 
-  ASSERT_TRUE(batch);
-  EXPECT_EQ(types(*batch), (std::vector<int>{RTM_NEWLINK, RTM_NEWADDR}));
+  ASSERT_TRUE(add_interface(batch, 3, spec));
+  EXPECT_EQ(types(batch), (std::vector<int>{RTM_NEWLINK, RTM_NEWADDR}));
 }
 
 TEST(InterfaceRequests, RefuseBadAddresses) {
+  NetlinkBatch batch;
   for (const char* bad : {"", "172.17.0", "172.17.0.256", "::1", "172.17.0.2/16"}) {
     auto spec = interface();
     spec.address = bad;
-    EXPECT_FALSE(interface_requests(3, spec)) << bad;
+    EXPECT_FALSE(add_interface(batch, 3, spec)) << bad;
   }
   auto spec = interface();
   spec.prefix_length = 33;
-  EXPECT_FALSE(interface_requests(3, spec));
+  EXPECT_FALSE(add_interface(batch, 3, spec));
+}
+
+/// In a network namespace of the test's own, with taps for network cards.
+class NetworkTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "cannot make a network namespace";
+    for (const char* name : {"eth0", "eth1"}) {
+      base::UniqueFd tap(open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+      ifreq request{};
+      std::strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
+      request.ifr_flags = IFF_TAP | IFF_NO_PI;
+      if (!tap || ioctl(tap.get(), TUNSETIFF, &request) != 0) GTEST_SKIP() << "cannot make a tap";
+      taps_.push_back(std::move(tap));
+    }
+    auto network = Network::enter_namespace();
+    ASSERT_TRUE(network) << network.error().message;
+    network_ = *std::move(network);
+    const auto up = network_.bring_up();
+    ASSERT_TRUE(up) << up.error().message;
+  }
+
+  static protocol::NetworkInterface on_card(std::uint32_t slot) {
+    auto result = interface();
+    result.slot = slot;
+    result.address = "172.17.0." + std::to_string(2 + slot);
+    if (slot != 0) result.gateway.clear();
+    return result;
+  }
+
+  base::Result<void> configure(std::vector<protocol::NetworkInterface> interfaces) const {
+    protocol::ConfigureNetwork request;
+    request.interfaces = std::move(interfaces);
+    return network_.configure(request);
+  }
+
+  /// The address of an interface; empty: it has none, or there is none of this name.
+  static std::string address_of(const char* name) {
+    const base::UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    std::strncpy(request.ifr_name, name, sizeof request.ifr_name - 1);
+    if (ioctl(socket.get(), SIOCGIFADDR, &request) != 0) return {};
+    sockaddr_in address{};
+    std::memcpy(&address, &request.ifr_addr, sizeof address);
+    char text[INET_ADDRSTRLEN] = {};
+    return inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
+  }
+
+  std::vector<base::UniqueFd> taps_;
+  Network network_;
+};
+
+TEST_F(NetworkTest, GivesEachCardItsOwnAddress) {
+  const auto done = configure({on_card(1), on_card(0)});
+
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(address_of("eth0"), "172.17.0.2");
+  EXPECT_EQ(address_of("eth1"), "172.17.0.3");
+}
+
+TEST_F(NetworkTest, TakesAwayTheCardsThatAreNotNamed) {
+  const auto done = configure({on_card(1)});
+
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(if_nametoindex("eth0"), 0u);
+  EXPECT_EQ(address_of("eth1"), "172.17.0.3");
+  EXPECT_TRUE(if_nametoindex("lo") != 0);
+}
+
+TEST_F(NetworkTest, RefusesACardThatIsNotThereAndOneNamedTwice) {
+  EXPECT_EQ(configure({on_card(2)}).error().code, base::Code::kNotFound);
+  EXPECT_EQ(configure({on_card(0), on_card(0)}).error().code, base::Code::kInvalidArgument);
+  EXPECT_EQ(address_of("eth0"), "");
+  EXPECT_NE(if_nametoindex("eth1"), 0u);
 }
 
 }  // namespace

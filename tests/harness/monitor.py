@@ -13,7 +13,7 @@ STATUS, DONE, FAILED, SAVED, STOPPED = range(64, 69)
 MEBIBYTE = 1 << 20
 UID = 54321
 VCPUS = 2
-SHAPE = struct.pack("<IQ", VCPUS, 64 * MEBIBYTE)
+SHAPE = struct.pack("<IQI", VCPUS, 64 * MEBIBYTE, 1)  # one network card
 
 
 class Monitor:

@@ -169,11 +169,11 @@ bool Monitor::attach(const Files& files, std::string& problem) {
   const UniqueFd disk = open_file(files.directory + "/disk", O_RDWR);
   const launch::AttachLayers layers{2, {{0, Files::kLayerBytes, true}, {0, Files::kLayerBytes}}};
   if (!ask(layers, {layer.get(), layer.get()}, problem)) return false;
-  if (!ask(launch::AttachDisk{3, {{0, Files::kDiskBytes}}}, {disk.get()}, problem)) return false;
+  if (!ask(launch::AttachDisk{3, 0, {{0, Files::kDiskBytes}}}, {disk.get()}, problem)) return false;
   auto net = base::make_socket_pair(SOCK_SEQPACKET);
   auto stream = base::make_socket_pair(SOCK_STREAM);
   if (!net || !stream) return false;
-  if (!ask(launch::AttachNetwork{4, {2, 0x42, 0, 0, 0, 9}}, {net->second.get()}, problem))
+  if (!ask(launch::AttachNetwork{4, 0, {2, 0x42, 0, 0, 0, 9}}, {net->second.get()}, problem))
     return false;
   net_ = std::move(net->first);
   if (!ask(launch::OpenStream{5, kGuestPort, 7}, {stream->second.get()}, problem)) return false;

@@ -28,6 +28,7 @@ DISK = 4 * vmm.MEBIBYTE
 ORDERS, FLOODS = 1, 2  # the guest's ports
 FLOOD = vmm.MEBIBYTE  # bytes that the guest sends there
 SENT_AHEAD = 65536  # bytes that a stream's socket takes of what nobody has read yet; the monitor keeps the rest
+FIRST = struct.pack("<I", 0)  # disk, and network card
 MAC = b"\x02\x42\0\0\0\0"  # the guest's
 # Any thread may be the one for which the heap becomes larger: that one of them does is all that can be shown.
 MALLOC = {"brk", "mmap", "munmap"}
@@ -126,8 +127,8 @@ class MonitorCallsTest(unittest.TestCase):
         with tap:
             monitor.send(vmm.RESTORE, vmm.SHAPE, (memory.fileno(), state.fileno()))
             monitor.send(vmm.ATTACH_LAYERS, extent + b"\0", (self.file(DISK).fileno(),))
-            monitor.send(vmm.ATTACH_DISK, extent, (self.file(DISK).fileno(),))
-            monitor.send(vmm.ATTACH_NETWORK, MAC, (tap.fileno(),))
+            monitor.send(vmm.ATTACH_DISK, FIRST + extent, (self.file(DISK).fileno(),))
+            monitor.send(vmm.ATTACH_NETWORK, FIRST + MAC, (tap.fileno(),))
             orders = self.stream(monitor, vmm.ADOPT_STREAM, 1)
             monitor.send(vmm.RUN)
         for _ in range(6):

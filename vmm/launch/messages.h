@@ -25,7 +25,7 @@
 
 namespace launch {
 
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 inline constexpr std::size_t kMaxPacket = 64u << 10;
 inline constexpr std::size_t kMaxDescriptors = 160;
 
@@ -62,7 +62,12 @@ inline constexpr std::uint64_t kWritableDiskBytes = std::uint64_t{64} << 40;
 struct Shape {
   std::uint32_t vcpus = 1;
   std::uint64_t memory_bytes = 0;  // multiple of 2 MiB
-  static void fields(auto& self, auto&& visit) { visit(self.vcpus, self.memory_bytes); }
+  /// Cards that AttachNetwork can connect; the guest sees all of them from its boot on.
+  std::uint32_t network_cards = 1;
+  friend bool operator==(const Shape&, const Shape&) = default;
+  static void fields(auto& self, auto&& visit) {
+    visit(self.vcpus, self.memory_bytes, self.network_cards);
+  }
 };
 
 /// Descriptors: kernel (uncompressed vmlinux ELF), initramfs (cpio). Set up a machine to boot. The
@@ -109,7 +114,7 @@ struct AttachLayers {
 /// Descriptors: one per extent, raw files opened read-write that no other machine uses meanwhile:
 /// the container's own first, at 0, then its volumes. Each appears on the writable disk at its
 /// offset (2 MiB aligned, ascending, not overlapping). A request that is not inside of one of them
-/// fails.
+/// fails. kNotFound: the machine has no writable disk `slot`; today each has one, 0.
 struct AttachDisk {
   static constexpr MessageType kType = MessageType::kAttachDisk;
   struct Extent {
@@ -118,17 +123,20 @@ struct AttachDisk {
     static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
   };
   std::uint32_t request = 0;
+  std::uint32_t slot = 0;
   std::vector<Extent> extents;
-  static void fields(auto& self, auto&& visit) { visit(self.request, self.extents); }
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.slot, self.extents); }
 };
 
-/// Descriptor: a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR). Frames whose source is not `mac` are
-/// dropped.
+/// Descriptor: a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), for the network card `slot`, which the
+/// guest calls eth<slot>. Frames whose source is not `mac` are dropped. kNotFound: the machine's
+/// shape has no such card.
 struct AttachNetwork {
   static constexpr MessageType kType = MessageType::kAttachNetwork;
   std::uint32_t request = 0;
+  std::uint32_t slot = 0;
   std::array<std::uint8_t, 6> mac{};
-  static void fields(auto& self, auto&& visit) { visit(self.request, self.mac); }
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.slot, self.mac); }
 };
 
 /// Descriptor: one end of a stream socket pair. The vmm connects it to `guest_port` over vsock; it

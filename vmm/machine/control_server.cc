@@ -204,12 +204,14 @@ base::Result<void> ControlServer::handle(const launch::AttachDisk& message,
   if (fds.size() != message.extents.size()) return wrong_descriptors();
   const auto target = machine_in_set_up();
   if (!target) return target.error();
+  const auto disk = (*target)->devices().disk(message.slot);
+  if (!disk) return disk.error();
   std::vector<devices::FileExtent> extents;
   for (std::size_t i = 0; i < fds.size(); ++i)
     extents.push_back({message.extents[i].offset, message.extents[i].length, std::move(fds[i])});
   auto store = devices::DisksStore::create(std::move(extents));
   if (!store) return store.error();
-  return (*target)->devices().disk().attach(*std::move(store));
+  return (*disk)->attach(*std::move(store));
 }
 
 base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,
@@ -217,7 +219,9 @@ base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,
   if (fds.size() != 1) return wrong_descriptors();
   const auto target = machine_in_set_up();
   if (!target) return target.error();
-  return (*target)->devices().net().attach(std::move(fds[0]), message.mac);
+  const auto card = (*target)->devices().network_card(message.slot);
+  if (!card) return card.error();
+  return (*card)->attach(std::move(fds[0]), message.mac);
 }
 
 base::Result<void> ControlServer::handle(const launch::OpenStream& message,

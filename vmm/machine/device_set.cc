@@ -14,9 +14,13 @@ using base::operator""_GiB;
 // Constant from boot on: attaching files to a clone changes nothing that the guest has read.
 constexpr std::uint64_t kLayersCapacity = 16 * 1024_GiB;
 constexpr std::uint64_t kGuestCid = 3;
-constexpr std::size_t kSlots = 8;
+constexpr std::size_t kDevicesBesideCards = 7;
 // A placeholder: guest-init sets the container's own address.
 constexpr devices::NetDevice::Mac kPlaceholderMac = {0x02, 0x42, 0, 0, 0, 0};
+
+std::size_t slots_of(const launch::Shape& shape) {
+  return kDevicesBesideCards + shape.network_cards;
+}
 
 }  // namespace
 
@@ -88,45 +92,74 @@ class DeviceSet::Slot final : public memory::Responder, public virtio::Interrupt
 };
 
 DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker,
-                     std::span<std::byte> windows, devices::PmemDevice::Range layers_window,
-                     base::EventFd acknowledged)
+                     std::span<std::byte> windows, const launch::Shape& shape,
+                     devices::PmemDevice::Range layers_window, base::EventFd acknowledged)
     : windows_(windows),
       acknowledged_(std::move(acknowledged)),
       worker_(std::move(worker)),
       layers_({.capacity_bytes = kLayersCapacity, .read_only = true, .id = "layers"}, *worker_),
       disk_({.capacity_bytes = launch::kWritableDiskBytes, .read_only = false, .id = "disk"},
             *worker_),
-      net_(loop, kPlaceholderMac),
       vsock_(loop, kGuestCid),
-      layers_window_(layers_window) {}
+      layers_window_(layers_window) {
+  for (std::uint32_t card = 0; card < shape.network_cards; ++card)
+    network_cards_.push_back(std::make_unique<devices::NetDevice>(loop, kPlaceholderMac));
+}
 
 DeviceSet::~DeviceSet() = default;
 
-base::Result<base::MappedRegion> DeviceSet::map_windows() {
-  return base::MappedRegion::map(kSlots * virtio::MmioTransport::kWindowSize,
+base::Result<void> DeviceSet::check_shape(const launch::Shape& shape) {
+  constexpr std::size_t kMostCards = arch::Platform::kVirtioSlots - kDevicesBesideCards;
+  if (shape.network_cards <= kMostCards) return {};
+  return base::Error{base::Code::kInvalidArgument,
+                     "a machine has at most " + std::to_string(kMostCards) +
+                         " network cards, not " + std::to_string(shape.network_cards)};
+}
+
+base::Result<base::MappedRegion> DeviceSet::map_windows(const launch::Shape& shape) {
+  return base::MappedRegion::map(slots_of(shape) * virtio::MmioTransport::kWindowSize,
                                  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
 }
 
 base::Result<std::unique_ptr<DeviceSet>> DeviceSet::create(arch::Platform& platform,
                                                            base::EventLoop& loop, LoopCalls& calls,
-                                                           std::span<std::byte> windows) {
+                                                           std::span<std::byte> windows,
+                                                           const launch::Shape& shape) {
   auto worker = devices::IoWorker::create(loop);
   if (!worker) return worker.error();
   auto acknowledged = base::EventFd::create();
   if (!acknowledged) return acknowledged.error();
   std::unique_ptr<DeviceSet> set(
-      new DeviceSet(loop, *std::move(worker), windows,
+      new DeviceSet(loop, *std::move(worker), windows, shape,
                     {.start = platform.window_address(), .size = launch::kLayersWindowBytes},
                     *std::move(acknowledged)));
   RETURN_IF_ERROR(set->connect(platform, loop, calls));
   return set;
 }
 
+/// By slot, which is the guest's view: vda, vdb, eth0, ...
+std::vector<virtio::Device*> DeviceSet::in_order() {
+  std::vector<virtio::Device*> devices = {&layers_, &disk_};
+  for (const auto& card : network_cards_) devices.push_back(card.get());
+  devices.insert(devices.end(), {&vsock_, &console_, &rng_, &balloon_, &layers_window_});
+  return devices;
+}
+
+base::Result<devices::BlockDevice*> DeviceSet::disk(std::uint32_t number) {
+  if (number == 0) return &disk_;
+  return base::Error{base::Code::kNotFound,
+                     "the machine has no writable disk " + std::to_string(number)};
+}
+
+base::Result<devices::NetDevice*> DeviceSet::network_card(std::uint32_t number) {
+  if (number < network_cards_.size()) return network_cards_[number].get();
+  return base::Error{base::Code::kNotFound,
+                     "the machine has no network card " + std::to_string(number)};
+}
+
 base::Result<void> DeviceSet::connect(arch::Platform& platform, base::EventLoop& loop,
                                       LoopCalls& calls) {
-  // The order is the guest's view: vda, vdb, eth0, ...
-  const std::array<virtio::Device*, kSlots> devices = {
-      &layers_, &disk_, &net_, &vsock_, &console_, &rng_, &balloon_, &layers_window_};
+  const std::vector<virtio::Device*> devices = in_order();
   for (std::uint32_t number = 0; number < devices.size(); ++number) {
     auto kicked = base::EventFd::create();
     if (!kicked) return kicked.error();

@@ -1,11 +1,11 @@
-// DeviceSet: the devices every machine has, each at its fixed virtio-mmio slot, so that any
-// template fits any container. Backends are attached to them before the machine runs, or later.
+// DeviceSet: a machine's devices, each at the virtio-mmio slot that follows from the machine's
+// shape, so that any template of that shape fits any container. Backends are attached to them
+// before the machine runs, or later.
 //
 // Threads: the device thread, except what vCPU threads do through the bus.
 // Ownership: platform, loop and calls outlive it.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -20,6 +20,7 @@
 #include "vmm/devices/pmem/pmem.h"
 #include "vmm/devices/rng/rng.h"
 #include "vmm/devices/vsock/vsock.h"
+#include "vmm/launch/messages.h"
 #include "vmm/machine/loop_calls.h"
 #include "vmm/virtio/mmio_transport.h"
 
@@ -27,21 +28,26 @@ namespace machine {
 
 class DeviceSet {
  public:
-  /// Memory for the register windows of all slots: the guest maps it read-only.
-  static base::Result<base::MappedRegion> map_windows();
+  /// kInvalidArgument: the platform has not enough slots for the devices of this shape.
+  static base::Result<void> check_shape(const launch::Shape& shape);
 
-  /// `windows` outlive the set and the VM.
+  /// Memory for the register windows of all slots: the guest maps it read-only.
+  static base::Result<base::MappedRegion> map_windows(const launch::Shape& shape);
+
+  /// `windows`, of a shape that was checked, outlive the set and the VM.
   static base::Result<std::unique_ptr<DeviceSet>> create(arch::Platform& platform,
                                                          base::EventLoop& loop, LoopCalls& calls,
-                                                         std::span<std::byte> windows);
+                                                         std::span<std::byte> windows,
+                                                         const launch::Shape& shape);
   ~DeviceSet();
 
   /// The slots in use, for the machine's description.
   std::vector<std::uint32_t> slots() const;
 
   devices::BlockDevice& layers() { return layers_; }
-  devices::BlockDevice& disk() { return disk_; }
-  devices::NetDevice& net() { return net_; }
+  /// kNotFound: the machine has none of this number.
+  base::Result<devices::BlockDevice*> disk(std::uint32_t number);
+  base::Result<devices::NetDevice*> network_card(std::uint32_t number);
   devices::VsockDevice& vsock() { return vsock_; }
   devices::ConsoleDevice& console() { return console_; }
   const devices::BalloonDevice& balloon() const { return balloon_; }
@@ -68,16 +74,17 @@ class DeviceSet {
   class Slot;
 
   DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> worker,
-            std::span<std::byte> windows, devices::PmemDevice::Range layers_window,
-            base::EventFd acknowledged);
+            std::span<std::byte> windows, const launch::Shape& shape,
+            devices::PmemDevice::Range layers_window, base::EventFd acknowledged);
   base::Result<void> connect(arch::Platform& platform, base::EventLoop& loop, LoopCalls& calls);
+  std::vector<virtio::Device*> in_order();
 
   std::span<std::byte> windows_;  // what the guest reads in the slots, without leaving
   base::EventFd acknowledged_;    // takes acknowledgements of interrupts; nobody reads it
   std::unique_ptr<devices::IoWorker> worker_;
   devices::BlockDevice layers_;
   devices::BlockDevice disk_;
-  devices::NetDevice net_;
+  std::vector<std::unique_ptr<devices::NetDevice>> network_cards_;
   devices::VsockDevice vsock_;
   devices::ConsoleDevice console_;
   devices::RngDevice rng_;

@@ -19,6 +19,11 @@ std::uint64_t ram_bytes(const launch::Shape& shape) {
   return shape.memory_bytes + kWindowDescriptions;
 }
 
+base::Result<void> check_shape(const launch::Shape& shape) {
+  RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
+  return DeviceSet::check_shape(shape);
+}
+
 launch::Stopped describe(End end, std::string console_tail) {
   launch::Stopped stopped;
   stopped.reason = end.reason;
@@ -69,7 +74,7 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(const kvm::System& syst
     self->control_.stop_running();
     self->report_end({launch::StopReason::kGuestShutdown, "the guest shut down"});
   };
-  auto windows = DeviceSet::map_windows();
+  auto windows = DeviceSet::map_windows(shape);
   if (!windows) return windows.error();
   self->register_windows_ = *std::move(windows);
   auto layers_window = LayersWindow::create(launch::kLayersWindowBytes);
@@ -83,7 +88,7 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(const kvm::System& syst
   if (!platform) return platform.error();
   self->platform_ = *std::move(platform);
   auto devices = DeviceSet::create(*self->platform_, self->settings_.loop, self->calls_,
-                                   self->register_windows_.bytes());
+                                   self->register_windows_.bytes(), shape);
   if (!devices) return devices.error();
   self->devices_ = *std::move(devices);
   self->devices_->keep_kicks_in_kernel(self->calls_);
@@ -94,7 +99,7 @@ base::Result<std::unique_ptr<Machine>> Machine::boot(const kvm::System& system, 
                                                      const launch::Shape& shape, int kernel,
                                                      int initramfs,
                                                      const std::string& command_line) {
-  RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
+  RETURN_IF_ERROR(check_shape(shape));
   auto ram = map_fresh_ram(ram_bytes(shape));
   if (!ram) return ram.error();
   auto machine = assemble(system, std::move(settings), shape, *std::move(ram));
@@ -112,10 +117,10 @@ base::Result<std::unique_ptr<Machine>> Machine::restore(const kvm::System& syste
                                                         Settings settings,
                                                         const launch::Shape& shape, int memory_file,
                                                         int state_file) {
-  RETURN_IF_ERROR(arch::Platform::check_shape(shape.vcpus, shape.memory_bytes));
+  RETURN_IF_ERROR(check_shape(shape));
   auto state = read_state(state_file, settings.build);
   if (!state) return state.error();
-  if (state->shape.vcpus != shape.vcpus || state->shape.memory_bytes != shape.memory_bytes)
+  if (state->shape != shape)
     return base::Error{base::Code::kInvalidArgument, "the template has another shape"};
   auto ram = map_cloned_ram(memory_file, ram_bytes(shape), state->extents);
   if (!ram) return ram.error();

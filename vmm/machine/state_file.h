@@ -19,7 +19,7 @@
 namespace machine {
 
 /// Raised with every change of what is saved or of its encoding.
-inline constexpr std::uint32_t kStateVersion = 2;
+inline constexpr std::uint32_t kStateVersion = 3;
 
 struct StateFile {
   std::string build;  // build_id() of the program that saved it

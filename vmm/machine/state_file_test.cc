@@ -10,7 +10,7 @@ const std::string kBuild = "0123abcd";
 StateFile sample() {
   StateFile state;
   state.build = kBuild;
-  state.shape = {.vcpus = 2, .memory_bytes = 512u << 20};
+  state.shape = {.vcpus = 2, .memory_bytes = 512u << 20, .network_cards = 3};
   state.extents = {{0, 4096}, {8192, 65536}};
   state.platform.assign(3000, std::byte{7});
   state.devices = {{std::byte{1}}, {}, {std::byte{2}, std::byte{3}}};
@@ -22,7 +22,7 @@ TEST(StateFileTest, ComesBackAsItWasSaved) {
   const auto state = decode_state(encode_state(sample()), kBuild);
 
   ASSERT_TRUE(state) << state.error().message;
-  EXPECT_EQ(state->shape.memory_bytes, 512u << 20);
+  EXPECT_EQ(state->shape, sample().shape);
   EXPECT_EQ(state->extents, sample().extents);
   EXPECT_EQ(state->platform, sample().platform);
   EXPECT_EQ(state->devices, sample().devices);

@@ -232,7 +232,8 @@ net::awaitable<Result<std::unique_ptr<MonitorProcess>>> MonitorLauncher::launch(
   auto record = std::make_shared<MonitorProcess::Record>();
   record->uid_slot = slot;
   record->group = config_.group_prefix + std::to_string(slot);
-  record->shape = shape;
+  record->vcpus = shape.vcpus;
+  record->memory_bytes = shape.memory_bytes;
   std::function<Result<SpawnedMonitor>()> work = [this, name, record] {
     return spawn(name, *record);
   };
@@ -265,16 +266,15 @@ Result<SpawnedMonitor> MonitorLauncher::spawn(const std::string& name,
   if (!log) return abandon(log.error());
   if (!kvm) return abandon(kvm.error());
 
-  auto spawned =
-      privileged_.spawn_monitor({.program = config_.program,
-                                 .group = record.group,
-                                 .limits = {.memory_bytes = record.shape.memory_bytes + 256_MiB,
-                                            .tasks = record.shape.vcpus + 64},
-                                 .uid = config_.first_uid + record.uid_slot,
-                                 .control_socket = control->get(),
-                                 .kvm = kvm->get(),
-                                 .result_file = result->get(),
-                                 .log_file = log->get()});
+  auto spawned = privileged_.spawn_monitor(
+      {.program = config_.program,
+       .group = record.group,
+       .limits = {.memory_bytes = record.memory_bytes + 256_MiB, .tasks = record.vcpus + 64},
+       .uid = config_.first_uid + record.uid_slot,
+       .control_socket = control->get(),
+       .kvm = kvm->get(),
+       .result_file = result->get(),
+       .log_file = log->get()});
   if (!spawned) return abandon(spawned.error());
   record.pid = spawned->pid;
   record.start_time = start_time_of(spawned->pid);

@@ -30,7 +30,8 @@ class MonitorLauncher;
 
 class MonitorProcess {
  public:
-  /// What is kept on disk about a monitor that runs.
+  /// What is kept on disk about a monitor that runs. A daemon that cannot read it cannot end the
+  /// machine in order, so nothing of a protocol, which may change, is in it.
   struct Record {
     static constexpr std::uint32_t kVersion = 1;
     std::uint32_t version = kVersion;
@@ -38,9 +39,11 @@ class MonitorProcess {
     std::uint64_t start_time = 0;  // /proc/<pid>/stat, field 22: tells a reused pid
     std::uint32_t uid_slot = 0;
     std::string group;
-    launch::Shape shape;
+    std::uint32_t vcpus = 0;
+    std::uint64_t memory_bytes = 0;
     static void fields(auto& self, auto&& visit) {
-      visit(self.version, self.pid, self.start_time, self.uid_slot, self.group, self.shape);
+      visit(self.version, self.pid, self.start_time, self.uid_slot, self.group, self.vcpus,
+            self.memory_bytes);
     }
   };
 
@@ -49,7 +52,6 @@ class MonitorProcess {
   ~MonitorProcess();
 
   pid_t pid() const { return record_.pid; }
-  const launch::Shape& shape() const { return record_.shape; }
   std::filesystem::path directory() const;
 
   /// Renames the run directory: a clone from the pool becomes a container's.

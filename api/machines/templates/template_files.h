@@ -12,7 +12,7 @@ namespace engine {
 
 /// The file `info` of a template.
 struct TemplateInfo {
-  static constexpr std::uint32_t kVersion = 1;
+  static constexpr std::uint32_t kVersion = 2;
   std::uint32_t version = kVersion;
   std::string inputs_hash;
   std::string key;

@@ -94,6 +94,7 @@ std::string template_key(const std::string& inputs_hash, const launch::Shape& sh
   hash.add_field(inputs_hash);
   hash.add_field(std::to_string(shape.vcpus));
   hash.add_field(std::to_string(shape.memory_bytes));
+  hash.add_field(std::to_string(shape.network_cards));
   return hash.hex();
 }
 

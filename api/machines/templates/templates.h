@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 
 #include "api/async/blocking_pool.h"
 #include "api/async/latch.h"
@@ -52,8 +53,10 @@ class Templates {
   std::shared_ptr<const Template> find(const launch::Shape& shape) const;
 
  private:
-  using ShapeKey = std::pair<std::uint32_t, std::uint64_t>;
-  static ShapeKey key_of(const launch::Shape& shape) { return {shape.vcpus, shape.memory_bytes}; }
+  using ShapeKey = std::tuple<std::uint32_t, std::uint64_t, std::uint32_t>;
+  static ShapeKey key_of(const launch::Shape& shape) {
+    return {shape.vcpus, shape.memory_bytes, shape.network_cards};
+  }
 
   net::awaitable<Found> load_or_build(launch::Shape shape);
   net::awaitable<base::Result<std::string>> inputs_hash();

@@ -98,7 +98,7 @@ void write_devices(Writer& tree, const Hardware& hardware) {
     tree.begin(at("virtio", address));
     tree.text("compatible", "virtio,mmio");
     tree.cells("reg", address, kVirtioRegisters);
-    tree.cells("interrupts", kVirtioFirstPin + slot, kEdgeRising);
+    tree.cells("interrupts", virtio_pin(slot), kEdgeRising);
     tree.end();
   }
   tree.begin(at("vmgenid", hardware.generation_address));

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <libfdt.h>
 
+#include <set>
 #include <string>
 
 #include "vmm/arch/x86_64/layout.h"
@@ -46,6 +47,14 @@ TEST(DeviceTreeTest, NamesEachProcessorByItsApicId) {
   EXPECT_EQ(cells(tree, "/cpus/cpu@0", "reg"), (std::vector<std::uint32_t>{0}));
   EXPECT_EQ(cells(tree, "/cpus/cpu@2", "reg"), (std::vector<std::uint32_t>{2}));
   EXPECT_TRUE(cells(tree, "/cpus/cpu@3", "reg").empty());
+}
+
+TEST(DeviceTreeTest, GivesEachVirtioSlotAPinOfItsOwn) {
+  std::set<std::uint32_t> pins = {kGenerationPin};
+  for (std::uint32_t slot = 0; slot < kVirtioSlots; ++slot) pins.insert(virtio_pin(slot));
+
+  EXPECT_EQ(pins.size(), 1 + kVirtioSlots);
+  EXPECT_LT(*pins.rbegin(), kIoapicPins);
 }
 
 TEST(DeviceTreeTest, PutsVirtioSlotsOnEdgePinsOfTheIoapic) {

@@ -50,8 +50,10 @@ inline constexpr std::uint64_t kWindowAtFirst = 128_MiB;
 inline constexpr std::uint64_t kVirtioStart = 0xd0000000;
 inline constexpr std::uint64_t kVirtioStride = 0x1000;
 inline constexpr std::uint64_t kVirtioRegisters = 0x200;  // the register file; the rest reads as 0
-inline constexpr std::size_t kVirtioSlots = 8;
-inline constexpr std::uint32_t kVirtioFirstPin = 16;
+inline constexpr std::size_t kVirtioSlots = 16;
+
+/// The IOAPIC's pin of a virtio-mmio slot: of the 24, the last ones first.
+constexpr std::uint32_t virtio_pin(std::uint32_t slot) { return slot < 8 ? 16 + slot : slot - 2; }
 
 inline constexpr std::uint64_t kIoapicAddress = 0xfec00000;
 inline constexpr std::uint64_t kIoapicSize = 0x100;

@@ -127,7 +127,7 @@ std::uint64_t Platform::virtio_address(std::uint32_t slot) {
   return kVirtioStart + slot * kVirtioStride;
 }
 
-void Platform::raise(std::uint32_t slot) { ioapic_.pulse(kVirtioFirstPin + slot); }
+void Platform::raise(std::uint32_t slot) { ioapic_.pulse(virtio_pin(slot)); }
 
 base::Result<void> Platform::watch_virtio_register(std::uint32_t slot, std::uint64_t offset,
                                                    std::optional<std::uint32_t> value,

@@ -60,6 +60,8 @@ class Platform final : private InterruptSink {
 
   std::span<kvm::Vcpu> vcpus() { return vcpus_; }
 
+  /// How many virtio-mmio slots a machine can have.
+  static constexpr std::size_t kVirtioSlots = x86_64::kVirtioSlots;
   /// Where virtio-mmio slot `slot` has its registers.
   static std::uint64_t virtio_address(std::uint32_t slot);
   /// Interrupts the guest on behalf of that slot.
