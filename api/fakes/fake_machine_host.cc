@@ -136,6 +136,11 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   }
   pid_t monitor_pid() const override { return 4242; }
 
+  /// Until it ends.
+  void hold(std::vector<engine::EndpointLease> endpoints) {
+    if (!stopped_) endpoints_ = std::move(endpoints);
+  }
+
  private:
   struct Process {
     std::vector<std::byte> input;
@@ -229,6 +234,7 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   void end(engine::EndReason reason) {
     if (trouble_->unkillable) return;
     if (!stopped_) stopped_ = reason;
+    endpoints_.clear();
     for (const auto& weak : sinks_)
       if (const auto sink = weak.lock()) sink->hurry();
     changed_.notify_all();
@@ -244,37 +250,24 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   bool frozen_ = false;
   protocol::PrepareContainer::Limits limits_;
   std::optional<engine::EndReason> stopped_;
+  std::vector<engine::EndpointLease> endpoints_;
 };
-
-net::awaitable<void> release_at_end(std::shared_ptr<engine::Machine> machine, FakeMachineHost& host,
-                                    engine::Endpoint endpoint) {
-  co_await machine->wait_stopped();
-  host.release(endpoint);
-}
 
 }  // namespace
 
 net::awaitable<Result<engine::StartedMachine>> FakeMachineHost::start(engine::MachineSpec spec) {
-  last_spec_ = spec;
-  if (next_failure_) {
-    if (spec.network) release(*spec.network);
-    co_return *std::exchange(next_failure_, std::nullopt);
-  }
+  std::vector<engine::EndpointLease> endpoints = std::move(spec.endpoints);
   const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_, trouble_);
+  const protocol::StartProcess process = spec.process;
+  const std::shared_ptr<engine::OutputSink> sink = spec.sink;
   const std::stop_callback abandoned(spec.abandoned, [machine] { machine->kill(); });
-  auto first = co_await machine->start_process(spec.process, spec.sink);
-  if (!first && spec.network) release(*spec.network);
+  last_spec_ = std::move(spec);
+  if (next_failure_) co_return *std::exchange(next_failure_, std::nullopt);
+  auto first = co_await machine->start_process(process, sink);
   if (!first) co_return std::move(first).error();
-  engine::StartedMachine started{.machine = machine, .first = *std::move(first)};
-  if (spec.network) {
-    if (started.first.refusal) {
-      release(*spec.network);
-    } else {
-      net::co_spawn(executor_, release_at_end(machine, *this, *spec.network), net::detached);
-    }
-  }
-  if (started.first.refusal) started.machine = nullptr;
-  co_return started;
+  if (first->refusal) co_return engine::StartedMachine{nullptr, *std::move(first)};
+  machine->hold(std::move(endpoints));
+  co_return engine::StartedMachine{machine, *std::move(first)};
 }
 
 net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
@@ -290,6 +283,10 @@ net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
     auto started = co_await machine->start_process(std::move(sleeping), process.sink);
     if (!started) co_return std::move(started).error();
   }
+  std::vector<engine::EndpointLease> endpoints;
+  for (const engine::Endpoint& endpoint : spec.endpoints)
+    if (auto lease = resume(endpoint)) endpoints.push_back(*std::move(lease));
+  machine->hold(std::move(endpoints));
   last_adopted_ = machine;
   co_return machine;
 }
@@ -298,11 +295,11 @@ engine::NetworkInfo FakeMachineHost::default_network() const {
   return {.name = "bridge", .bridge = "fake0", .subnet = "172.17.0.0/16", .gateway = "172.17.0.1"};
 }
 
-net::awaitable<Result<engine::Endpoint>> FakeMachineHost::connect(std::string network) {
+net::awaitable<Result<engine::EndpointLease>> FakeMachineHost::connect(std::string network) {
   if (network != "bridge") co_return Error{Code::kNotFound, "no such network"};
   int number = 2;
   while (in_use_.contains(number)) ++number;
-  in_use_[number] = true;
+  in_use_.insert(number);
   engine::Endpoint endpoint;
   endpoint.network = network;
   endpoint.tap = "fake" + std::to_string(number);
@@ -310,10 +307,14 @@ net::awaitable<Result<engine::Endpoint>> FakeMachineHost::connect(std::string ne
   endpoint.address = "172.17.0." + std::to_string(number);
   endpoint.prefix_length = 16;
   endpoint.gateway = "172.17.0.1";
-  co_return endpoint;
+  co_return lend(std::move(endpoint));
 }
 
-void FakeMachineHost::release(const engine::Endpoint& endpoint) { in_use_.erase(endpoint.mac[5]); }
+Result<engine::EndpointLease> FakeMachineHost::resume(const engine::Endpoint& endpoint) {
+  if (!in_use_.insert(endpoint.mac[5]).second)
+    return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
+  return lend(endpoint);
+}
 
 std::string FakeMachineHost::resolv_conf(std::vector<std::string> servers, std::vector<std::string>,
                                          std::vector<std::string>) const {

@@ -47,16 +47,15 @@ class FakeMachineHost final : public engine::MachineHost,
   net::awaitable<void> remove_left_over() override { co_return; }
 
   engine::NetworkInfo default_network() const override;
-  net::awaitable<base::Result<engine::Endpoint>> connect(std::string network) override;
-  void release(const engine::Endpoint& endpoint) override;
-  base::Result<void> resume(const engine::Endpoint&) override { return {}; }
+  net::awaitable<base::Result<engine::EndpointLease>> connect(std::string network) override;
+  base::Result<engine::EndpointLease> resume(const engine::Endpoint& endpoint) override;
   std::string resolv_conf(std::vector<std::string> servers, std::vector<std::string> search,
                           std::vector<std::string> options) const override;
 
   net::awaitable<base::Result<void>> create(std::filesystem::path path,
                                             std::uint64_t bytes) override;
 
-  /// The spec of the last start(), for tests that look at it.
+  /// The spec of the last start(), without its endpoints, for tests that look at it.
   const engine::MachineSpec& last_spec() const { return last_spec_; }
   /// And of the last adopt().
   const protocol::Secret& last_adopted_secret() const { return last_adopted_secret_; }
@@ -76,10 +75,12 @@ class FakeMachineHost final : public engine::MachineHost,
   std::shared_ptr<engine::Machine> last_adopted() const { return last_adopted_; }
 
  private:
+  void take_back(const engine::Endpoint& endpoint) override { in_use_.erase(endpoint.mac[5]); }
+
   net::any_io_executor executor_;
   engine::MachineSpec last_spec_;
   protocol::Secret last_adopted_secret_{};
-  std::map<int, bool> in_use_;
+  std::set<int> in_use_;  // last numbers of addresses
   std::optional<base::Error> next_failure_;
   std::set<std::string> survivors_;
   std::shared_ptr<engine::Machine> last_adopted_;

@@ -56,17 +56,20 @@ protocol::SetIdentity identity_of(const MachineSpec& spec) {
   return identity;
 }
 
-protocol::ConfigureNetwork network_of(const std::optional<Endpoint>& endpoint) {
+/// Each endpoint on the network card of its place in the list.
+protocol::ConfigureNetwork network_of(const std::vector<EndpointLease>& endpoints) {
   protocol::ConfigureNetwork network;
-  if (!endpoint) return network;
-  network.interfaces.push_back({
-      .slot = 0,
-      .mac = endpoint->mac,
-      .address = endpoint->address,
-      .prefix_length = endpoint->prefix_length,
-      .gateway = endpoint->gateway,
-      .mtu = endpoint->mtu,
-  });
+  for (const EndpointLease& lease : endpoints) {
+    const Endpoint& endpoint = lease.endpoint();
+    network.interfaces.push_back({
+        .slot = static_cast<std::uint32_t>(network.interfaces.size()),
+        .mac = endpoint.mac,
+        .address = endpoint.address,
+        .prefix_length = endpoint.prefix_length,
+        .gateway = endpoint.gateway,
+        .mtu = endpoint.mtu,
+    });
+  }
   return network;
 }
 
@@ -186,16 +189,17 @@ Result<StreamSocket> CloneMachine::next_stream() {
 
 // ---- starting -------------------------------------------------------------------------------
 
-net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base::UniqueFd tap) {
+net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec) {
   id_ = spec.id;
   secret_ = spec.secret;
+  endpoints_ = std::move(spec.endpoints);
   const auto self = shared_from_this();
   Result<void> done = process_->rename(spec.id);
   if (done && spec.weights != GroupWeights{}) done = set_weights(spec.weights);
   const auto& limits = spec.container.limits;
   spec.container.layers =
       place_layers(spec.layers, limits.read_bytes != 0 || limits.read_operations != 0);
-  if (done) done = attach(spec, std::move(tap));
+  if (done) done = attach(spec);
   if (!done) {
     end(EndReason::kMonitorError, done.error().message);
     co_return std::move(done).error();
@@ -217,13 +221,21 @@ net::awaitable<Result<ProcessStart>> CloneMachine::begin(MachineSpec spec, base:
   co_return started;
 }
 
-Result<void> CloneMachine::attach(MachineSpec& spec, base::UniqueFd tap) {
+Result<void> CloneMachine::attach(MachineSpec& spec) {
   if (!spec.layers.empty()) RETURN_IF_ERROR(attach_layers(spec));
   RETURN_IF_ERROR(attach_disks(spec));
-  if (!tap) return {};
+  return attach_networks();
+}
+
+Result<void> CloneMachine::attach_networks() {
   launch::AttachNetwork attach_network;
-  attach_network.mac = spec.network->mac;
-  setup_.push_back(monitor_->send(attach_network, descriptors(std::move(tap))));
+  for (EndpointLease& lease : endpoints_) {
+    auto tap = lease.take_tap();
+    if (!tap) return std::move(tap).error();
+    attach_network.mac = lease.endpoint().mac;
+    setup_.push_back(monitor_->send(attach_network, descriptors(*std::move(tap))));
+    ++attach_network.slot;
+  }
   return {};
 }
 
@@ -273,7 +285,7 @@ CloneMachine::StartReplies CloneMachine::request_start(MachineSpec& spec) {
   processes_.emplace(spec.process.process, io);
   StartReplies replies;
   replies.emplace_back("identity", session_->request(identity_of(spec)));
-  replies.emplace_back("network", session_->request(network_of(spec.network)));
+  replies.emplace_back("network", session_->request(network_of(endpoints_)));
   replies.emplace_back("container", session_->request(spec.container));
   replies.emplace_back(kProcessPhase, session_->request(spec.process));
   session_->flush();

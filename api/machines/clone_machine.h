@@ -51,13 +51,14 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   /// Completes when the monitor has carried out everything that restore() asked for.
   net::awaitable<base::Result<void>> restored();
 
-  /// Gives the clone its container and starts the first process. `tap`: the endpoint's, if the spec
-  /// has one. On an Error or a refusal the machine has been killed. Once.
-  net::awaitable<base::Result<ProcessStart>> begin(MachineSpec spec, base::UniqueFd tap);
+  /// Gives the clone its container and starts the first process. On an Error or a refusal the
+  /// machine has been killed. Once.
+  net::awaitable<base::Result<ProcessStart>> begin(MachineSpec spec);
 
-  /// A machine that an earlier daemon began.
+  /// A machine that an earlier daemon began. `endpoints`: what it has.
   static net::awaitable<base::Result<std::shared_ptr<CloneMachine>>> adopt(
-      Context context, std::unique_ptr<MonitorProcess> process, AdoptSpec spec);
+      Context context, std::unique_ptr<MonitorProcess> process, AdoptSpec spec,
+      std::vector<EndpointLease> endpoints);
 
   /// Called once, when the machine has ended and all of it was removed from the host.
   void on_ended(std::function<void()> handler);
@@ -93,9 +94,10 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
 
   base::Result<void> connect();
   base::Result<void> send_restore(const Template& from);
-  base::Result<void> attach(MachineSpec& spec, base::UniqueFd tap);
+  base::Result<void> attach(MachineSpec& spec);
   base::Result<void> attach_layers(const MachineSpec& spec);
   base::Result<void> attach_disks(MachineSpec& spec);
+  base::Result<void> attach_networks();
   StartReplies request_start(MachineSpec& spec);
   net::awaitable<base::Result<ProcessStart>> await_start(StartReplies replies,
                                                          std::chrono::milliseconds timeout);
@@ -135,6 +137,7 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   Context context_;
   std::string id_;
   std::unique_ptr<MonitorProcess> process_;
+  std::vector<EndpointLease> endpoints_;  // until the monitor is gone
   std::shared_ptr<MonitorClient> monitor_;
   std::shared_ptr<GuestSession> session_;
   std::optional<StreamSocket> control_stream_;  // until the session has it

@@ -12,8 +12,10 @@ using base::Error;
 using base::Result;
 
 net::awaitable<Result<std::shared_ptr<CloneMachine>>> CloneMachine::adopt(
-    Context context, std::unique_ptr<MonitorProcess> process, AdoptSpec spec) {
+    Context context, std::unique_ptr<MonitorProcess> process, AdoptSpec spec,
+    std::vector<EndpointLease> endpoints) {
   std::shared_ptr<CloneMachine> machine(new CloneMachine(context, std::move(process)));
+  machine->endpoints_ = std::move(endpoints);
   net::co_spawn(context.executor, watch(machine), net::detached);
   Result<void> done = machine->connect();
   if (done) done = co_await machine->greet(std::move(spec));

@@ -106,6 +106,7 @@ net::awaitable<void> CloneMachine::watch(std::shared_ptr<CloneMachine> self) {
     return true;
   };
   co_await self->context_.pool.run(std::move(removal));
+  self->endpoints_.clear();
   self->conclusion_ = end;
   self->ended_.set(end);
   for (const auto& [id, io] : self->processes_) io->machine_ended(self->ended_error());

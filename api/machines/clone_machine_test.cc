@@ -47,7 +47,7 @@ class CloneMachineTest : public MachineFixture {
     sink_ = std::make_shared<CollectingSink>(executor(), held);
     MachineSpec wanted = spec(std::move(argv), sink_);
     wanted.process.open_stdin = true;
-    return run(clone_->begin(std::move(wanted), {}));
+    return run(clone_->begin(std::move(wanted)));
   }
 
   base::Result<protocol::ExitStatus> exit_of(ProcessId process) {
@@ -64,10 +64,11 @@ class CloneMachineTest : public MachineFixture {
         std::make_unique<MonitorLauncher>(privileged_, executor(), *pool_, launcher_config());
   }
 
-  base::Result<Clone> adopt(AdoptSpec spec) {
+  base::Result<Clone> adopt(AdoptSpec spec, std::vector<EndpointLease> endpoints = {}) {
     auto process = launcher_->reopen(spec.id);
     if (!process) return process.error();
-    return run(CloneMachine::adopt(context(), std::move(*process), std::move(spec)));
+    return run(
+        CloneMachine::adopt(context(), std::move(*process), std::move(spec), std::move(endpoints)));
   }
 
   std::chrono::milliseconds start_timeout_{60'000};
@@ -76,6 +77,7 @@ class CloneMachineTest : public MachineFixture {
   std::unique_ptr<async::BlockingPool> pool_ = std::make_unique<async::BlockingPool>(1);
   std::unique_ptr<MonitorLauncher> launcher_ =
       std::make_unique<MonitorLauncher>(privileged_, executor(), *pool_, launcher_config());
+  TestNetworks networks_;
   Clone clone_;
   std::shared_ptr<CollectingSink> sink_;
 };
@@ -101,11 +103,38 @@ TEST_F(CloneMachineTest, TellsTheGuestWhereItsVolumesAre) {
   auto with_volumes = spec({"volumes"}, sink_);
   with_volumes.volumes = {volume("volume-1"), volume("volume-2")};
 
-  const auto started = run(clone_->begin(std::move(with_volumes), {}));
+  const auto started = run(clone_->begin(std::move(with_volumes)));
 
   ASSERT_TRUE(started) << started.error().message;
   ASSERT_TRUE(exit_of(1));
   EXPECT_EQ(sink_->out(), "volume-1volume-2");
+}
+
+TEST_F(CloneMachineTest, PutsEachEndpointOnACardOfItsOwn) {
+  restore();
+  sink_ = std::make_shared<CollectingSink>(executor());
+  auto with_endpoints = spec({"network"}, sink_);
+  with_endpoints.endpoints.push_back(networks_.lend_next());
+  with_endpoints.endpoints.push_back(networks_.lend_next());
+
+  const auto started = run(clone_->begin(std::move(with_endpoints)));
+
+  ASSERT_TRUE(started) << started.error().message;
+  ASSERT_TRUE(exit_of(1));
+  EXPECT_EQ(sink_->out(), "tap 0\ntap 1\neth0 172.17.0.2\neth1 172.17.0.3\n");
+}
+
+TEST_F(CloneMachineTest, HoldsItsEndpointsUntilItHasEnded) {
+  restore();
+  auto with_endpoint = spec({"sleep"});
+  with_endpoint.endpoints.push_back(networks_.lend_next());
+  ASSERT_TRUE(run(clone_->begin(std::move(with_endpoint))));
+  EXPECT_EQ(networks_.lent.size(), 1u);
+
+  clone_->kill();
+  run(clone_->wait_stopped());
+
+  EXPECT_TRUE(networks_.lent.empty());
 }
 
 TEST_F(CloneMachineTest, KeepsStandardErrorApart) {
@@ -227,7 +256,7 @@ TEST_F(CloneMachineTest, AStartThatIsAbandonedEndsAtOnce) {
   wanted.abandoned = nobody_waits.get_token();
   net::post(executor(), [&] { nobody_waits.request_stop(); });
 
-  const auto started = run(clone_->begin(std::move(wanted), {}));
+  const auto started = run(clone_->begin(std::move(wanted)));
 
   ASSERT_FALSE(started);
   EXPECT_EQ(started.error().message, "its start was abandoned");
@@ -353,6 +382,28 @@ TEST_F(CloneMachineTest, ARestartedDaemonGoesOnWithAllOutput) {
   ::waitpid(monitor, nullptr, 0);
 }
 
+TEST_F(CloneMachineTest, AMachineThatWasTakenOverHoldsItsEndpointsToo) {
+  ASSERT_TRUE(start({"sleep"}));
+  const pid_t monitor = clone_->monitor_pid();
+  forget_everything();
+  AdoptSpec wanted;
+  wanted.id = "c0ffee";
+  wanted.secret = kSecret;
+  std::vector<EndpointLease> endpoints;
+  endpoints.push_back(networks_.lend_next());
+  const auto adopted = adopt(wanted, std::move(endpoints));
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  clone_ = *adopted;
+  EXPECT_EQ(networks_.lent.size(), 1u);
+
+  clone_->kill();
+  run(clone_->wait_stopped());
+
+  EXPECT_TRUE(networks_.lent.empty());
+  clone_.reset();
+  ::waitpid(monitor, nullptr, 0);
+}
+
 TEST_F(CloneMachineTest, ARestartedDaemonHearsOfWhatEndedMeanwhile) {
   ASSERT_TRUE(start({"sleep"}));
   const auto begin = [&](ProcessId number, std::vector<std::string> argv) {
@@ -403,10 +454,13 @@ TEST_F(CloneMachineTest, ADaemonThatDoesNotKnowTheSecretCannotGoOn) {
   wanted.id = "c0ffee";
   wanted.secret = kSecret;
   wanted.secret.back() = 1;
+  std::vector<EndpointLease> endpoints;
+  endpoints.push_back(networks_.lend_next());
 
-  const auto adopted = adopt(wanted);
+  const auto adopted = adopt(wanted, std::move(endpoints));
 
   ASSERT_FALSE(adopted);
+  EXPECT_TRUE(networks_.lent.empty());
   EXPECT_EQ(adopted.error().code, Code::kUnavailable) << adopted.error().message;
   ::waitpid(monitor, nullptr, 0);
 }

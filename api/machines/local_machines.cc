@@ -61,8 +61,7 @@ launch::Shape shape_for(std::uint64_t memory_limit, std::int64_t nano_cpus,
 }
 
 LocalMachines::LocalMachines(CloneMachine::Context context, Templates& templates,
-                             BridgeNetworks* networks, launch::Shape default_shape,
-                             std::size_t pool_size)
+                             Networks* networks, launch::Shape default_shape, std::size_t pool_size)
     : context_(context),
       templates_(templates),
       networks_(networks),
@@ -91,7 +90,7 @@ Result<void> LocalMachines::check(const MachineSpec& spec) const {
   if (!is_valid_id(spec.id)) return Error{Code::kInvalidArgument, "bad machine id"};
   if (spec.layers.size() > kMaxLayers)
     return Error{Code::kInvalidArgument, "an image may have at most 127 layers"};
-  if (spec.network && networks_ == nullptr)
+  if (!spec.endpoints.empty() && networks_ == nullptr)
     return Error{Code::kNotSupported, "networking is switched off"};
   if (running_.contains(spec.id) || left_over_.contains(spec.id))
     return Error{Code::kAlreadyExists, "machine " + spec.id + " exists already"};
@@ -99,42 +98,34 @@ Result<void> LocalMachines::check(const MachineSpec& spec) const {
 }
 
 net::awaitable<Result<StartedMachine>> LocalMachines::start_whole(MachineSpec spec) {
-  if (auto checked = check(spec); !checked) {
-    if (spec.network && networks_ != nullptr) networks_->release(*spec.network);
-    co_return std::move(checked).error();
-  }
+  RETURN_IF_ERROR_ASYNC(check(spec));
   running_.emplace(spec.id, nullptr);
   const std::string id = spec.id;
-  const std::optional<Endpoint> network = spec.network;
   const async::Slots::Slot slot = co_await starting_.take();
   Result<StartedMachine> started = Error{Code::kUnavailable, "the machine's start was abandoned"};
   if (!spec.abandoned.stop_requested()) started = co_await run_clone(std::move(spec));
-  if (!started || !started->machine) release(id, network);
+  if (!started || !started->machine) running_.erase(id);
   pool_.refill();
   co_return started;
 }
 
 net::awaitable<Result<StartedMachine>> LocalMachines::run_clone(MachineSpec spec) {
   const auto begun_at = Clock::now();
-  base::UniqueFd tap;
-  if (spec.network) {
-    auto taken = networks_->take_tap(*spec.network);
-    if (!taken) co_return std::move(taken).error();
-    tap = std::move(*taken);
-  }
+  if (!spec.endpoints.empty()) networks_->refill();
+  spec.shape.network_cards =
+      std::max(spec.shape.network_cards, static_cast<std::uint32_t>(spec.endpoints.size()));
   const auto clone = co_await obtain(spec.shape);
   if (!clone) co_return clone.error();
   const double obtained = milliseconds_since(begun_at);
 
   const std::string id = spec.id;
-  const std::optional<Endpoint> network = spec.network;
-  auto first = co_await (*clone)->begin(std::move(spec), std::move(tap));
+  auto first = co_await (*clone)->begin(std::move(spec));
   if (!first || first->refusal) {
     co_await (*clone)->wait_stopped();
     if (!first) co_return base::annotate(std::move(first).error(), "start the machine");
     co_return StartedMachine{nullptr, std::move(*first)};
   }
-  keep(id, network, *clone);
+  keep(id, *clone);
   spdlog::debug("start phases of {}: clone {:.2f} ms, process {:.2f} ms", id.substr(0, 12),
                 obtained, milliseconds_since(begun_at) - obtained);
   co_return StartedMachine{*clone, std::move(*first)};
@@ -148,15 +139,9 @@ net::awaitable<Result<LocalMachines::Clone>> LocalMachines::obtain(launch::Shape
                                            *from);
 }
 
-void LocalMachines::keep(const std::string& id, const std::optional<Endpoint>& network,
-                         const Clone& clone) {
+void LocalMachines::keep(const std::string& id, const Clone& clone) {
   running_[id] = clone;
-  clone->on_ended([this, id, network] { release(id, network); });
-}
-
-void LocalMachines::release(const std::string& id, const std::optional<Endpoint>& network) {
-  if (network && networks_ != nullptr) networks_->release(*network);
-  running_.erase(id);
+  clone->on_ended([this, id] { running_.erase(id); });
 }
 
 // ---- after a restart ------------------------------------------------------------------------
@@ -172,7 +157,6 @@ net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt(AdoptSpec 
 net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt_whole(AdoptSpec spec) {
   if (left_over_.erase(spec.id) == 0) co_return Error{Code::kNotFound, "no machine " + spec.id};
   const std::string id = spec.id;
-  const std::optional<Endpoint> network = spec.network;
   auto process = context_.launcher.reopen(id);
   if (!process) {
     Error error = std::move(process).error();
@@ -180,18 +164,29 @@ net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt_whole(Adop
     left_over_.insert(id);  // what is left of it goes with the others
     co_return error;
   }
-  if (network && networks_ != nullptr) {
-    if (auto resumed = networks_->resume(*network); !resumed)
-      spdlog::warn("machine {} is without network: {}", id, resumed.error().message);
-  }
   running_.emplace(id, nullptr);
-  auto clone = co_await CloneMachine::adopt(context_, std::move(*process), std::move(spec));
+  std::vector<EndpointLease> endpoints = resume(spec);
+  auto clone = co_await CloneMachine::adopt(context_, std::move(*process), std::move(spec),
+                                            std::move(endpoints));
   if (!clone) {
-    release(id, network);
+    running_.erase(id);
     co_return std::move(clone).error();
   }
-  keep(id, network, *clone);
+  keep(id, *clone);
   co_return std::shared_ptr<Machine>(*clone);
+}
+
+std::vector<EndpointLease> LocalMachines::resume(const AdoptSpec& spec) const {
+  std::vector<EndpointLease> leases;
+  if (networks_ == nullptr) return leases;
+  for (const Endpoint& endpoint : spec.endpoints) {
+    auto resumed = networks_->resume(endpoint);
+    if (resumed)
+      leases.push_back(*std::move(resumed));
+    else
+      spdlog::warn("machine {} is without network: {}", spec.id, resumed.error().message);
+  }
+  return leases;
 }
 
 net::awaitable<void> LocalMachines::remove_left_over() {

@@ -11,14 +11,14 @@
 #include "api/machines/clone_machine.h"
 #include "api/machines/clone_pool.h"
 #include "api/machines/templates/templates.h"
-#include "api/networks/bridge_networks.h"
+#include "api/networks/networks.h"
 
 namespace engine {
 
 class LocalMachines final : public Machines {
  public:
-  /// `networks` may be null: then no spec may have a network.
-  LocalMachines(CloneMachine::Context context, Templates& templates, BridgeNetworks* networks,
+  /// `networks` may be null: then no spec may have endpoints.
+  LocalMachines(CloneMachine::Context context, Templates& templates, Networks* networks,
                 launch::Shape default_shape, std::size_t pool_size);
 
   /// Removes what an earlier daemon left of its pool and template machines, notes its containers'
@@ -43,12 +43,12 @@ class LocalMachines final : public Machines {
   net::awaitable<base::Result<StartedMachine>> run_clone(MachineSpec spec);
   net::awaitable<base::Result<Clone>> obtain(launch::Shape shape);
   net::awaitable<base::Result<std::shared_ptr<Machine>>> adopt_whole(AdoptSpec spec);
-  void keep(const std::string& id, const std::optional<Endpoint>& network, const Clone& clone);
-  void release(const std::string& id, const std::optional<Endpoint>& network);
+  std::vector<EndpointLease> resume(const AdoptSpec& spec) const;
+  void keep(const std::string& id, const Clone& clone);
 
   CloneMachine::Context context_;
   Templates& templates_;
-  BridgeNetworks* networks_;
+  Networks* networks_;
   ClonePool pool_;
   async::Slots starting_;
   std::map<std::string, Clone> running_;  // null while it is being started

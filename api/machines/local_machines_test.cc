@@ -29,7 +29,7 @@ class LocalMachinesTest : public MachineFixture {
     templates_ = std::make_unique<Templates>(executor(), pool_, *launcher_, config);
     machines_ =
         std::make_unique<LocalMachines>(CloneMachine::Context{executor(), pool_, *launcher_},
-                                        *templates_, nullptr, shape_, pool_size);
+                                        *templates_, &networks_, shape_, pool_size);
     machines_->open();
   }
 
@@ -43,8 +43,10 @@ class LocalMachinesTest : public MachineFixture {
     machines_.reset();
   }
 
-  base::Result<StartedMachine> start(std::string id, std::vector<std::string> argv) {
+  base::Result<StartedMachine> start(std::string id, std::vector<std::string> argv,
+                                     int endpoints = 0) {
     MachineSpec wanted = spec(std::move(argv));
+    for (; endpoints > 0; --endpoints) wanted.endpoints.push_back(networks_.lend_next());
     wanted.id = std::move(id);
     wanted.shape = shape_;
     auto started = run(machines_->start(std::move(wanted)));
@@ -61,6 +63,7 @@ class LocalMachinesTest : public MachineFixture {
 
   launch::Shape shape_{.vcpus = 1, .memory_bytes = 128u << 20};
   async::BlockingPool pool_{2};
+  TestNetworks networks_;
   std::unique_ptr<MonitorLauncher> launcher_;
   std::unique_ptr<Templates> templates_;
   std::unique_ptr<LocalMachines> machines_;
@@ -136,6 +139,32 @@ TEST_F(LocalMachinesTest, AnIdIsFreeAgainWhenItsMachineHasEnded) {
   ASSERT_TRUE(refused);
   EXPECT_TRUE(refused->first.refusal);
   EXPECT_TRUE(second) << second.error().message;
+}
+
+TEST_F(LocalMachinesTest, NoPathOfAFailedStartKeepsAnEndpoint) {
+  open(0);
+  ASSERT_TRUE(start("one", {"sleep"}, 1));
+  const auto refused = start("two", {"missing"}, 1);
+  const auto died = start("three", {"die"}, 1);
+  const auto taken = start("one", {"sleep"}, 1);
+  const auto bad = start("../four", {"sleep"}, 1);
+
+  EXPECT_TRUE(refused && refused->first.refusal);
+  EXPECT_FALSE(died);
+  EXPECT_FALSE(taken);
+  EXPECT_FALSE(bad);
+  EXPECT_EQ(networks_.lent, std::set<std::string>{"172.17.0.2"});
+  EXPECT_EQ(networks_.refills, 3);
+}
+
+TEST_F(LocalMachinesTest, AMachineWithMoreCardsHasATemplateOfItsOwn) {
+  open(0);
+  ASSERT_TRUE(start("one", {"sleep"}));
+  ASSERT_TRUE(start("two", {"sleep"}, 1));
+  EXPECT_EQ(template_count(), 1u);
+  ASSERT_TRUE(start("three", {"sleep"}, 2));
+
+  EXPECT_EQ(template_count(), 2u);
 }
 
 TEST_F(LocalMachinesTest, RemovesWhatIsLeftOfAnEarlierDaemon) {

@@ -67,16 +67,18 @@ struct LayerFile {
 
 /// Everything one container's machine is made of.
 struct MachineSpec {
-  std::string id;       // the container's id: unique among running machines, [a-z0-9-], at most 64
-  launch::Shape shape;  // round memory with shape_for()
+  std::string id;  // the container's id: unique among running machines, [a-z0-9-], at most 64
+  /// Round memory with shape_for(). Has at least a network card for each endpoint.
+  launch::Shape shape;
   std::vector<LayerFile> layers;  // lowest first
   std::filesystem::path disk;     // made by Disks::create; used by one machine at a time
   /// Volumes, each made by Disks::create and used by one machine at a time; what appears where is
   /// in container.volumes, whose `disk` is the place in here.
   std::vector<std::filesystem::path> volumes;
-  std::optional<Endpoint> network;  // from Networks::connect; absent: only loopback. Released by
-                                    // Machines when the machine has ended, or if start() fails.
-  std::string machine_id;           // 32 lower-case hex digits
+  /// From Networks::connect, each for the network card of its place in here; none: only loopback.
+  /// The machine holds them until it has ended.
+  std::vector<EndpointLease> endpoints;
+  std::string machine_id;  // 32 lower-case hex digits
   /// What its guest-init knows the daemon by; random, for this machine only. Whoever may adopt() it
   /// later has to keep it.
   protocol::Secret secret{};
@@ -191,7 +193,7 @@ struct AdoptSpec {
     bool tty = false;
   };
   std::string id;
-  std::optional<Endpoint> network;  // as given to start()
+  std::vector<Endpoint> endpoints;  // of the leases given to start()
   protocol::Secret secret{};        // as given to start()
   std::map<ProcessId, Process> processes;
   /// Other processes of the machine go on unwatched; those from this number on are killed.

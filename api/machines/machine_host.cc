@@ -107,17 +107,19 @@ class LocalMachineHost final : public MachineHost {
   class NoNetworks final : public Networks {
    public:
     NetworkInfo default_network() const override { return {}; }
-    net::awaitable<Result<Endpoint>> connect(std::string) override {
+    net::awaitable<Result<EndpointLease>> connect(std::string) override {
       co_return Error{Code::kNotSupported, "networking is switched off: use --network none"};
     }
-    void release(const Endpoint&) override {}
-    Result<void> resume(const Endpoint&) override {
+    Result<EndpointLease> resume(const Endpoint&) override {
       return Error{Code::kNotSupported, "networking is switched off"};
     }
     std::string resolv_conf(std::vector<std::string>, std::vector<std::string>,
                             std::vector<std::string>) const override {
       return {};
     }
+
+   private:
+    void take_back(const Endpoint&) override {}
   };
 
   Result<void> open_networks() {

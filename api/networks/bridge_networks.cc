@@ -104,7 +104,7 @@ net::awaitable<Result<BridgeNetworks::Spare>> BridgeNetworks::make_endpoint() {
   co_return Spare(*endpoint, std::move(*tap));
 }
 
-net::awaitable<Result<Endpoint>> BridgeNetworks::connect(std::string network) {
+net::awaitable<Result<EndpointLease>> BridgeNetworks::connect(std::string network) {
   if (network != kDefaultNetwork && network != "default")
     co_return Error{Code::kNotFound, "network " + network + " not found"};
   Result<Spare> made = Error{};
@@ -115,27 +115,12 @@ net::awaitable<Result<Endpoint>> BridgeNetworks::connect(std::string network) {
     made = std::move(spare_.begin()->second);
     spare_.erase(spare_.begin());
   }
-  auto& [endpoint, tap] = *made;
-  taps_.insert_or_assign(endpoint.tap, std::move(tap));
-  ++in_use_;
-  co_return std::move(endpoint);
+  ++leased_;
+  co_return lend(std::move(made->first), std::move(made->second));
 }
 
-Result<base::UniqueFd> BridgeNetworks::take_tap(const Endpoint& endpoint) {
-  const auto found = taps_.find(endpoint.tap);
-  if (found == taps_.end())
-    return Error{Code::kInvalidArgument, "the endpoint is not connected, or in use"};
-  base::UniqueFd tap = std::move(found->second);
-  taps_.erase(found);
-  refill();
-  return tap;
-}
-
-void BridgeNetworks::release(const Endpoint& endpoint) {
-  const auto host = subnet_.host(endpoint.address);
-  if (!host || !used_.contains(*host) || spare_.contains(*host)) return;
-  taps_.erase(endpoint.tap);
-  --in_use_;
+void BridgeNetworks::take_back(const Endpoint& endpoint) {
+  --leased_;
   ++background_;
   net::co_spawn(executor_, remove(this, endpoint), net::detached);
 }
@@ -151,13 +136,16 @@ net::awaitable<void> BridgeNetworks::remove(BridgeNetworks* self, Endpoint endpo
   --self->background_;
 }
 
-Result<void> BridgeNetworks::resume(const Endpoint& endpoint) {
+Result<EndpointLease> BridgeNetworks::resume(const Endpoint& endpoint) {
   const auto host = subnet_.host(endpoint.address);
   if (!host) return Error{Code::kConflict, "the network's subnet has changed"};
   if (!used_.insert(*host).second)
     return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
-  ++in_use_;
-  return privileged_.allow_tap(rule_of(endpoint));
+  ++leased_;
+  // The machine has the address, whether or not it can send.
+  if (const auto allowed = privileged_.allow_tap(rule_of(endpoint)); !allowed)
+    spdlog::warn("{} is without network: {}", endpoint.tap, allowed.error().message);
+  return lend(endpoint);
 }
 
 void BridgeNetworks::refill() {
@@ -199,7 +187,7 @@ net::awaitable<void> BridgeNetworks::close() {
     co_await timer.async_wait(async::kTuple);
   }
   spare_.clear();
-  if (in_use_ > 0) co_return;
+  if (leased_ > 0) co_return;
   std::function<bool()> work = [&privileged = privileged_, table = table(),
                                 bridge = config_.bridge] {
     for (const auto& done : {privileged.remove_rules(table), privileged.delete_bridge(bridge)})

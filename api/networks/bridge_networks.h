@@ -1,7 +1,7 @@
 // BridgeNetworks: Networks as Linux bridges with taps, NAT and source filters by nftables.
 //
 // Making a tap and its rule takes milliseconds, so a few endpoints are made in advance; removing
-// one happens after release() returned, and its address is free only then.
+// one happens after its lease has ended, and its address is free only then.
 #pragma once
 
 #include <map>
@@ -34,19 +34,13 @@ class BridgeNetworks final : public Networks {
                                                             Privileged& privileged, Config config);
 
   NetworkInfo default_network() const override { return info_; }
-  net::awaitable<base::Result<Endpoint>> connect(std::string network) override;
-  void release(const Endpoint& endpoint) override;
-  base::Result<void> resume(const Endpoint& endpoint) override;
+  net::awaitable<base::Result<EndpointLease>> connect(std::string network) override;
+  base::Result<EndpointLease> resume(const Endpoint& endpoint) override;
+  void refill() override;
   std::string resolv_conf(std::vector<std::string> servers, std::vector<std::string> search,
                           std::vector<std::string> options) const override;
 
-  /// The tap's descriptor, once: for the monitor.
-  base::Result<base::UniqueFd> take_tap(const Endpoint& endpoint);
-
-  /// Begins to make endpoints in advance. Not before resume() was called for all that are in use.
-  void refill();
-
-  /// Removes spare endpoints; then, if no endpoint is in use, bridge and rules.
+  /// Removes spare endpoints; then, if no endpoint is leased, bridge and rules.
   net::awaitable<void> close();
 
  private:
@@ -59,6 +53,7 @@ class BridgeNetworks final : public Networks {
   std::string table() const { return "containervm_" + config_.tag; }
   TapRule rule_of(const Endpoint& endpoint) const;
   base::Result<Endpoint> allocate();
+  void take_back(const Endpoint& endpoint) override;
   net::awaitable<base::Result<Spare>> make_endpoint();
   static net::awaitable<void> fill(BridgeNetworks* self);
   static net::awaitable<void> remove(BridgeNetworks* self, Endpoint endpoint);
@@ -69,10 +64,9 @@ class BridgeNetworks final : public Networks {
   Config config_;
   Subnet subnet_;
   NetworkInfo info_;
-  std::set<std::uint32_t> used_;                // host numbers: in use, spare, or being removed
-  std::map<std::uint32_t, Spare> spare_;        // lowest address first
-  std::map<std::string, base::UniqueFd> taps_;  // connected, not yet taken
-  std::size_t in_use_ = 0;
+  std::set<std::uint32_t> used_;          // host numbers: in use, spare, or being removed
+  std::map<std::uint32_t, Spare> spare_;  // lowest address first
+  std::size_t leased_ = 0;
   std::size_t background_ = 0;  // coroutines that still run
   bool filling_ = false;
   bool closed_ = false;

@@ -82,11 +82,10 @@ TEST_F(BridgeNetworksTest, TheGatewaysMacStaysWhenTapsComeAndGo) {
   const std::string bridge = networks_->default_network().bridge;
   const std::string mac = mac_of(bridge);
   for (int round = 0; round < 5; ++round) {  // each tap's own MAC is random
-    const auto endpoint = run(networks_->connect("bridge"));
-    ASSERT_TRUE(endpoint) << endpoint.error().message;
-    ASSERT_TRUE(networks_->take_tap(*endpoint));
+    auto lease = run(networks_->connect("bridge"));
+    ASSERT_TRUE(lease) << lease.error().message;
+    ASSERT_TRUE(lease->take_tap());
     EXPECT_EQ(mac_of(bridge), mac);
-    networks_->release(*endpoint);
   }
 
   EXPECT_EQ(mac, "02:42:ac:11:00:01");
@@ -94,9 +93,10 @@ TEST_F(BridgeNetworksTest, TheGatewaysMacStaysWhenTapsComeAndGo) {
 }
 
 TEST_F(BridgeNetworksTest, AnEndpointHasATapAMacOfItsAddressAndARule) {
-  const auto endpoint = run(networks_->connect("bridge"));
-  ASSERT_TRUE(endpoint) << endpoint.error().message;
-  const auto tap = networks_->take_tap(*endpoint);
+  auto lease = run(networks_->connect("bridge"));
+  ASSERT_TRUE(lease) << lease.error().message;
+  const Endpoint* const endpoint = &lease->endpoint();
+  const auto tap = lease->take_tap();
 
   ASSERT_TRUE(tap);
   EXPECT_EQ(endpoint->address, "172.17.0.2");
@@ -108,32 +108,56 @@ TEST_F(BridgeNetworksTest, AnEndpointHasATapAMacOfItsAddressAndARule) {
   EXPECT_NE(chain.find("ether saddr 02:42:ac:11:00:02 ip saddr 172.17.0.2 accept"),
             std::string::npos)
       << chain;
-  networks_->release(*endpoint);
 }
 
-TEST_F(BridgeNetworksTest, AddressesAreUniqueAndFreeAgainAfterRelease) {
-  const auto first = run(networks_->connect("bridge"));
-  const auto second = run(networks_->connect("bridge"));
-  ASSERT_TRUE(first && second);
-  EXPECT_NE(first->address, second->address);
-  networks_->release(*first);
-  networks_->release(*second);
+TEST_F(BridgeNetworksTest, AddressesAreUniqueAndFreeAgainWhenTheirLeasesHaveEnded) {
+  {
+    const auto first = run(networks_->connect("bridge"));
+    const auto second = run(networks_->connect("bridge"));
+    ASSERT_TRUE(first && second);
+    EXPECT_NE(first->endpoint().address, second->endpoint().address);
+  }
   run(networks_->close());
   open();
   const auto third = run(networks_->connect("bridge"));
 
-  EXPECT_EQ(third->address, "172.17.0.2");
-  networks_->release(*third);
+  EXPECT_EQ(third->endpoint().address, "172.17.0.2");
+}
+
+TEST_F(BridgeNetworksTest, ALeaseThatWasMovedGivesItsEndpointBackOnce) {
+  auto first = run(networks_->connect("bridge"));
+  auto second = run(networks_->connect("bridge"));
+  ASSERT_TRUE(first && second);
+  const Endpoint kept = second->endpoint();
+  {
+    EndpointLease moved = *std::move(first);
+    moved = *std::move(second);  // what it had before ends here
+    EXPECT_EQ(moved.endpoint().address, kept.address);
+    EXPECT_EQ(networks_->resume(kept).error().code, Code::kAlreadyExists);
+  }
+  run(networks_->close());
+  open();
+
+  EXPECT_TRUE(networks_->resume(kept));
+}
+
+TEST_F(BridgeNetworksTest, ALeaseMayOutliveItsNetworks) {
+  auto lease = run(networks_->connect("bridge"));
+  forget_everything();
+  open();
+  const Endpoint endpoint = lease->endpoint();
+  { const EndpointLease ended = *std::move(lease); }
+
+  EXPECT_TRUE(networks_->resume(endpoint));
 }
 
 TEST_F(BridgeNetworksTest, ATapIsGivenAwayOnce) {
-  const auto endpoint = run(networks_->connect("bridge"));
-  const auto first = networks_->take_tap(*endpoint);
-  const auto second = networks_->take_tap(*endpoint);
+  auto lease = run(networks_->connect("bridge"));
+  const auto first = lease->take_tap();
+  const auto second = lease->take_tap();
 
   EXPECT_TRUE(first);
-  EXPECT_FALSE(second);
-  networks_->release(*endpoint);
+  EXPECT_EQ(second.error().code, Code::kConflict);
 }
 
 TEST_F(BridgeNetworksTest, UnknownNetworksAreNotFound) {
@@ -141,26 +165,34 @@ TEST_F(BridgeNetworksTest, UnknownNetworksAreNotFound) {
 }
 
 TEST_F(BridgeNetworksTest, AResumedEndpointKeepsItsAddress) {
-  const auto endpoint = run(networks_->connect("bridge"));
-  const auto tap = networks_->take_tap(*endpoint);
+  auto lease = run(networks_->connect("bridge"));
+  const auto tap = lease->take_tap();
+  const Endpoint endpoint = lease->endpoint();
   forget_everything();  // the monitor holds the tap
   open();
-  ASSERT_TRUE(networks_->resume(*endpoint));
+  auto resumed = networks_->resume(endpoint);
+  ASSERT_TRUE(resumed);
   const auto other = run(networks_->connect("bridge"));
 
-  EXPECT_EQ(other->address, "172.17.0.3");
-  EXPECT_FALSE(networks_->resume(*endpoint));
-  networks_->release(*endpoint);
-  networks_->release(*other);
+  EXPECT_EQ(other->endpoint().address, "172.17.0.3");
+  EXPECT_FALSE(resumed->take_tap());
+  EXPECT_FALSE(networks_->resume(endpoint));
 }
 
 TEST_F(BridgeNetworksTest, CloseLeavesNothing) {
-  const auto endpoint = run(networks_->connect("bridge"));
-  networks_->release(*endpoint);
+  { const auto lease = run(networks_->connect("bridge")); }
   run(networks_->close());
 
   EXPECT_EQ(output_of("/usr/sbin/nft list ruleset"), "");
   EXPECT_TRUE(links::with_prefix("cv").empty());
+}
+
+TEST_F(BridgeNetworksTest, CloseLeavesTheBridgeToAMachineThatRunsOn) {
+  auto lease = run(networks_->connect("bridge"));
+  const std::string bridge = networks_->default_network().bridge;
+  run(networks_->close());
+
+  EXPECT_TRUE(links::exists(bridge));
 }
 
 }  // namespace

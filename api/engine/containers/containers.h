@@ -205,7 +205,7 @@ class Containers {
   net::awaitable<base::Result<Launch>> launch(ContainerPtr container);
   /// For the container's next machine; committed.
   base::Result<void> renew_secret(Container& container);
-  net::awaitable<base::Result<std::optional<Endpoint>>> connect(ContainerPtr container);
+  net::awaitable<base::Result<std::vector<EndpointLease>>> connect(ContainerPtr container);
   net::awaitable<void> start_failed(ContainerPtr container, base::Error error);
   /// `taken_over`: when this daemon took over a run that an earlier one began; 0 for one of its
   /// own.

@@ -201,10 +201,11 @@ net::awaitable<bool> Containers::take_over(ContainerPtr container) {
   const auto logged = co_await begin_log(container, true);
   if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
   AdoptSpec spec{.id = container->id,
-                 .network = container->state.endpoint,
+                 .endpoints = {},
                  .secret = container->state.machine_secret,
                  .processes = {},
                  .kill_unknown_from = kFirstFilesProcess};
+  if (container->state.endpoint) spec.endpoints.push_back(*container->state.endpoint);
   AdoptSpec::Process process{.sink = container->output,
                              .open_stdin = container->settings.open_stdin(),
                              .stdout_bytes = std::nullopt,

@@ -91,14 +91,16 @@ net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
   co_return Result<void>();
 }
 
-net::awaitable<Result<std::optional<Endpoint>>> Containers::connect(ContainerPtr container) {
+net::awaitable<Result<std::vector<EndpointLease>>> Containers::connect(ContainerPtr container) {
+  std::vector<EndpointLease> endpoints;
   const std::string mode = container->settings.network_mode();
-  if (mode == "none") co_return std::optional<Endpoint>();
+  if (mode == "none") co_return std::move(endpoints);
   auto endpoint = co_await parts_.networks.connect(mode);
   if (!endpoint && endpoint.error().code == Code::kNotFound)
     co_return Error{Code::kNotFound, "network " + mode.substr(0, 128) + " not found"};
   if (!endpoint) co_return std::move(endpoint).error();
-  co_return std::optional<Endpoint>(*std::move(endpoint));
+  endpoints.push_back(*std::move(endpoint));
+  co_return std::move(endpoints);
 }
 
 net::awaitable<Result<SeccompFilters::Filter>> Containers::seccomp_filter(ContainerPtr container) {
@@ -132,24 +134,21 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto claimed = co_await claim_volumes(container);
   if (!claimed) co_return std::move(claimed).error();
-  auto endpoint = co_await connect(container);
-  if (!endpoint) co_return std::move(endpoint).error();
+  auto endpoints = co_await connect(container);
+  if (!endpoints) co_return std::move(endpoints).error();
+  std::optional<Endpoint> endpoint;
+  if (!endpoints->empty()) endpoint = endpoints->front().endpoint();
   const nlohmann::json& host = container->settings.host_config;
-  StartContext context{.endpoint = *endpoint,
+  StartContext context{.endpoint = endpoint,
                        .resolv_conf = parts_.networks.resolv_conf(
                            host.at("Dns"), host.at("DnsSearch"), host.at("DnsOptions")),
                        .default_shape = parts_.default_shape,
                        .mount_disks = mount_disks(*container)};
   auto spec = machine_spec_for(*container, std::move(context));
-  if (!spec) {
-    if (*endpoint) parts_.networks.release(**endpoint);
-    co_return std::move(spec).error();
-  }
+  if (!spec) co_return std::move(spec).error();
+  spec->endpoints = *std::move(endpoints);
   auto filter = co_await seccomp_filter(container);
-  if (!filter) {
-    if (*endpoint) parts_.networks.release(**endpoint);
-    co_return std::move(filter).error();
-  }
+  if (!filter) co_return std::move(filter).error();
   apply_seccomp_filter(*filter, spec->process);
   const std::string argv0 = spec->process.argv.at(0);
   container->launching = std::stop_source();
@@ -165,7 +164,7 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
     co_return Error{Code::kInvalidArgument,
                     "failed to create task for container: " + refusal.message};
   }
-  container->state.endpoint = *std::move(endpoint);
+  container->state.endpoint = std::move(endpoint);
   if (container->state.endpoint)
     parts_.events.publish(Event{.type = "network",
                                 .action = "connect",

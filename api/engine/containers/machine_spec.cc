@@ -300,7 +300,6 @@ Result<MachineSpec> machine_spec_for(const Container& container, StartContext co
   auto weights = group_weights_for(host);
   if (!weights) return std::move(weights).error();
   spec.weights = *std::move(weights);
-  spec.network = std::move(context.endpoint);
   spec.process = *std::move(process);
   spec.sink = container.output;
   return spec;

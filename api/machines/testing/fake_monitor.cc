@@ -9,6 +9,7 @@
 //   cat             copies stdin to stdout until its end, exits
 //   sleep           runs until a signal ends it
 //   volumes         writes the first 8 bytes of each volume that it was prepared with
+//   network         writes the card of each tap, and the card and address of each interface
 //   deaf            runs, and signals to it are not answered
 //   missing         is refused: no such executable
 //   die [WORDS]     the whole monitor exits, WORDS are the last line on its standard error
@@ -151,6 +152,11 @@ class FakeMonitor {
           disk_[message->extents[i].offset] = std::move(packet->fds.at(i));
         return send(launch::Done{message->request});
       }
+      case launch::MessageType::kAttachNetwork: {
+        const auto message = wire::decode<launch::AttachNetwork>(frame->payload);
+        network_ += "tap " + std::to_string(message->slot) + "\n";
+        return send(launch::Done{message->request});
+      }
       case launch::MessageType::kSaveTemplate:
         return save(*wire::decode<launch::SaveTemplate>(frame->payload), packet->fds);
       case launch::MessageType::kRestoreMachine:
@@ -224,6 +230,12 @@ class FakeMonitor {
         secret_ = message->secret;
         return done(message->request);
       }
+      case protocol::MessageType::kConfigureNetwork: {
+        const auto message = wire::decode<protocol::ConfigureNetwork>(frame.payload);
+        for (const auto& interface : message->interfaces)
+          network_ += "eth" + std::to_string(interface.slot) + " " + interface.address + "\n";
+        return done(message->request);
+      }
       case protocol::MessageType::kPrepareContainer: {
         prepared_ = *wire::decode<protocol::PrepareContainer>(frame.payload);
         return done(prepared_.request);
@@ -294,6 +306,7 @@ class FakeMonitor {
     if (what == "echo" || what == "complain") process.produced = argument;
     if (what == "complain") process.out = protocol::Stream::kStderr;
     if (what == "volumes") process.produced = volumes();
+    if (what == "network") process.produced = network_;
     if (what == "flood") process.produced.assign(std::stoul(argument), 'x');
     if (what == "exit") process.status.code = std::stoi(argument);
     process.copies_stdin = what == "cat";
@@ -406,6 +419,7 @@ class FakeMonitor {
   std::map<std::uint64_t, base::UniqueFd> disk_;  // offset -> file
   std::optional<protocol::Secret> secret_;
   protocol::PrepareContainer prepared_;
+  std::string network_;
   std::map<std::uint32_t, FakeProcess> processes_;
   bool running_ = false;
 };

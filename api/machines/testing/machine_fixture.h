@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "api/async/blocking_pool.h"
@@ -86,6 +87,42 @@ class CollectingSink : public OutputSink {
  private:
   async::Latch gate_;
   std::map<protocol::Stream, bool> busy_;
+};
+
+/// Lends endpoints whose taps are nothing, and counts those that are out.
+class TestNetworks : public Networks {
+ public:
+  std::set<std::string> lent;  // addresses
+  int refills = 0;
+
+  EndpointLease lend_next() {
+    return lend_address("172.17.0." + std::to_string(2 + made_++),
+                        base::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)));
+  }
+
+  NetworkInfo default_network() const override { return {}; }
+  net::awaitable<base::Result<EndpointLease>> connect(std::string) override {
+    co_return lend_next();
+  }
+  base::Result<EndpointLease> resume(const Endpoint& endpoint) override {
+    return lend_address(endpoint.address, {});
+  }
+  void refill() override { ++refills; }
+  std::string resolv_conf(std::vector<std::string>, std::vector<std::string>,
+                          std::vector<std::string>) const override {
+    return {};
+  }
+
+ private:
+  EndpointLease lend_address(std::string address, base::UniqueFd tap) {
+    lent.insert(address);
+    Endpoint endpoint;
+    endpoint.address = std::move(address);
+    return lend(std::move(endpoint), std::move(tap));
+  }
+  void take_back(const Endpoint& endpoint) override { lent.erase(endpoint.address); }
+
+  int made_ = 0;
 };
 
 class MachineFixture : public async::testing::LoopFixture {

@@ -80,10 +80,10 @@ net::awaitable<base::Result<MachineSpec>> spec_for(MachineHost& host, const Opti
   if (options.network) {
     auto endpoint = co_await host.networks().connect("bridge");
     if (!endpoint) co_return std::move(endpoint).error();
-    spec.network = *endpoint;
+    spec.endpoints.push_back(*std::move(endpoint));
   }
   if (auto made = co_await host.disks().create(spec.disk); !made) co_return std::move(made).error();
-  co_return spec;
+  co_return std::move(spec);
 }
 
 net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& options, int number) {
