@@ -88,16 +88,17 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     co_return Result<void>();
   }
 
-  net::awaitable<Result<void>> set_frozen(bool frozen) override {
+  net::awaitable<Result<void>> set_frozen(engine::ContainerNumber, bool frozen) override {
     frozen_ = frozen;
     co_return Result<void>();
   }
-  net::awaitable<Result<void>> update_limits(protocol::PrepareContainer::Limits limits) override {
+  net::awaitable<Result<void>> update_limits(engine::ContainerNumber,
+                                             protocol::PrepareContainer::Limits limits) override {
     limits_ = limits;
     co_return Result<void>();
   }
   Result<void> set_weights(const engine::GroupWeights&) override { return {}; }
-  net::awaitable<Result<protocol::Statistics>> statistics() override {
+  net::awaitable<Result<protocol::Statistics>> statistics(engine::ContainerNumber) override {
     protocol::Statistics statistics;
     statistics.cpu_stat = "usage_usec 1000000\nuser_usec 600000\nsystem_usec 400000\n";
     statistics.memory_current = "1048576\n";
@@ -109,7 +110,7 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     statistics.cpus = 1;
     co_return statistics;
   }
-  net::awaitable<Result<protocol::ProcessList>> processes() override {
+  net::awaitable<Result<protocol::ProcessList>> processes(engine::ContainerNumber) override {
     protocol::ProcessList list;
     protocol::ProcessList::Entry entry;
     entry.pid = 100;

@@ -74,12 +74,12 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   net::awaitable<base::Result<void>> signal(ProcessId process, int signal_number) override;
   net::awaitable<base::Result<void>> resize(ProcessId process, std::uint16_t rows,
                                             std::uint16_t columns) override;
-  net::awaitable<base::Result<void>> set_frozen(bool frozen) override;
+  net::awaitable<base::Result<void>> set_frozen(ContainerNumber container, bool frozen) override;
   net::awaitable<base::Result<void>> update_limits(
-      protocol::PrepareContainer::Limits limits) override;
+      ContainerNumber container, protocol::PrepareContainer::Limits limits) override;
   base::Result<void> set_weights(const GroupWeights& weights) override;
-  net::awaitable<base::Result<protocol::Statistics>> statistics() override;
-  net::awaitable<base::Result<protocol::ProcessList>> processes() override;
+  net::awaitable<base::Result<protocol::Statistics>> statistics(ContainerNumber container) override;
+  net::awaitable<base::Result<protocol::ProcessList>> processes(ContainerNumber container) override;
   net::awaitable<void> shutdown(std::chrono::milliseconds timeout) override;
   void kill() override;
   net::awaitable<MachineEnd> wait_stopped() override;

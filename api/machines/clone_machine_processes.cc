@@ -155,17 +155,17 @@ net::awaitable<Result<void>> CloneMachine::resize(ProcessId process, std::uint16
   return simple_request(message, context_.answer_timeout);
 }
 
-net::awaitable<Result<void>> CloneMachine::set_frozen(bool frozen) {
+net::awaitable<Result<void>> CloneMachine::set_frozen(ContainerNumber container, bool frozen) {
   protocol::FreezeContainer message;
-  message.container = kMainContainer;
+  message.container = container;
   message.frozen = frozen;
   return simple_request(message, context_.answer_timeout);
 }
 
 net::awaitable<Result<void>> CloneMachine::update_limits(
-    protocol::PrepareContainer::Limits limits) {
+    ContainerNumber container, protocol::PrepareContainer::Limits limits) {
   protocol::UpdateLimits message;
-  message.container = kMainContainer;
+  message.container = container;
   message.limits = std::move(limits);
   return simple_request(std::move(message), context_.answer_timeout);
 }
@@ -174,15 +174,15 @@ Result<void> CloneMachine::set_weights(const GroupWeights& weights) {
   return context_.launcher.privileged().set_weights(process_->group(), weights);
 }
 
-net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics() {
+net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics(ContainerNumber container) {
   protocol::ReadStatistics message;
-  message.container = kMainContainer;
+  message.container = container;
   return ask<protocol::Statistics>(message, context_.answer_timeout);
 }
 
-net::awaitable<Result<protocol::ProcessList>> CloneMachine::processes() {
+net::awaitable<Result<protocol::ProcessList>> CloneMachine::processes(ContainerNumber container) {
   protocol::ListProcesses message;
-  message.container = kMainContainer;
+  message.container = container;
   return ask<protocol::ProcessList>(message, context_.answer_timeout);
 }
 

@@ -36,8 +36,12 @@ namespace engine {
 /// The engine's number of a process inside one machine; chosen by the caller, never used twice.
 using ProcessId = std::uint32_t;
 
-/// The number of the one container that a machine holds.
-inline constexpr std::uint32_t kMainContainer = 1;
+/// The engine's number of a container inside one machine; chosen by the caller, as it is in
+/// PrepareContainer and StartProcess.
+using ContainerNumber = std::uint32_t;
+
+/// The one container that the engine puts into a machine.
+inline constexpr ContainerNumber kMainContainer = 1;
 
 /// Takes one process's output. Implemented by whoever logs and forwards it.
 class OutputSink {
@@ -123,7 +127,8 @@ class Machine {
 
   virtual const std::string& id() const = 0;
 
-  /// One more process (exec). The number in `process.process` must be new. Errors: kUnavailable if
+  /// One more process (exec) in the container `process.container`. The number in `process.process`
+  /// must be new in the machine, whichever container has it. Errors: kUnavailable if
   /// the machine has ended or ends meanwhile; kDeadlineExceeded, and nothing of it is left, if the
   /// guest does not answer in time.
   virtual net::awaitable<base::Result<ProcessStart>> start_process(
@@ -152,15 +157,18 @@ class Machine {
                                                     std::uint16_t columns) = 0;
 
   /// Stops everything in the container where it is, or lets it go on; completes when it stands.
-  virtual net::awaitable<base::Result<void>> set_frozen(bool frozen) = 0;
+  /// kInternal, as all that follows: the guest has no such container.
+  virtual net::awaitable<base::Result<void>> set_frozen(ContainerNumber container, bool frozen) = 0;
   /// These limits from now on. kInvalidArgument with the guest's sentence if it refuses one.
   virtual net::awaitable<base::Result<void>> update_limits(
-      protocol::PrepareContainer::Limits limits) = 0;
+      ContainerNumber container, protocol::PrepareContainer::Limits limits) = 0;
   /// How the machine competes with others from now on. kNotSupported: not on this host.
   virtual base::Result<void> set_weights(const GroupWeights& weights) = 0;
   /// What the container uses now. All text in it was chosen by the guest.
-  virtual net::awaitable<base::Result<protocol::Statistics>> statistics() = 0;
-  virtual net::awaitable<base::Result<protocol::ProcessList>> processes() = 0;
+  virtual net::awaitable<base::Result<protocol::Statistics>> statistics(
+      ContainerNumber container) = 0;
+  virtual net::awaitable<base::Result<protocol::ProcessList>> processes(
+      ContainerNumber container) = 0;
 
   /// Ends everything in the guest, writes the disk back and powers off; after `timeout` the plug is
   /// pulled. Completes when the machine has ended.

@@ -324,7 +324,7 @@ net::awaitable<Response> top(Api& api, Request request) {
     co_return http::error_response(engine::restarting(*container));
   if (!container->state.running() || !machine)
     co_return http::error_response(engine::not_running(*container));
-  const auto list = co_await machine->processes();
+  const auto list = co_await machine->processes(engine::kMainContainer);
   if (!list) co_return http::error_response(list.error());
   // The guest's texts, as many as it likes.
   const std::function<Response()> make_answer =

@@ -47,7 +47,7 @@ net::awaitable<Sample> take_sample(ContainerPtr container) {
   Sample sample;
   const std::shared_ptr<engine::Machine> machine = container->machine;
   if (machine && container->state.running()) {
-    const auto statistics = co_await machine->statistics();
+    const auto statistics = co_await machine->statistics(engine::kMainContainer);
     if (statistics) sample.usage = engine::parse_usage(*statistics);
   }
   sample.time = engine::now_ns();

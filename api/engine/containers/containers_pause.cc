@@ -22,7 +22,7 @@ net::awaitable<Result<void>> Containers::pause(ContainerPtr container) {
 /// Of a running container; the transition lock is held.
 net::awaitable<Result<void>> Containers::freeze(ContainerPtr container) {
   const std::shared_ptr<Machine> machine = container->machine;
-  auto frozen = co_await machine->set_frozen(true);
+  auto frozen = co_await machine->set_frozen(kMainContainer, true);
   if (!frozen)
     co_return base::annotate(std::move(frozen), "Cannot pause container " + container->id);
   if (!container->state.running()) co_return not_running(*container);
@@ -45,7 +45,7 @@ net::awaitable<Result<void>> Containers::unpause(ContainerPtr container) {
 net::awaitable<Result<void>> Containers::thaw(ContainerPtr container) {
   const std::shared_ptr<Machine> machine = container->machine;
   if (container->state.status != Status::kPaused || !machine) co_return Result<void>();
-  auto thawed = co_await machine->set_frozen(false);
+  auto thawed = co_await machine->set_frozen(kMainContainer, false);
   if (container->state.status != Status::kPaused) co_return Result<void>();  // it ended meanwhile
   if (!thawed)
     co_return base::annotate(std::move(thawed), "Cannot unpause container " + container->id);

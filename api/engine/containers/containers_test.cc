@@ -189,7 +189,7 @@ TEST_F(ContainersTest, UpdateChangesWhatItNamesAndKeepsIt) {
   EXPECT_EQ(container->settings.host_config.at("Memory"), 64 << 20);
   EXPECT_EQ(container->settings.host_config.at("PidsLimit"), 10);
   EXPECT_EQ(container->settings.restart_policy().kind, RestartPolicy::Kind::kAlways);
-  const auto statistics = await(container->machine->statistics());
+  const auto statistics = await(container->machine->statistics(kMainContainer));
   EXPECT_EQ(statistics->memory_max, "67108864\n");
 }
 

@@ -36,7 +36,7 @@ Result<void> check_machine_gives(const Settings& settings, const Usage& usage,
 
 net::awaitable<Result<void>> Containers::limit_machine(ContainerPtr container, Settings wanted) {
   const std::shared_ptr<Machine> machine = container->machine;
-  const auto statistics = co_await machine->statistics();
+  const auto statistics = co_await machine->statistics(kMainContainer);
   if (!statistics) co_return statistics.error();
   protocol::Statistics unlimited = *statistics;
   unlimited.memory_max = "max";
@@ -48,7 +48,7 @@ net::awaitable<Result<void>> Containers::limit_machine(ContainerPtr container, S
   const auto weights = group_weights_for(wanted.host_config);
   if (!weights) co_return weights.error();
   RETURN_IF_ERROR_ASYNC(machine->set_weights(*weights));
-  co_return co_await machine->update_limits(*std::move(limits));
+  co_return co_await machine->update_limits(kMainContainer, *std::move(limits));
 }
 
 net::awaitable<Result<void>> Containers::update(ContainerPtr container, nlohmann::json changes) {
