@@ -17,7 +17,6 @@ inline constexpr std::uint32_t kTemplateStreams = 3;  // stdin, stdout, stderr o
 
 /// Immutable and shared by its clones; its files stay readable after they were replaced.
 struct Template {
-  std::string key;  // hash of all that shaped it
   launch::Shape shape;
   std::vector<std::uint32_t> streams;  // tags that can be adopted
   base::UniqueFd memory;               // both read-only

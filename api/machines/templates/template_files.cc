@@ -35,7 +35,7 @@ Result<TemplateInfo> read_info(const fs::path& directory) {
   if (size < 0) return base::errno_error("read the template's info");
   bytes.resize(static_cast<std::size_t>(size));
   auto info = wire::decode<TemplateInfo>(bytes);
-  if (info && info->version != TemplateInfo::kVersion)
+  if (info && info->version != TemplateSpec::Versions::kFiles)
     return Error{Code::kDataLoss, "template of another version"};
   return info;
 }
@@ -58,18 +58,17 @@ Result<void> sync_directory(const fs::path& directory) {
 }  // namespace
 
 Result<std::shared_ptr<const Template>> open_template(const fs::path& directory,
-                                                      const std::string& key) {
+                                                      const TemplateSpec& spec) {
   auto info = read_info(directory);
   if (!info) return std::move(info).error();
-  if (info->key != key) return Error{Code::kDataLoss, "the template has another key"};
+  if (info->spec != spec) return Error{Code::kDataLoss, "the template has another spec"};
   auto memory = open_at(directory / "memory", O_RDONLY);
   auto state = open_at(directory / "state", O_RDONLY);
   if (!memory) return std::move(memory).error();
   if (!state) return std::move(state).error();
   auto found = std::make_shared<Template>();
-  found->key = key;
-  found->shape = info->shape;
-  found->streams = info->streams;
+  found->shape = spec.shape;
+  found->streams = std::move(info->streams);
   found->memory = std::move(*memory);
   found->state = std::move(*state);
   return std::shared_ptr<const Template>(std::move(found));
@@ -113,11 +112,11 @@ Result<void> TemplateDraft::publish(const TemplateInfo& info, const fs::path& fi
   return sync_directory(final_name.parent_path());
 }
 
-void remove_outdated_templates(const fs::path& root, const std::string& inputs_hash) {
+void remove_outdated_templates(const fs::path& root, const TemplateSpec& current) {
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(root, ignored)) {
     const auto info = read_info(entry.path());
-    if (info && info->inputs_hash == inputs_hash) continue;
+    if (info && of_the_same_inputs(current, info->spec)) continue;
     fs::remove_all(entry.path(), ignored);
   }
 }

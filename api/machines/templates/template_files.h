@@ -6,28 +6,26 @@
 #include <string>
 
 #include "api/machines/templates/template.h"
+#include "api/machines/templates/template_spec.h"
 #include "vmm/base/result.h"
 
 namespace engine {
 
 /// The file `info` of a template.
 struct TemplateInfo {
-  static constexpr std::uint32_t kVersion = 2;
-  std::uint32_t version = kVersion;
-  std::string inputs_hash;
-  std::string key;
-  launch::Shape shape;
+  std::uint32_t version = TemplateSpec::Versions::kFiles;
+  TemplateSpec spec;
   std::vector<std::uint32_t> streams;
   std::uint64_t resident_bytes = 0;
   static void fields(auto& self, auto&& visit) {
-    visit(self.version, self.inputs_hash, self.key, self.shape, self.streams, self.resident_bytes);
+    visit(self.version, self.spec, self.streams, self.resident_bytes);
   }
 };
 
 /// Opens the template in `directory`. kNotFound: none, or unfinished; kDataLoss: not what it should
 /// be.
 base::Result<std::shared_ptr<const Template>> open_template(const std::filesystem::path& directory,
-                                                            const std::string& key);
+                                                            const TemplateSpec& spec);
 
 /// A template that is being made in a directory of its own; it is gone unless publish() was called.
 class TemplateDraft {
@@ -53,7 +51,8 @@ class TemplateDraft {
   base::UniqueFd state_;
 };
 
-/// Removes every template below `root` that was not made of these inputs, and all drafts.
-void remove_outdated_templates(const std::filesystem::path& root, const std::string& inputs_hash);
+/// Removes every template below `root` that was not made of the inputs of `current`, and all
+/// drafts.
+void remove_outdated_templates(const std::filesystem::path& root, const TemplateSpec& current);
 
 }  // namespace engine

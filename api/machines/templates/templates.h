@@ -3,8 +3,8 @@
 // <root>/<key>/memory  the guest's memory, with holes
 //              state   what the monitor saved
 //              info    TemplateInfo: written last, so a directory without it is unfinished
-// The key is a hash of everything that shapes a template: kernel, initramfs, monitor, protocol
-// versions, tenant, CPU, shape. One whose inputs changed is never found again and is removed.
+// The key is a hash of its TemplateSpec. A template whose inputs changed is never found again and
+// is removed.
 //
 // Threads: io_context thread; hashing and syncing run on the blocking pool.
 #pragma once
@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -19,6 +20,7 @@
 #include "api/async/latch.h"
 #include "api/machines/monitor/monitor_process.h"
 #include "api/machines/templates/template.h"
+#include "api/machines/templates/template_spec.h"
 
 namespace engine {
 
@@ -30,12 +32,6 @@ struct TemplatesConfig {
   std::string tenant;
   std::chrono::milliseconds boot_timeout{180'000};
 };
-
-/// The hash of everything but the shape. Blocks (reads the files). Errors: an input cannot be read.
-base::Result<std::string> template_inputs_hash(const TemplatesConfig& config);
-
-/// The key of a template of this shape.
-std::string template_key(const std::string& inputs_hash, const launch::Shape& shape);
 
 class Templates {
  public:
@@ -49,7 +45,7 @@ class Templates {
   /// again.
   net::awaitable<Found> get(launch::Shape shape);
 
-  /// It, if it is there already.
+  /// The template for `shape` if it was built or found before; null if not.
   std::shared_ptr<const Template> find(const launch::Shape& shape) const;
 
  private:
@@ -59,13 +55,13 @@ class Templates {
   }
 
   net::awaitable<Found> load_or_build(launch::Shape shape);
-  net::awaitable<base::Result<std::string>> inputs_hash();
+  net::awaitable<base::Result<TemplateSpec>> spec_of(launch::Shape shape);
 
   net::any_io_executor executor_;
   async::BlockingPool& pool_;
   MonitorLauncher& launcher_;
   TemplatesConfig config_;
-  std::string inputs_hash_;  // empty until it was computed
+  std::optional<TemplateSpec> inputs_;  // of any shape; absent until the files were read
   std::map<ShapeKey, std::shared_ptr<const Template>> ready_;
   std::map<ShapeKey, async::Reply<Found>> building_;
   std::uint64_t builds_ = 0;

@@ -1,0 +1,15 @@
+// What of a host the saved state of a machine depends on.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace x86_64 {
+
+inline constexpr std::string_view kName = "x86_64";
+
+/// The processor's model and features, and the release of the kernel, whose KVM saves and restores.
+/// Blocks shortly; any thread.
+std::string host_identity();
+
+}  // namespace x86_64
