@@ -15,6 +15,7 @@
 #include "api/docker/containers/volume_json.h"
 #include "api/docker/filters.h"
 #include "api/docker/json_rows.h"
+#include "vmm/arch/host.h"
 
 namespace docker {
 
@@ -137,7 +138,7 @@ json host_facts(const Api& api) {
           {"OperatingSystem", "containerVM"},
           {"OSVersion", std::string(kProductVersion)},
           {"OSType", "linux"},
-          {"Architecture", "x86_64"},
+          {"Architecture", std::string(arch::kName)},
           {"IndexServerAddress", std::string(registry::kHubIndexAddress)},
           {"RegistryConfig", registry_config(api.registries.settings())},
           {"NCPU", ::sysconf(_SC_NPROCESSORS_ONLN)},
