@@ -11,9 +11,11 @@
 #include "api/engine/containers/containers.h"
 #include "api/engine/process/execs.h"
 #include "api/engine/state/events.h"
+#include "api/engine/volumes/volumes.h"
 #include "api/http/client_slots.h"
 #include "api/http/router.h"
 #include "api/http/spool.h"
+#include "api/networks/networks.h"
 #include "images/registry/registries.h"
 #include "images/store/store.h"
 
@@ -23,20 +25,35 @@ inline constexpr std::string_view kProductVersion = "0.1.0";
 /// An archive that a client sends: an image, a build context, files for a container.
 inline constexpr std::uint64_t kMaxUpload = std::uint64_t{64} << 30;
 
-struct Api {
-  engine::Containers& containers;
-  engine::Execs& execs;
-  engine::Events& events;
-  images::Store& images;
+/// Where what blocks is done.
+struct Threads {
   async::BlockingPool& pool;
-  std::string state_directory;  // shown as DockerRootDir
-  std::string kernel_release;   // the guests', shown as KernelVersion
-  bool live_restore = false;    // shown
-  registry::Registries& registries;
   async::BlockingPool& transfers;  // waits for registries
   async::BlockingPool& streams;    // waits for guests, for as long as they like
   http::ClientPool& work;          // images in and out, build contexts: waits for nobody
-  http::Spool& spool;              // what clients have sent for that, and what they will get
+};
+
+/// What clients are told of the host.
+struct HostFacts {
+  std::string id;               // 64 hex digits: the same after every restart
+  std::string state_directory;  // shown as DockerRootDir
+  std::string kernel_release;   // the guests', shown as KernelVersion
+  bool live_restore = false;
+};
+
+/// What the handlers work with.
+struct Api {
+  net::any_io_executor executor;
+  engine::Containers& containers;
+  engine::Execs& execs;
+  engine::Volumes& volumes;
+  engine::Networks& networks;
+  engine::Events& events;
+  images::Store& images;
+  registry::Registries& registries;
+  Threads threads;
+  http::Spool& spool;  // what clients have sent, and what they will get
+  HostFacts host;
 };
 
 /// _ping, version, info, events, system/df.

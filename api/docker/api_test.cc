@@ -208,7 +208,7 @@ TEST_F(ApiTest, WaitSendsItsHeadBeforeTheExit) {
 
 TEST_F(ApiTest, LogsAreFramedAndNeedAStream) {
   const std::string id = run_over_api({"err", "oops"});
-  await(containers_->wait(*containers_->find(id), engine::WaitCondition::kNotRunning, 0));
+  await(engine::wait(*containers_->find(id), engine::WaitCondition::kNotRunning, 0));
 
   const auto answer = call("GET", "/containers/" + id + "/logs?stdout=1&stderr=1");
 

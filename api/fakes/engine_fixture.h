@@ -23,6 +23,7 @@ class EngineFixture : public testing::Test {
  protected:
   /// Short: a test waits for it where the guest does not answer.
   static constexpr std::chrono::milliseconds kProbeStartTimeout{20};
+  inline static const std::string kHostId = std::string(64, 'a');
 
   EngineFixture() : host_(io_.get_executor()) {
     char name[] = "/tmp/containervm-engine-XXXXXX";
@@ -45,6 +46,7 @@ class EngineFixture : public testing::Test {
     health_.reset();
     execs_.reset();
     containers_.reset();
+    container_events_.reset();
     events_.reset();
     auto database = engine::Database::open(directory_ / "containers.db");
     ASSERT_TRUE(database) << database.error().message;
@@ -59,24 +61,25 @@ class EngineFixture : public testing::Test {
                                .disks = host_,
                                .directory = directory_ / "volumes"});
     ASSERT_TRUE(volumes_->load());
+    container_events_ = std::make_unique<engine::ContainerEvents>(*events_, kHostId);
     containers_ = std::make_unique<engine::Containers>(
         engine::EngineParts{.executor = io_.get_executor(),
                             .database = *database_,
-                            .events = *events_,
+                            .events = *container_events_,
                             .pool = pool_,
                             .images = images_,
                             .machines = host_,
                             .networks = host_,
                             .disks = host_,
                             .volumes = *volumes_,
+                            .seccomp = seccomp_,
                             .directory = directory_ / "containers",
                             .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
-                            .host_id = std::string(64, 'a'),
-                            .kernel_release = host_.kernel_release(),
                             .patience = patience_,
                             .host_memory = [this] { return base::Result(memory_); }});
-    execs_ = std::make_unique<engine::Execs>(*containers_);
-    health_ = std::make_unique<engine::HealthMonitor>(*containers_, *execs_, kProbeStartTimeout);
+    execs_ = std::make_unique<engine::Execs>(io_.get_executor(), seccomp_, *container_events_);
+    health_ = std::make_unique<engine::HealthMonitor>(io_.get_executor(), *containers_, *execs_,
+                                                      kProbeStartTimeout);
     const auto recovered = await(containers_->recover());
     ASSERT_TRUE(recovered) << recovered.error().message;
   }
@@ -132,9 +135,11 @@ class EngineFixture : public testing::Test {
   FakeMachineHost host_;
   FakeImageStore images_;
   async::BlockingPool pool_{1};
+  engine::SeccompFilters seccomp_{pool_, host_.kernel_release()};
   std::unique_ptr<engine::Database> database_;
   std::unique_ptr<engine::Events> events_;
   std::unique_ptr<engine::Volumes> volumes_;
+  std::unique_ptr<engine::ContainerEvents> container_events_;
   std::unique_ptr<engine::Containers> containers_;
   std::unique_ptr<engine::Execs> execs_;
   std::unique_ptr<engine::HealthMonitor> health_;

@@ -89,6 +89,8 @@ struct Parts {
   http::ClientPool work{io.get_executor(), kWorkThreads, kWorkPerClient};
   std::unique_ptr<http::Spool> spool;
   std::unique_ptr<engine::Volumes> volumes;
+  std::unique_ptr<engine::ContainerEvents> container_events;
+  std::unique_ptr<engine::SeccompFilters> seccomp;
   std::unique_ptr<engine::Containers> containers;
   std::unique_ptr<engine::Execs> execs;
   std::unique_ptr<engine::HealthMonitor> health;
@@ -131,27 +133,45 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                              .disks = parts.machines->disks(),
                              .directory = config.state / "volumes"});
   RETURN_IF_ERROR(parts.volumes->load());
+  parts.container_events = std::make_unique<engine::ContainerEvents>(*parts.events, *id);
+  parts.seccomp =
+      std::make_unique<engine::SeccompFilters>(parts.pool, parts.machines->kernel_release());
   parts.containers = std::make_unique<engine::Containers>(
       engine::EngineParts{.executor = parts.io.get_executor(),
                           .database = *parts.database,
-                          .events = *parts.events,
+                          .events = *parts.container_events,
                           .pool = parts.pool,
                           .images = *parts.images,
                           .machines = parts.machines->machines(),
                           .networks = parts.machines->networks(),
                           .disks = parts.machines->disks(),
                           .volumes = *parts.volumes,
+                          .seccomp = *parts.seccomp,
                           .directory = config.state / "containers",
-                          .default_shape = config.default_shape,
-                          .host_id = *std::move(id),
-                          .kernel_release = parts.machines->kernel_release()});
+                          .default_shape = config.default_shape});
   parts.spool = std::make_unique<http::Spool>(parts.spooling, config.state.string());
-  parts.execs = std::make_unique<engine::Execs>(*parts.containers);
-  parts.health = std::make_unique<engine::HealthMonitor>(*parts.containers, *parts.execs);
+  parts.execs = std::make_unique<engine::Execs>(parts.io.get_executor(), *parts.seccomp,
+                                                *parts.container_events);
+  parts.health = std::make_unique<engine::HealthMonitor>(parts.io.get_executor(), *parts.containers,
+                                                         *parts.execs);
   parts.api = std::make_unique<docker::Api>(
-      docker::Api{*parts.containers, *parts.execs, *parts.events, *parts.images, parts.pool,
-                  config.state.string(), parts.machines->kernel_release(), config.live_restore,
-                  *parts.registries, parts.transfers, parts.streams, parts.work, *parts.spool});
+      docker::Api{.executor = parts.io.get_executor(),
+                  .containers = *parts.containers,
+                  .execs = *parts.execs,
+                  .volumes = *parts.volumes,
+                  .networks = parts.machines->networks(),
+                  .events = *parts.events,
+                  .images = *parts.images,
+                  .registries = *parts.registries,
+                  .threads = {.pool = parts.pool,
+                              .transfers = parts.transfers,
+                              .streams = parts.streams,
+                              .work = parts.work},
+                  .spool = *parts.spool,
+                  .host = {.id = *std::move(id),
+                           .state_directory = config.state.string(),
+                           .kernel_release = parts.machines->kernel_release(),
+                           .live_restore = config.live_restore}});
   parts.router.use_spool(parts.io.get_executor(), *parts.spool, parts.pool);
   docker::add_system_routes(parts.router, *parts.api);
   docker::add_container_routes(parts.router, *parts.api);

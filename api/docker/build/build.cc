@@ -55,7 +55,7 @@ net::awaitable<Result<SpooledInput>> input_of_body(Api& api, Exchange& exchange,
     if (!own) return base::errno_error("dup");
     return build::read_input(place, std::move(own), file->size(), stop);
   };
-  auto input = co_await api.work.run_stoppable(exchange.client(), call);
+  auto input = co_await api.threads.work.run_stoppable(exchange.client(), call);
   if (!input) co_return std::move(input).error();
   co_return SpooledInput{.archive = *archive, .input = *std::move(input)};
 }
@@ -65,7 +65,7 @@ net::awaitable<void> download(Api& api, InputPlace place, registry::Url url, std
   const std::function<Result<BuildInput>()> call = [&web = api.registries, place, url, stop] {
     return build::fetch_input(place, web, url, stop);
   };
-  *input = co_await api.transfers.run(call);
+  *input = co_await api.threads.transfers.run(call);
 }
 
 net::awaitable<void> stop_when_gone(Exchange& exchange, std::stop_source stop) {
@@ -77,7 +77,7 @@ net::awaitable<void> stop_when_gone(Exchange& exchange, std::stop_source stop) {
 net::awaitable<Result<SpooledInput>> input_of(Api& api, Exchange& exchange,
                                               const BuildOptions& options) {
   InputPlace place{
-      .store = api.images, .directory = api.state_directory, .dockerfile = options.dockerfile};
+      .store = api.images, .directory = api.host.state_directory, .dockerfile = options.dockerfile};
   if (options.remote.empty()) co_return co_await input_of_body(api, exchange, std::move(place));
   const auto url = build::parse_remote(options.remote);
   if (!url) co_return url.error();
@@ -98,7 +98,7 @@ net::awaitable<Result<void>> tag_image(Api& api, std::string id, std::vector<std
     const std::function<Result<std::string>()> call = [&store = api.images, id, tag] {
       return store.tag(id, tag);
     };
-    const auto tagged = co_await api.pool.run(call);
+    const auto tagged = co_await api.threads.pool.run(call);
     if (!tagged) co_return tagged.error();
     publish_image_event(api, "tag", id, tag);
     output->stream("Successfully tagged " + tag + "\n");
@@ -168,8 +168,7 @@ net::awaitable<void> start_build(Api& api, std::shared_ptr<Builds> builds, Excha
     co_return;
   }
   const BuildInput& input = spooled->input;
-  const auto output =
-      std::make_shared<BuildOutput>(api.containers.parts().executor, options->quiet);
+  const auto output = std::make_shared<BuildOutput>(api.executor, options->quiet);
   const std::vector<std::string> tags = options->tags;
   const std::string name = options->build_id;
   const auto builder = std::make_shared<Builder>(api, *std::move(options), output, input.context);

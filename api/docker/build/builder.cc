@@ -79,7 +79,7 @@ net::awaitable<Result<images::Image>> Builder::resolve(std::string name) {
   const std::function<Result<images::Image>()> call = [&store = api_.images, name] {
     return store.resolve(name);
   };
-  co_return co_await api_.pool.run(call);
+  co_return co_await api_.threads.pool.run(call);
 }
 
 net::awaitable<Result<std::string>> Builder::run(dockerfile::Dockerfile file) {

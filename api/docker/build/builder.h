@@ -42,7 +42,7 @@ class Builder {
         output_(std::move(output)),
         context_(std::move(context)),
         arguments_(options_.arguments),
-        tasks_(api.containers.parts().executor) {}
+        tasks_(api.executor) {}
 
   /// The image's ID; tells the output how it goes, but not the error.
   net::awaitable<base::Result<std::string>> run(dockerfile::Dockerfile file);

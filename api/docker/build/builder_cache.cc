@@ -24,7 +24,7 @@ net::awaitable<Result<bool>> Builder::is_cached(json config) {
   if (options_.no_cache || state_.misses_cache) co_return false;
   const std::function<Result<std::vector<images::Image>>()> call =
       [&store = api_.images, parent = state_.image_id] { return store.children(parent); };
-  const auto children = co_await api_.pool.run(call);
+  const auto children = co_await api_.threads.pool.run(call);
   if (!children) co_return children.error();
   std::set<std::string> sources;
   if (options_.limits_cache) {

@@ -158,7 +158,7 @@ net::awaitable<Result<TreePtr>> Builder::read_tree(std::string image, std::strin
       .name = {}, .settings = *std::move(settings), .of_build = true, .files_only = true};
   const auto container = co_await api_.containers.create(std::move(request));
   if (!container) co_return container.error();
-  auto spool = spool_file(api_.state_directory);
+  auto spool = spool_file(api_.host.state_directory);
   Result<void> done = spool ? Result<void>() : Result<void>(spool.error());
   const auto file = std::make_shared<base::UniqueFd>(spool ? *std::move(spool) : base::UniqueFd());
   TreeReader reader(file);
@@ -245,7 +245,7 @@ net::awaitable<Result<std::vector<CopySource>>> Builder::sources_of(
     const std::function<Result<std::vector<CopySource>>()> call = [tree = *tree, name, from] {
       return find_sources(tree, name, !from.empty());
     };
-    auto found = co_await api_.pool.run(call);
+    auto found = co_await api_.threads.pool.run(call);
     if (!found) co_return failed(std::move(found).error());
     for (CopySource& source : *found) all.push_back(std::move(source));
   }
@@ -255,7 +255,7 @@ net::awaitable<Result<std::vector<CopySource>>> Builder::sources_of(
 
 Builder::Step Builder::commit_copy(ContainerPtr container, CopyPlan plan,
                                    images::CommitOptions options) {
-  const net::any_io_executor executor = api_.containers.parts().executor;
+  const net::any_io_executor executor = api_.executor;
   auto bridge = ByteBridge::make(executor);
   if (!bridge) co_return bridge.error();
   const auto input = std::make_shared<BytePipe>(executor);
@@ -318,7 +318,7 @@ Builder::Step Builder::copy(const Instruction& instruction) {
                 .owner = keeps_owners ? "" : owner_of(owner),
                 .mode = *mode,
                 .extracts = instruction.kind == Kind::kAdd,
-                .spool_directory = api_.state_directory};
+                .spool_directory = api_.host.state_directory};
   auto done = co_await commit_copy(*container, std::move(plan), commit_options(config, ""));
   // Whose files they become is looked up before anything is copied.
   if (done || done.error().message.starts_with(files::kUnknownOwner)) co_return done;

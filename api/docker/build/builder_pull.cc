@@ -112,14 +112,14 @@ net::awaitable<Result<CopySource>> Builder::download(std::string url, std::strin
   auto parsed = registry::Url::parse(url);
   if (!parsed) co_return std::move(parsed).error();
   const Download wanted{.url = *std::move(parsed),
-                        .directory = api_.state_directory,
+                        .directory = api_.host.state_directory,
                         .unnamed = destination.ends_with('/') ? "" : "__unnamed__"};
-  const auto teller = std::make_shared<Teller>(api_.containers.parts().executor, output_);
+  const auto teller = std::make_shared<Teller>(api_.executor, output_);
   const std::function<Result<CopySource>()> call = [&registries = api_.registries, wanted, teller,
                                                     stop = stop_.get_token()] {
     return fetch(registries, wanted, *teller, stop);
   };
-  auto fetched = co_await api_.transfers.run(call);
+  auto fetched = co_await api_.threads.transfers.run(call);
   if (cancelled_) co_return cancelled_error();
   if (fetched) output_->stream("\n");
   co_return fetched;
@@ -142,12 +142,12 @@ net::awaitable<Result<void>> Builder::pull(Reference reference) {
       .reference = reference,
       .platform = std::nullopt,
       .credentials = registry::credentials_for(options_.credentials, reference.domain())};
-  const auto teller = std::make_shared<Teller>(api_.containers.parts().executor, output_);
+  const auto teller = std::make_shared<Teller>(api_.executor, output_);
   const std::function<Result<void>()> call = [&registries = api_.registries, teller, request,
                                               stop = stop_.get_token()] {
     return registries.pull(request, *teller, stop);
   };
-  auto pulled = co_await api_.transfers.run(call);
+  auto pulled = co_await api_.threads.transfers.run(call);
   if (cancelled_) co_return cancelled_error();
   if (pulled)
     publish_image_event(api_, "pull", reference.familiar(), reference.familiar_repository());

@@ -90,7 +90,7 @@ net::awaitable<void> Builder::remove_intermediates(bool failed) {
       if (auto removed = store.remove(image, {}); !removed) return std::move(removed).error();
       return {};
     };
-    [[maybe_unused]] const auto removed = co_await api_.pool.run(call);
+    [[maybe_unused]] const auto removed = co_await api_.threads.pool.run(call);
   }
 }
 
@@ -163,7 +163,7 @@ Builder::Step Builder::run_container(ContainerPtr container) {
   if (cancelled_) tasks_.spawn("cancel a build", kill(api_.containers, container));
   co_await forward(std::move(attachment));
   [[maybe_unused]] const auto result =
-      co_await api_.containers.wait(container, engine::WaitCondition::kNotRunning, exits);
+      co_await engine::wait(container, engine::WaitCondition::kNotRunning, exits);
   running_.reset();
   if (cancelled_) co_return cancelled_error();
   co_return Result<void>();

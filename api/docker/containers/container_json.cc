@@ -8,11 +8,11 @@
 #include <span>
 
 #include "api/engine/containers/machine_spec.h"
+#include "api/engine/state/identifiers.h"
 
 namespace docker {
 
 using engine::Container;
-using engine::Containers;
 using engine::Status;
 using nlohmann::json;
 
@@ -72,7 +72,7 @@ json without_empty(json object, std::span<const char* const> fields) {
 }
 
 /// One entry of NetworkSettings.Networks.
-json endpoint_json(const Containers& containers, const Container& container,
+json endpoint_json(const ContainerContext& context, const Container& container,
                    const std::string& network) {
   json value{{"IPAMConfig", nullptr},   {"Links", nullptr},         {"Aliases", nullptr},
              {"MacAddress", ""},        {"DriverOpts", nullptr},    {"GwPriority", 0},
@@ -81,8 +81,8 @@ json endpoint_json(const Containers& containers, const Container& container,
              {"GlobalIPv6Address", ""}, {"GlobalIPv6PrefixLen", 0}, {"DNSNames", nullptr}};
   const auto& endpoint = container.state.endpoint;
   if (!endpoint) return value;
-  value["NetworkID"] = containers.network_id(network);
-  value["EndpointID"] = containers.network_id(container.id + "/" + endpoint->address);
+  value["NetworkID"] = engine::network_id(context.host_id, network);
+  value["EndpointID"] = engine::network_id(context.host_id, container.id + "/" + endpoint->address);
   value["MacAddress"] = engine::to_string(endpoint->mac);
   value["Gateway"] = endpoint->gateway;
   value["IPAddress"] = endpoint->address;
@@ -90,14 +90,14 @@ json endpoint_json(const Containers& containers, const Container& container,
   return value;
 }
 
-json networks_json(const Containers& containers, const Container& container) {
+json networks_json(const ContainerContext& context, const Container& container) {
   const std::string mode = container.settings.network_mode();
-  return {{mode, endpoint_json(containers, container, mode)}};
+  return {{mode, endpoint_json(context, container, mode)}};
 }
 
-json network_settings_json(const Containers& containers, const Container& container) {
+json network_settings_json(const ContainerContext& context, const Container& container) {
   const std::string mode = container.settings.network_mode();
-  const json endpoint = endpoint_json(containers, container, mode);
+  const json endpoint = endpoint_json(context, container, mode);
   json ports = json::object();
   if (container.state.running())
     for (const auto& [port, empty] : container.settings.config.at("ExposedPorts").items())
@@ -119,15 +119,15 @@ json network_settings_json(const Containers& containers, const Container& contai
           {"IPPrefixLen", endpoint.at("IPPrefixLen")},
           {"IPv6Gateway", ""},
           {"MacAddress", endpoint.at("MacAddress")},
-          {"Networks", networks_json(containers, container)}};
+          {"Networks", networks_json(context, container)}};
 }
 
-json mounts_json(const Containers& containers, const Container& container) {
+json mounts_json(const ContainerContext& context, const Container& container) {
   json rows = json::array();
   for (const engine::MountPoint& mount : container.mounts)
     rows.push_back({{"Type", "volume"},
                     {"Name", mount.volume},
-                    {"Source", containers.parts().volumes.disk_of(mount.volume).string()},
+                    {"Source", context.volumes.disk_of(mount.volume).string()},
                     {"Destination", mount.destination},
                     {"Driver", "local"},
                     {"Mode", mount.mode},
@@ -232,7 +232,7 @@ std::string status_text(const engine::ContainerState& state, engine::TimeNs now)
   return "";
 }
 
-json inspect_json(const Containers& containers, const Container& container, bool sizes) {
+json inspect_json(const Container& container, ContainerContext context, bool sizes) {
   const std::vector<std::string> command = container.settings.command_line();
   json value{{"Id", container.id},
              {"Created", engine::format_time(container.created)},
@@ -255,14 +255,14 @@ json inspect_json(const Containers& containers, const Container& container, bool
              {"ExecIDs", nullptr},
              {"HostConfig", without_empty(container.settings.host_config, kOmittedFromHostConfig)},
              {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
-             {"Mounts", mounts_json(containers, container)},
+             {"Mounts", mounts_json(context, container)},
              {"Config", without_empty(container.settings.config, kOmittedFromConfig)},
-             {"NetworkSettings", network_settings_json(containers, container)}};
+             {"NetworkSettings", network_settings_json(context, container)}};
   if (sizes) add_sizes(value, container);
   return value;
 }
 
-json summary_json(const Containers& containers, const Container& container, bool sizes) {
+json summary_json(const Container& container, ContainerContext context, bool sizes) {
   json value{{"Id", container.id},
              {"Names", json::array({"/" + container.name})},
              {"Image", container.settings.image()},
@@ -274,8 +274,8 @@ json summary_json(const Containers& containers, const Container& container, bool
              {"State", engine::to_string(container.state.status)},
              {"Status", status_text(container.state, engine::now_ns())},
              {"HostConfig", {{"NetworkMode", container.settings.host_config.at("NetworkMode")}}},
-             {"NetworkSettings", {{"Networks", networks_json(containers, container)}}},
-             {"Mounts", mounts_json(containers, container)}};
+             {"NetworkSettings", {{"Networks", networks_json(context, container)}}},
+             {"Mounts", mounts_json(context, container)}};
   if (sizes) add_sizes(value, container);
   return value;
 }

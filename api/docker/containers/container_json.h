@@ -6,15 +6,22 @@
 #include <string>
 #include <string_view>
 
-#include "api/engine/containers/containers.h"
+#include "api/engine/containers/container.h"
+#include "api/engine/volumes/volumes.h"
 
 namespace docker {
 
+/// What of the host a container's JSON names.
+struct ContainerContext {
+  const engine::Volumes& volumes;
+  std::string_view host_id;
+};
+
 /// `sizes`: with SizeRw and SizeRootFs.
-nlohmann::json inspect_json(const engine::Containers& containers,
-                            const engine::Container& container, bool sizes);
-nlohmann::json summary_json(const engine::Containers& containers,
-                            const engine::Container& container, bool sizes);
+nlohmann::json inspect_json(const engine::Container& container, ContainerContext context,
+                            bool sizes);
+nlohmann::json summary_json(const engine::Container& container, ContainerContext context,
+                            bool sizes);
 
 /// "none", "starting", "healthy" or "unhealthy".
 std::string_view health_word(const engine::ContainerState& state);

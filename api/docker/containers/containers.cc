@@ -160,7 +160,7 @@ net::awaitable<Response> list(Api& api, Request request) {
     if (container->removed || !is_shown(*query, *container)) {
       co_await rows.pass();
     } else {
-      json row = summary_json(api.containers, *container, with_size);
+      json row = summary_json(*container, {api.volumes, api.host.id}, with_size);
       co_await rows.add(std::move(row));
     }
   }
@@ -172,12 +172,12 @@ net::awaitable<Response> inspect(Api& api, Request request) {
   const auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
   const auto value = std::make_shared<json>(
-      inspect_json(api.containers, **container, request.query.get_bool("size")));
+      inspect_json(**container, {api.volumes, api.host.id}, request.query.get_bool("size")));
   const std::vector<std::string> execs = api.execs.running_in(**container);
   if (!execs.empty()) (*value)["ExecIDs"] = execs;
   // Labels and the like are as long as clients like.
   const std::function<Response()> answer = [value] { return http::json(Status::kOk, *value); };
-  co_return co_await api.pool.run(answer);
+  co_return co_await api.threads.pool.run(answer);
 }
 
 // POST /containers/{id}/start
@@ -333,7 +333,7 @@ net::awaitable<Response> top(Api& api, Request request) {
     if (!table) return http::error_response(table.error());
     return http::json(Status::kOk, {{"Titles", table->titles}, {"Processes", table->rows}});
   };
-  Response answer = co_await api.pool.run(make_answer);
+  Response answer = co_await api.threads.pool.run(make_answer);
   if (answer.status == Status::kOk) api.containers.publish(*container, "top");
   co_return answer;
 }

@@ -23,8 +23,6 @@ using nlohmann::json;
 
 namespace {
 
-engine::Volumes& volumes_of(const Api& api) { return api.containers.parts().volumes; }
-
 json text_map(const std::map<std::string, std::string>& values) {
   return values.empty() ? json() : json(values);
 }
@@ -59,7 +57,7 @@ net::awaitable<Response> create(Api& api, Request request) {
   if (!body) co_return http::error_response(body.error());
   auto wish = parse_wish(*body);
   if (!wish) co_return http::error_response(wish.error());
-  engine::Volumes& volumes = volumes_of(api);
+  engine::Volumes& volumes = api.volumes;
   const auto made = co_await async::shielded(volumes.create(*std::move(wish)));
   if (!made) co_return http::error_response(made.error());
   co_return http::json(Status::kCreated, volume_json(volumes, **made));
@@ -73,7 +71,7 @@ net::awaitable<Response> list(Api& api, Request request) {
                                       {"dangling", "driver", "label", "label!", "name"});
   if (!filters) co_return http::error_response(filters.error());
   JsonRows rows;
-  engine::Volumes& volumes = volumes_of(api);
+  engine::Volumes& volumes = api.volumes;
   for (const VolumePtr& volume : volumes.list()) {
     const bool dangling = volume->users.empty();
     const bool shown =
@@ -93,24 +91,24 @@ net::awaitable<Response> list(Api& api, Request request) {
 
 // GET /volumes/{name}
 net::awaitable<Response> inspect(Api& api, Request request) {
-  const auto volume = volumes_of(api).find(request.path_arg("name"));
+  const auto volume = api.volumes.find(request.path_arg("name"));
   if (!volume) co_return http::error_response(volume.error());
-  co_return http::json(Status::kOk, volume_json(volumes_of(api), **volume));
+  co_return http::json(Status::kOk, volume_json(api.volumes, **volume));
 }
 
 // DELETE /volumes/{name}
 //   204 removed · 404 no such volume · 409 a container mentions it
 net::awaitable<Response> remove(Api& api, Request request) {
-  const auto volume = volumes_of(api).find(request.path_arg("name"));
+  const auto volume = api.volumes.find(request.path_arg("name"));
   if (!volume && request.query.get_bool("force")) co_return http::empty(Status::kNoContent);
   if (!volume) co_return http::error_response(volume.error());
-  const auto removed = co_await async::shielded(volumes_of(api).remove(*volume));
+  const auto removed = co_await async::shielded(api.volumes.remove(*volume));
   if (!removed) co_return http::error_response(removed.error());
   co_return http::empty(Status::kNoContent);
 }
 
 net::awaitable<json> prune_volumes(Api& api, Filters filters, bool named_too) {
-  engine::Volumes& volumes = volumes_of(api);
+  engine::Volumes& volumes = api.volumes;
   json removed_names = json::array();
   std::uint64_t reclaimed = 0;
   for (const VolumePtr& volume : volumes.list()) {

@@ -208,7 +208,7 @@ net::awaitable<void> convert(Api& api, http::SpoolFilePtr tar, std::shared_ptr<b
     out->reset();
     return done;
   };
-  *result = co_await api.streams.run(call);
+  *result = co_await api.threads.streams.run(call);
 }
 
 // PUT /containers/{id}/archive?path=

@@ -24,11 +24,7 @@ net::awaitable<Result<wire::RawFrame>> ToolFrames::next() {
 std::shared_ptr<BytePipe> start_reading(engine::Containers& containers,
                                         engine::ContainerPtr container,
                                         std::vector<std::string> command) {
-  auto pipe = std::make_shared<BytePipe>(containers.parts().executor);
-  containers.start_files_task(
-      std::move(container),
-      {.command = std::move(command), .changes_files = false, .output = pipe, .input = nullptr});
-  return pipe;
+  return containers.start_reading(std::move(container), std::move(command));
 }
 
 std::shared_ptr<BytePipe> start_reading_changes(engine::Containers& containers,

@@ -59,7 +59,8 @@ net::awaitable<void> run_load(Api& api, http::ClientId client, http::SpoolFilePt
     progress->close();
     return loaded;
   };
-  const auto loaded = co_await api.work.run_stoppable<Result<Loaded>>(client, std::move(call));
+  const auto loaded =
+      co_await api.threads.work.run_stoppable<Result<Loaded>>(client, std::move(call));
   if (!loaded) co_return;
   for (const images::LoadedImage& image : *loaded)
     publish_image_event(api, "load", image.id, image.id);
@@ -100,7 +101,7 @@ net::awaitable<Result<images::LoadedImage>> run_import(Api& api, http::ClientId 
         images::FileSource source(tar->fd(), tar->size(), std::move(stop));
         return store.import(source, options);
       };
-  auto imported = co_await api.work.run_stoppable(client, call);
+  auto imported = co_await api.threads.work.run_stoppable(client, call);
   if (imported) publish_image_event(api, "import", imported->id, imported->id);
   co_return imported;
 }
@@ -162,7 +163,7 @@ net::awaitable<Result<http::SpoolFilePtr>> spool_images(Api& api, http::ClientId
     SpoolSink sink(*file);
     return store.save(names, sink);
   };
-  const auto saved = co_await api.work.run(client, call);
+  const auto saved = co_await api.threads.work.run(client, call);
   if (!saved) co_return saved.error();
   co_return *std::move(file);
 }
@@ -173,7 +174,7 @@ net::awaitable<Result<void>> find_all(Api& api, std::vector<std::string> names) 
       if (auto found = store.resolve(name); !found) return std::move(found).error();
     return {};
   };
-  co_return co_await api.pool.run<Result<void>>(std::move(call));
+  co_return co_await api.threads.pool.run<Result<void>>(std::move(call));
 }
 
 // 200 the archive · 404 no such image

@@ -29,7 +29,7 @@ net::awaitable<Result<images::Image>> resolve(Api& api, std::string name) {
   std::function<Result<images::Image>()> call = [&store = api.images, name] {
     return store.resolve(name);
   };
-  co_return co_await api.pool.run<Result<images::Image>>(std::move(call));
+  co_return co_await api.threads.pool.run<Result<images::Image>>(std::move(call));
 }
 
 Result<bool> boolean_filter(const Filters& filters, const char* name, bool otherwise) {
@@ -105,7 +105,7 @@ net::awaitable<Response> list(Api& api, Request request) {
   std::function<Result<std::vector<images::ImageSummary>>()> call =
       [&store = api.images, wanted = *std::move(filter)] { return store.list(wanted); };
   const auto found =
-      co_await api.pool.run<Result<std::vector<images::ImageSummary>>>(std::move(call));
+      co_await api.threads.pool.run<Result<std::vector<images::ImageSummary>>>(std::move(call));
   if (!found) co_return http::error_response(found.error());
   JsonRows rows;
   for (const images::ImageSummary& image : *found) {
@@ -133,7 +133,7 @@ net::awaitable<Response> tag_and_tell(Api& api, std::string source, std::string 
   std::function<Result<std::string>()> call = [&store = api.images, source, target] {
     return store.tag(source, target);
   };
-  const auto id = co_await api.pool.run<Result<std::string>>(std::move(call));
+  const auto id = co_await api.threads.pool.run<Result<std::string>>(std::move(call));
   if (!id) co_return http::error_response(id.error());
   publish_image_event(api, "tag", *id, target);
   co_return http::empty(Status::kCreated);
@@ -162,7 +162,7 @@ net::awaitable<Response> remove_and_tell(Api& api, std::string name,
   std::function<Result<std::vector<images::RemovedItem>>()> call =
       [&store = api.images, name, options] { return store.remove(name, options); };
   const auto removed =
-      co_await api.pool.run<Result<std::vector<images::RemovedItem>>>(std::move(call));
+      co_await api.threads.pool.run<Result<std::vector<images::RemovedItem>>>(std::move(call));
   if (!removed) co_return http::error_response(removed.error());
   publish_removed(api, *removed);
   co_return http::json(Status::kOk, removed_json(*removed));
@@ -173,7 +173,7 @@ net::awaitable<Response> remove_and_tell(Api& api, std::string name,
 net::awaitable<Response> remove(Api& api, Request request) {
   images::RemoveOptions options{.force = request.query.get_bool("force"),
                                 .prune_parents = !request.query.get_bool("noprune"),
-                                .running = api.containers.running_ids()};
+                                .running = engine::running_ids(api.containers.list())};
   co_return co_await async::shielded(
       remove_and_tell(api, request.path_arg("name"), std::move(options)));
 }
@@ -182,7 +182,7 @@ net::awaitable<Response> prune_and_tell(Api& api, images::PruneOptions options) 
   std::function<Result<images::PruneReport>()> call = [&store = api.images, options] {
     return store.prune(options);
   };
-  const auto report = co_await api.pool.run<Result<images::PruneReport>>(std::move(call));
+  const auto report = co_await api.threads.pool.run<Result<images::PruneReport>>(std::move(call));
   if (!report) co_return http::error_response(report.error());
   publish_removed(api, report->removed);
   const json answer{
@@ -205,7 +205,7 @@ net::awaitable<Response> prune(Api& api, Request request) {
   if (!dangling) co_return http::error_response(dangling.error());
   images::PruneOptions options;
   options.dangling_only = *dangling;
-  options.running = api.containers.running_ids();
+  options.running = engine::running_ids(api.containers.list());
   if (const auto parsed = common_filters(*filters, options.filter); !parsed)
     co_return http::error_response(parsed.error());
   co_return co_await async::shielded(prune_and_tell(api, std::move(options)));

@@ -29,10 +29,7 @@ class ImagesTest : public ApiTest {
                                      .layer_tool = CONTAINERVM_LAYER,
                                      .limits = {}})),
         store_registries_(*registry::Registries::make({}, *store_)),
-        image_api_{
-            *containers_, *execs_, *events_,           *store_,    pool_,    directory_.string(),
-            "fake",       false,   *store_registries_, transfers_, streams_, work_,
-            spool_} {
+        image_api_(api_on(*store_, *store_registries_)) {
     add_image_routes(image_router_, image_api_);
   }
 

@@ -71,7 +71,7 @@ net::awaitable<void> make_image(Api& api, std::shared_ptr<Layer> layer) {
     layer->bytes.reset();
     return made;
   };
-  layer->made = co_await api.streams.run(call);
+  layer->made = co_await api.threads.streams.run(call);
 }
 
 }  // namespace
@@ -85,7 +85,7 @@ net::awaitable<Result<images::LoadedImage>> commit_layer(Api& api,
   layer->options = std::move(options);
   layer->stop = stop;
   const std::stop_callback ending(stop, [pipe = frames->pipe()] { pipe->close(); });
-  auto bridge = ByteBridge::make(api.containers.parts().executor);
+  auto bridge = ByteBridge::make(api.executor);
   // A thread is kept waiting only from here on, not while a machine starts.
   Result<wire::RawFrame> first = bridge ? wire::RawFrame{} : Result<wire::RawFrame>(bridge.error());
   if (bridge) first = co_await frames->next();
@@ -109,7 +109,7 @@ net::awaitable<Result<images::LoadedImage>> commit_config_only(Api& api,
     images::SpanSource nothing({});
     return store.commit(nothing, options);
   };
-  co_return co_await api.pool.run(call);
+  co_return co_await api.threads.pool.run(call);
 }
 
 }  // namespace docker

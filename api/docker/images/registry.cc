@@ -50,7 +50,7 @@ net::awaitable<Result<T>> ask(Api& api, std::function<Result<T>(std::stop_token)
   };
   if (slot.is_connected()) slot.assign([stop](net::cancellation_type) { stop->request_stop(); });
   const base::ScopeExit clear([&] { slot.clear(); });
-  co_return co_await api.transfers.run<Result<T>>(std::move(call));
+  co_return co_await api.threads.transfers.run<Result<T>>(std::move(call));
 }
 
 // POST /auth

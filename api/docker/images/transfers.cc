@@ -68,7 +68,7 @@ net::awaitable<void> run(Api& api, TransferPtr transfer, Operation operation) {
     transfer->progress->close();
     return result;
   };
-  transfer->result = co_await api.transfers.run<Result<void>>(std::move(call));
+  transfer->result = co_await api.threads.transfers.run<Result<void>>(std::move(call));
 }
 
 net::awaitable<void> tell(Exchange& exchange, TransferPtr transfer) {

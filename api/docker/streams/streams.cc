@@ -49,7 +49,7 @@ net::awaitable<void> wait(Api& api, Exchange& exchange) {
   exchange.end_with_input();
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
-  const engine::WaitResult result = co_await api.containers.wait(*container, *condition, exits);
+  const engine::WaitResult result = co_await engine::wait(*container, *condition, exits);
   json answer{{"StatusCode", result.exit_code}};
   if (!result.error.empty()) answer["Error"] = {{"Message", result.error}};
   const std::string text = http::dump_json(answer) + "\n";

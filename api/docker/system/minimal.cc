@@ -5,6 +5,7 @@
 
 #include "api/docker/api.h"
 #include "api/docker/filters.h"
+#include "api/engine/state/identifiers.h"
 
 namespace docker {
 
@@ -35,7 +36,7 @@ json network_json(const Api& api, const std::string& name, bool verbose) {
   json pools = json::array();
   json containers = json::object();
   if (bridge) {
-    const engine::NetworkInfo info = api.containers.parts().networks.default_network();
+    const engine::NetworkInfo info = api.networks.default_network();
     pools.push_back({{"Subnet", info.subnet}, {"Gateway", info.gateway}});
   }
   for (const ContainerPtr& container : api.containers.list()) {
@@ -43,13 +44,13 @@ json network_json(const Api& api, const std::string& name, bool verbose) {
     if (!verbose || !endpoint || endpoint->network != name) continue;
     containers[container->id] = {
         {"Name", container->name},
-        {"EndpointID", api.containers.network_id(container->id + "/" + endpoint->address)},
+        {"EndpointID", engine::network_id(api.host.id, container->id + "/" + endpoint->address)},
         {"MacAddress", engine::to_string(endpoint->mac)},
         {"IPv4Address", endpoint->address + "/" + std::to_string(endpoint->prefix_length)},
         {"IPv6Address", ""}};
   }
   return {{"Name", name},
-          {"Id", api.containers.network_id(name)},
+          {"Id", engine::network_id(api.host.id, name)},
           {"Created", engine::format_time(0)},
           {"Scope", "local"},
           {"Driver", bridge ? "bridge" : "null"},
@@ -68,7 +69,7 @@ json network_json(const Api& api, const std::string& name, bool verbose) {
 
 bool network_is(const Api& api, const std::string& name, const std::string& wanted) {
   return wanted == name ||
-         (wanted.size() >= 2 && api.containers.network_id(name).starts_with(wanted));
+         (wanted.size() >= 2 && engine::network_id(api.host.id, name).starts_with(wanted));
 }
 
 // GET /networks
@@ -78,7 +79,7 @@ net::awaitable<Response> list_networks(Api& api, Request request) {
   if (!filters) co_return http::error_response(filters.error());
   json rows = json::array();
   for (const std::string name : {"bridge", "none"}) {
-    const std::string id = api.containers.network_id(name);
+    const std::string id = engine::network_id(api.host.id, name);
     const std::string driver = name == "bridge" ? "bridge" : "null";
     const bool shown =
         filters->any("name", [&](const auto& v) { return name_matches(v, name); }) &&

@@ -57,7 +57,7 @@ net::awaitable<Response> version(Api& api, Request) {
                      {"Experimental", "false"},
                      {"GitCommit", ""},
                      {"GoVersion", ""},
-                     {"KernelVersion", api.kernel_release},
+                     {"KernelVersion", api.host.kernel_release},
                      {"MinAPIVersion", oldest},
                      {"Os", "linux"}};
   const json answer{
@@ -71,7 +71,7 @@ net::awaitable<Response> version(Api& api, Request) {
       {"GoVersion", ""},
       {"Os", "linux"},
       {"Arch", architecture},
-      {"KernelVersion", api.kernel_release},
+      {"KernelVersion", api.host.kernel_release},
       {"BuildTime", ""}};
   co_return http::json(Status::kOk, answer);
 }
@@ -109,7 +109,7 @@ json registry_config(const registry::Settings& settings) {
 json host_facts(const Api& api) {
   struct sysinfo memory {};
   ::sysinfo(&memory);
-  return {{"ID", api.containers.parts().host_id},
+  return {{"ID", api.host.id},
           {"Driver", "erofs"},
           {"DriverStatus", json::array()},
           {"Plugins",
@@ -134,7 +134,7 @@ json host_facts(const Api& api) {
           {"CgroupDriver", "none"},
           {"CgroupVersion", "2"},
           {"NEventsListener", 0},
-          {"KernelVersion", api.kernel_release},
+          {"KernelVersion", api.host.kernel_release},
           {"OperatingSystem", "containerVM"},
           {"OSVersion", std::string(kProductVersion)},
           {"OSType", "linux"},
@@ -144,7 +144,7 @@ json host_facts(const Api& api) {
           {"NCPU", ::sysconf(_SC_NPROCESSORS_ONLN)},
           {"MemTotal", static_cast<std::int64_t>(memory.totalram) * memory.mem_unit},
           {"GenericResources", nullptr},
-          {"DockerRootDir", api.state_directory},
+          {"DockerRootDir", api.host.state_directory},
           {"HttpProxy", api.registries.settings().proxies().http_text()},
           {"HttpsProxy", api.registries.settings().proxies().https_text()},
           {"NoProxy", api.registries.settings().proxies().none_text()},
@@ -161,7 +161,7 @@ json host_facts(const Api& api) {
             {"ControlAvailable", false},
             {"Error", ""},
             {"RemoteManagers", nullptr}}},
-          {"LiveRestoreEnabled", api.live_restore},
+          {"LiveRestoreEnabled", api.host.live_restore},
           {"Isolation", ""},
           {"InitBinary", "guest-init"},
           {"SecurityOptions", {"name=seccomp,profile=builtin", "name=cgroupns"}},
@@ -172,7 +172,7 @@ json host_facts(const Api& api) {
 net::awaitable<Response> info(Api& api, Request) {
   const std::function<Result<std::vector<images::ImageSummary>>()> list_images =
       [&store = api.images] { return store.list(images::ListFilter{}); };
-  const auto images = co_await api.pool.run(list_images);
+  const auto images = co_await api.threads.pool.run(list_images);
   if (!images) co_return http::error_response(images.error());
   json answer = host_facts(api);
   answer.update(container_counts(api));
@@ -183,7 +183,7 @@ net::awaitable<Response> info(Api& api, Request) {
 
 net::awaitable<std::string> volume_rows(const Api& api) {
   JsonRows rows;
-  const engine::Volumes& volumes = api.containers.parts().volumes;
+  const engine::Volumes& volumes = api.volumes;
   for (const engine::VolumePtr& volume : volumes.list()) {
     json row = volume_json(volumes, *volume);
     row["UsageData"] = {{"Size", volumes.bytes_of(volume->name)},
@@ -196,7 +196,7 @@ net::awaitable<std::string> volume_rows(const Api& api) {
 net::awaitable<std::string> container_rows(const Api& api) {
   JsonRows rows;
   for (const auto& container : api.containers.list()) {
-    json row = summary_json(api.containers, *container, true);
+    json row = summary_json(*container, {api.volumes, api.host.id}, true);
     co_await rows.add(std::move(row));
   }
   co_return rows.take();
@@ -207,7 +207,7 @@ net::awaitable<Response> disk_usage(Api& api, Request) {
   const std::function<Result<images::DiskUsage>()> measure = [&store = api.images] {
     return store.disk_usage();
   };
-  const auto usage = co_await api.pool.run(measure);
+  const auto usage = co_await api.threads.pool.run(measure);
   if (!usage) co_return http::error_response(usage.error());
   JsonRows images;
   for (const images::ImageSummary& image : usage->images) {

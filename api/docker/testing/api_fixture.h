@@ -91,10 +91,7 @@ class FakeExchange final : public http::Exchange {
 class ApiTest : public fakes::EngineFixture {
  protected:
   ApiTest()
-      : registries_(*registry::Registries::make({}, images_)),
-        api_{*containers_, *execs_, *events_,     images_,    pool_,    directory_.string(),
-             "6.12-fake",  false,   *registries_, transfers_, streams_, work_,
-             spool_} {
+      : registries_(*registry::Registries::make({}, images_)), api_(api_on(images_, *registries_)) {
     add_system_routes(router_, api_);
     add_container_routes(router_, api_);
     add_stream_routes(router_, api_);
@@ -108,6 +105,22 @@ class ApiTest : public fakes::EngineFixture {
     add_registry_routes(router_, api_);
     add_volume_routes(router_, api_);
     add_minimal_routes(router_, api_);
+  }
+
+  Api api_on(images::Store& images, registry::Registries& registries) {
+    return Api{.executor = io_.get_executor(),
+               .containers = *containers_,
+               .execs = *execs_,
+               .volumes = *volumes_,
+               .networks = host_,
+               .events = *events_,
+               .images = images,
+               .registries = registries,
+               .threads = {pool_, transfers_, streams_, work_},
+               .spool = spool_,
+               .host = {.id = kHostId,
+                        .state_directory = directory_.string(),
+                        .kernel_release = host_.kernel_release()}};
   }
 
   http::Response call(std::string method, std::string_view target, const json& body = nullptr) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/asio/steady_timer.hpp>
-#include <cinttypes>
 
 #include "api/engine/containers/machine_spec.h"
 #include "api/engine/state/identifiers.h"
@@ -16,43 +15,20 @@ using base::Code;
 using base::Error;
 using base::Result;
 
+std::set<std::string> running_ids(const std::vector<ContainerPtr>& containers) {
+  std::set<std::string> ids;
+  for (const ContainerPtr& container : containers)
+    if (container->state.running()) ids.insert(container->id);
+  return ids;
+}
+
 base::Error no_such_container(std::string_view name) {
   return Error{Code::kNotFound, "No such container: " + std::string(name.substr(0, 256))};
 }
 
-Containers::Containers(EngineParts parts)
-    : parts_(std::move(parts)),
-      seccomp_filters_(parts_.pool, parts_.kernel_release),
-      tasks_(parts_.executor) {}
+Containers::Containers(EngineParts parts) : parts_(std::move(parts)), tasks_(parts_.executor) {}
 
 Containers::~Containers() = default;
-
-std::string Containers::network_id(std::string_view name) const {
-  // FNV-1a in four lanes: it need only be stable and distinct, nobody is kept out by it.
-  std::string id;
-  for (std::uint64_t lane = 0; lane < 4; ++lane) {
-    std::uint64_t hash = 0xcbf29ce484222325u ^ (lane * 0x9e3779b97f4a7c15u);
-    for (const char c : parts_.host_id + "/" + std::string(name))
-      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    char digits[17];
-    std::snprintf(digits, sizeof digits, "%016" PRIx64, hash);
-    id += digits;
-  }
-  return id;
-}
-
-void Containers::publish(const Container& container, std::string action,
-                         std::map<std::string, std::string> attributes) {
-  for (const auto& [key, value] : container.settings.config.at("Labels").items())
-    if (value.is_string()) attributes.emplace(key, value.get<std::string>());
-  attributes["image"] = container.settings.image();
-  attributes["name"] = container.name;
-  parts_.events.publish(Event{.type = "container",
-                              .action = std::move(action),
-                              .actor = container.id,
-                              .attributes = std::move(attributes),
-                              .time = 0});
-}
 
 Result<std::string> Containers::choose_name(const std::string& wanted, const std::string& id) {
   if (wanted.empty()) {
@@ -257,13 +233,6 @@ std::vector<ContainerPtr> Containers::list() const {
   return all;
 }
 
-std::set<std::string> Containers::running_ids() const {
-  std::set<std::string> ids;
-  for (const auto& [id, container] : by_id_)
-    if (container->state.running()) ids.insert(id);
-  return ids;
-}
-
 Result<void> Containers::rename(ContainerPtr container, std::string name) {
   if (name.empty()) return Error{Code::kInvalidArgument, "Neither old nor new names may be empty"};
   if (container->removed || container->state.status == Status::kRemoving)
@@ -289,24 +258,6 @@ Result<void> Containers::rename(ContainerPtr container, std::string name) {
 Result<void> Containers::keep_after_build(ContainerPtr container) {
   container->state.of_build = false;
   return commit(*container);
-}
-
-net::awaitable<WaitResult> Containers::wait(ContainerPtr container, WaitCondition condition,
-                                            std::uint64_t exits) {
-  const auto holds = [&] {
-    switch (condition) {
-      case WaitCondition::kNotRunning:
-        return container->removed || container->exits > exits ||
-               !(container->state.running() || container->state.status == Status::kRestarting);
-      case WaitCondition::kNextExit:
-        return container->removed || container->exits > exits;
-      case WaitCondition::kRemoved:
-        return container->removed;
-    }
-    return true;
-  };
-  while (!holds()) co_await container->changed.wait();
-  co_return WaitResult{.exit_code = container->state.exit_code, .error = {}};
 }
 
 }  // namespace engine

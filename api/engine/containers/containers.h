@@ -24,10 +24,11 @@
 #include "api/async/slots.h"
 #include "api/async/task_group.h"
 #include "api/engine/containers/container.h"
+#include "api/engine/containers/container_events.h"
+#include "api/engine/containers/container_waits.h"
 #include "api/engine/resources/admission.h"
 #include "api/engine/security/seccomp_filters.h"
 #include "api/engine/state/database.h"
-#include "api/engine/state/events.h"
 #include "api/engine/volumes/volumes.h"
 #include "api/machines/disks/disks.h"
 #include "api/machines/machine.h"
@@ -53,17 +54,16 @@ struct Patience {
 struct EngineParts {
   net::any_io_executor executor;
   Database& database;
-  Events& events;
+  ContainerEvents& events;
   async::BlockingPool& pool;
   images::Store& images;
   Machines& machines;
   Networks& networks;
   Disks& disks;
   Volumes& volumes;
+  SeccompFilters& seccomp;
   std::filesystem::path directory;  // one directory per container below it
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
-  std::string host_id;         // 64 hex digits: the same after every restart
-  std::string kernel_release;  // the guests'
   Patience patience = {};
   std::function<base::Result<HostMemory>()> host_memory = read_host_memory;
 };
@@ -86,13 +86,6 @@ struct ContainerRow;  // container_row.h
 
 enum class StartResult { kStarted, kAlreadyRunning };
 enum class StopResult { kStopped, kNotRunning };
-enum class WaitCondition { kNotRunning, kNextExit, kRemoved };
-
-struct WaitResult {
-  int exit_code = 0;
-  std::string error;
-};
-
 struct PruneResult {
   std::vector<std::string> removed;
   std::uint64_t reclaimed_bytes = 0;
@@ -121,8 +114,6 @@ class Containers {
   base::Result<ContainerPtr> find(std::string_view name) const;
   /// Newest first.
   std::vector<ContainerPtr> list() const;
-  /// IDs of those that run, for images in use.
-  std::set<std::string> running_ids() const;
 
   net::awaitable<base::Result<StartResult>> start(ContainerPtr container);
   /// `timeout`: instead of the container's own; `signal` 0: the container's own.
@@ -155,10 +146,9 @@ class Containers {
 
   /// Runs a task of the files tool (container_files.h); it reports through its pipes.
   void start_files_task(ContainerPtr container, FilesTask task);
-
-  /// Completes when `condition` holds. `exits`: container->exits when the client asked.
-  net::awaitable<WaitResult> wait(ContainerPtr container, WaitCondition condition,
-                                  std::uint64_t exits);
+  /// Runs one that only reads, with the tool's arguments; what it says comes out of the answer.
+  std::shared_ptr<async::BytePipe> start_reading(ContainerPtr container,
+                                                 std::vector<std::string> command);
 
   /// `observer` is told of every container with a health check whose process begins to run or was
   /// taken over. Set before recover(); empty: nobody probes.
@@ -172,13 +162,9 @@ class Containers {
 
   /// Tells listeners that something happened to `container` ("attach", "resize").
   void publish(const Container& container, std::string action,
-               std::map<std::string, std::string> attributes = {});
-
-  const EngineParts& parts() const { return parts_; }
-  /// The seccomp filter of the container's processes; null for none.
-  net::awaitable<base::Result<SeccompFilters::Filter>> seccomp_filter(ContainerPtr container);
-  /// The stable 64-digit ID of a network of this host.
-  std::string network_id(std::string_view name) const;
+               std::map<std::string, std::string> attributes = {}) {
+    parts_.events.publish(container, std::move(action), std::move(attributes));
+  }
 
  private:
   struct Launch {
@@ -219,9 +205,8 @@ class Containers {
   net::awaitable<base::Result<StopResult>> stop_locked(ContainerPtr container,
                                                        std::chrono::seconds timeout, int signal);
   net::awaitable<base::Result<void>> send_signal(ContainerPtr container, int signal);
-  net::awaitable<bool> wait_for_exit(ContainerPtr container, std::uint64_t exits,
-                                     std::chrono::milliseconds timeout);
-  net::awaitable<bool> wait_for_teardown(ContainerPtr container);
+  /// Whether the machine of its last run is gone.
+  net::awaitable<bool> machine_ends(ContainerPtr container);
   net::awaitable<base::Result<void>> kill_locked(ContainerPtr container);
 
   // containers_pause.cc
@@ -262,8 +247,6 @@ class Containers {
   void hold_volumes(const ContainerPtr& container);
   void release_volumes(const ContainerPtr& container);
   bool has_lasting_volumes(const Container& container, bool own_too) const;
-  void publish_mounted(const Container& container);
-  void publish_unmounted(const Container& container);
 
   // containers_remove.cc
   net::awaitable<void> end_run(ContainerPtr container);
@@ -299,7 +282,6 @@ class Containers {
   static constexpr int kBulkLogNice = 15;
   async::BlockingPool logs_{2};
   async::BlockingPool bulk_logs_{2, kBulkLogNice};
-  SeccompFilters seccomp_filters_;
   std::map<std::string, ContainerPtr> by_id_;
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
   std::map<std::string, ContainerPtr> volume_holders_;     // whose machine has the volume
@@ -309,6 +291,9 @@ class Containers {
   std::uint32_t files_processes_ = 0;     // how many were numbered
   async::TaskGroup tasks_;
 };
+
+/// IDs of those that run, for images in use.
+std::set<std::string> running_ids(const std::vector<ContainerPtr>& containers);
 
 base::Error no_such_container(std::string_view name);
 

@@ -77,6 +77,15 @@ void Containers::start_files_task(ContainerPtr container, FilesTask task) {
   tasks_.spawn("files of " + container->short_id(), run_files_task(container, std::move(task)));
 }
 
+std::shared_ptr<async::BytePipe> Containers::start_reading(ContainerPtr container,
+                                                           std::vector<std::string> command) {
+  auto output = std::make_shared<async::BytePipe>(parts_.executor);
+  FilesTask task{
+      .command = std::move(command), .changes_files = false, .output = output, .input = nullptr};
+  start_files_task(std::move(container), std::move(task));
+  return output;
+}
+
 net::awaitable<void> Containers::run_files_task(ContainerPtr container, FilesTask task) {
   const auto output = task.output;
   const auto input = task.input;
@@ -102,7 +111,7 @@ net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, 
   }
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
-  const bool free = co_await wait_for_teardown(container);
+  const bool free = co_await machine_ends(container);
   if (!free)
     co_return Error{Code::kUnavailable, "the machine of the container's last run does not end"};
   if (container->removals > 0)

@@ -123,7 +123,7 @@ void Containers::drop_unknown_directories(const std::set<std::string>& known) {
 
 /// Most containers have the default filter; none of them shall wait for it.
 net::awaitable<void> Containers::prepare_seccomp() {
-  const auto filter = co_await seccomp_filters_.get(std::string(), kDefaultCapabilities);
+  const auto filter = co_await parts_.seccomp.get(std::string(), kDefaultCapabilities);
   if (!filter) spdlog::error("the default seccomp profile: {}", filter.error().message);
 }
 

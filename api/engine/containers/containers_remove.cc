@@ -98,7 +98,7 @@ net::awaitable<Result<void>> Containers::remove(ContainerPtr container, RemoveOp
 net::awaitable<Result<void>> Containers::remove_locked(ContainerPtr container, bool volumes_too) {
   if (container->removed) co_return no_such_container(container->id);
   if (has_lasting_volumes(*container, volumes_too)) {
-    const bool gone = co_await wait_for_teardown(container);
+    const bool gone = co_await machine_ends(container);
     if (!gone)
       co_return Error{Code::kInternal, "cannot remove container \"/" + container->name +
                                            "\": its machine does not end"};

@@ -2,8 +2,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <csignal>
 #include <sstream>
 #include <string>
@@ -20,7 +18,6 @@ using base::Code;
 using base::Error;
 using base::Result;
 using namespace std::chrono_literals;
-using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
 
 namespace {
 
@@ -57,7 +54,7 @@ net::awaitable<Result<StartResult>> Containers::start(ContainerPtr container) {
 net::awaitable<Result<void>> Containers::start_locked(ContainerPtr container) {
   if (container->removals > 0) co_return being_removed();
   RETURN_IF_ERROR_ASYNC(check_not_set_aside(*container));
-  const bool free = co_await wait_for_teardown(container);
+  const bool free = co_await machine_ends(container);
   if (!free)
     co_return Error{Code::kUnavailable, "the machine of the container's last run does not end"};
   auto launched = co_await launch(container);
@@ -103,14 +100,6 @@ net::awaitable<Result<std::vector<EndpointLease>>> Containers::connect(Container
   co_return std::move(endpoints);
 }
 
-net::awaitable<Result<SeccompFilters::Filter>> Containers::seccomp_filter(ContainerPtr container) {
-  const nlohmann::json& host = container->settings.host_config;
-  const auto capabilities = capabilities_of(host);
-  if (!capabilities) co_return capabilities.error();
-  auto profile = seccomp_profile_text(host);
-  co_return co_await seccomp_filters_.get(std::move(profile), *capabilities);
-}
-
 // The signature policy, as it is now: it may have changed since the container was made.
 net::awaitable<Result<void>> Containers::check_image(ContainerPtr container) {
   if (!parts_.images.has_admission()) co_return Result<void>();
@@ -147,7 +136,7 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
   auto spec = machine_spec_for(*container, std::move(context));
   if (!spec) co_return std::move(spec).error();
   spec->endpoints = *std::move(endpoints);
-  auto filter = co_await seccomp_filter(container);
+  auto filter = co_await seccomp_filter_for(parts_.seccomp, container);
   if (!filter) co_return std::move(filter).error();
   apply_seccomp_filter(*filter, spec->process);
   const std::string argv0 = spec->process.argv.at(0);
@@ -166,14 +155,8 @@ net::awaitable<Result<Containers::Launch>> Containers::launch(ContainerPtr conta
   }
   container->state.endpoint = std::move(endpoint);
   if (container->state.endpoint)
-    parts_.events.publish(Event{.type = "network",
-                                .action = "connect",
-                                .actor = network_id(container->state.endpoint->network),
-                                .attributes = {{"container", container->id},
-                                               {"name", container->state.endpoint->network},
-                                               {"type", "bridge"}},
-                                .time = 0});
-  publish_mounted(*container);
+    parts_.events.publish_connected(*container, *container->state.endpoint);
+  parts_.events.publish_mounted(*container);
   co_return Launch{.machine = std::move(started->machine), .guest_pid = started->first.pid};
 }
 
@@ -236,15 +219,8 @@ net::awaitable<void> Containers::record_exit(ContainerPtr container,
     spdlog::error("{}", committed.error().message);
 
   if (state.oom_killed) publish(*container, "oom");
-  if (endpoint)
-    parts_.events.publish(Event{.type = "network",
-                                .action = "disconnect",
-                                .actor = network_id(endpoint->network),
-                                .attributes = {{"container", container->id},
-                                               {"name", endpoint->network},
-                                               {"type", "bridge"}},
-                                .time = 0});
-  publish_unmounted(*container);
+  if (endpoint) parts_.events.publish_disconnected(*container, *endpoint);
+  parts_.events.publish_unmounted(*container);
   publish(*container, "die",
           {{"exitCode", std::to_string(state.exit_code)},
            {"execDuration", std::to_string((now - state.started_at) / 1'000'000'000)}});
@@ -296,8 +272,7 @@ net::awaitable<void> Containers::restart_later(ContainerPtr container,
   const auto due = std::chrono::steady_clock::now() + delay;
   while (container->state.status == Status::kRestarting && !container->removed && !shutting_down_ &&
          std::chrono::steady_clock::now() < due) {
-    net::steady_timer timer(parts_.executor, due);
-    co_await (timer.async_wait(async::kTuple) || container->changed.wait());
+    co_await wait_for_change(container, due);
   }
   const auto lock = co_await container->transition.lock();
   if (container->state.status != Status::kRestarting || container->removed ||
@@ -317,21 +292,6 @@ net::awaitable<void> Containers::restart_later(ContainerPtr container,
   if (const auto committed = commit(*container); !committed)
     spdlog::error("{}", committed.error().message);
   container->changed.notify_all();
-}
-
-net::awaitable<bool> Containers::wait_for_exit(ContainerPtr container, std::uint64_t exits,
-                                               std::chrono::milliseconds timeout) {
-  const auto due = std::chrono::steady_clock::now() + timeout;
-  while (container->exits == exits) {
-    if (timeout.count() < 0) {
-      co_await container->changed.wait();
-      continue;
-    }
-    if (std::chrono::steady_clock::now() >= due) co_return false;
-    net::steady_timer timer(parts_.executor, due);
-    co_await (timer.async_wait(async::kTuple) || container->changed.wait());
-  }
-  co_return true;
 }
 
 net::awaitable<Result<void>> Containers::send_signal(ContainerPtr container, int signal) {
@@ -359,15 +319,8 @@ net::awaitable<Result<void>> Containers::kill_locked(ContainerPtr container) {
   co_return Error{Code::kInternal, "tried to kill container, but did not receive an exit event"};
 }
 
-/// Whether the machine of its last run is gone, and has written back what it had.
-net::awaitable<bool> Containers::wait_for_teardown(ContainerPtr container) {
-  const auto limit = parts_.patience.volumes + parts_.patience.plug;
-  const auto due = std::chrono::steady_clock::now() + limit;
-  while (container->machine && std::chrono::steady_clock::now() < due) {
-    net::steady_timer timer(parts_.executor, due);
-    co_await (timer.async_wait(async::kTuple) || container->changed.wait());
-  }
-  co_return !container->machine;
+net::awaitable<bool> Containers::machine_ends(ContainerPtr container) {
+  return wait_for_teardown(container, parts_.patience.volumes + parts_.patience.plug);
 }
 
 net::awaitable<Result<StopResult>> Containers::stop_locked(ContainerPtr container,

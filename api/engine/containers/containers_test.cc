@@ -38,7 +38,7 @@ class ContainersTest : public fakes::EngineFixture {
 TEST_F(ContainersTest, RunsAContainerToItsExit) {
   const ContainerPtr container = run({"exit", "42"});
 
-  const WaitResult result = await(containers_->wait(container, WaitCondition::kNotRunning, 0));
+  const WaitResult result = await(wait(container, WaitCondition::kNotRunning, 0));
 
   EXPECT_EQ(result.exit_code, 42);
   EXPECT_EQ(container->state.status, Status::kExited);
@@ -235,7 +235,7 @@ TEST_F(ContainersTest, AFailedStartWithAutoRemoveRemovesAndWakesWaiters) {
   const ContainerPtr container = create({"/etc/passwd"}, {{"AutoRemove", true}});
 
   ASSERT_FALSE(await(containers_->start(container)));
-  const WaitResult result = await(containers_->wait(container, WaitCondition::kRemoved, 0));
+  const WaitResult result = await(wait(container, WaitCondition::kRemoved, 0));
 
   EXPECT_EQ(result.exit_code, 126);
   EXPECT_FALSE(containers_->find(container->id));
@@ -321,7 +321,7 @@ TEST_F(ContainersTest, NextExitIsNotALaterOne) {
   run_to_exit(container);
 
   ASSERT_TRUE(await(containers_->start(container)));
-  const WaitResult result = await(containers_->wait(container, WaitCondition::kNextExit, 1));
+  const WaitResult result = await(wait(container, WaitCondition::kNextExit, 1));
 
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_EQ(container->exits, 2u);
@@ -398,7 +398,7 @@ TEST_F(ContainersTest, EveryMachineHasASecretOfItsOwnThatTheNextDaemonKnows) {
   ASSERT_TRUE(await(containers_->start(container)));
   const protocol::Secret first = host_.last_spec().secret;
   ASSERT_TRUE(await(containers_->kill(container, SIGKILL)));
-  await(containers_->wait(container, WaitCondition::kNotRunning, 0));
+  await(wait(container, WaitCondition::kNotRunning, 0));
   ASSERT_TRUE(await(containers_->start(container)));
   const protocol::Secret second = host_.last_spec().secret;
   host_.leave_running(container->id);
@@ -440,7 +440,7 @@ TEST(ContainerState, KeepsItsMachinesSecretAndTakesRowsWithoutOne) {
 
 TEST_F(ContainersTest, AMachineThatOutlivedItsContainerIsEndedInOrder) {
   const ContainerPtr exited = run({"true"});
-  await(containers_->wait(exited, WaitCondition::kNotRunning, 0));
+  await(wait(exited, WaitCondition::kNotRunning, 0));
   host_.leave_running(exited->id);
 
   open();

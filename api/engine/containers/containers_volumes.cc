@@ -26,10 +26,6 @@ bool mounts_volume(const Container& container, const std::string& volume) {
                      [&](const MountPoint& mount) { return mount.volume == volume; });
 }
 
-std::map<std::string, std::string> mount_attributes(const Container& container) {
-  return {{"container", container.id}, {"driver", "local"}};
-}
-
 }  // namespace
 
 /// The volumes of other containers that VolumesFrom names.
@@ -158,29 +154,6 @@ bool Containers::has_lasting_volumes(const Container& container, bool own_too) c
     const auto is_it = [&](const VolumePtr& volume) { return volume->name == mount.volume; };
     return !mount.read_only && !(own_too && std::any_of(own.begin(), own.end(), is_it));
   });
-}
-
-void Containers::publish_mounted(const Container& container) {
-  for (const MountPoint& mount : container.mounts) {
-    auto attributes = mount_attributes(container);
-    attributes["destination"] = mount.destination;
-    attributes["propagation"] = "";
-    attributes["read/write"] = mount.read_only ? "false" : "true";
-    parts_.events.publish(Event{.type = "volume",
-                                .action = "mount",
-                                .actor = mount.volume,
-                                .attributes = std::move(attributes),
-                                .time = 0});
-  }
-}
-
-void Containers::publish_unmounted(const Container& container) {
-  for (const MountPoint& mount : container.mounts)
-    parts_.events.publish(Event{.type = "volume",
-                                .action = "unmount",
-                                .actor = mount.volume,
-                                .attributes = mount_attributes(container),
-                                .time = 0});
 }
 
 }  // namespace engine

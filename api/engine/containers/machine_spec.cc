@@ -221,6 +221,15 @@ Result<std::uint64_t> capabilities_of(const json& host) {
                           flag(host, "Privileged"));
 }
 
+net::awaitable<Result<SeccompFilters::Filter>> seccomp_filter_for(SeccompFilters& filters,
+                                                                  ContainerPtr container) {
+  const json& host = container->settings.host_config;
+  const auto capabilities = capabilities_of(host);
+  if (!capabilities) co_return capabilities.error();
+  auto profile = seccomp_profile_text(host);
+  co_return co_await filters.get(std::move(profile), *capabilities);
+}
+
 std::filesystem::path storage_of(const Container& container) {
   return container.directory.parent_path();
 }

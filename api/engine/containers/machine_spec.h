@@ -4,7 +4,9 @@
 #include <optional>
 #include <string>
 
+#include "api/async/net.h"
 #include "api/engine/containers/container.h"
+#include "api/engine/security/seccomp_filters.h"
 #include "api/machines/machine.h"
 
 namespace engine {
@@ -22,6 +24,11 @@ base::Result<MachineSpec> machine_spec_for(const Container& container, StartCont
 
 /// The bounding set of a container's processes. Errors: kInvalidArgument for an unknown name.
 base::Result<std::uint64_t> capabilities_of(const nlohmann::json& host_config);
+
+/// The seccomp filter of the container's processes; null for none. `filters` outlives the call.
+/// Errors: those of capabilities_of() and of SeccompFilters.
+net::awaitable<base::Result<SeccompFilters::Filter>> seccomp_filter_for(SeccompFilters& filters,
+                                                                        ContainerPtr container);
 
 /// The limits of a container with its files below `storage`, as its machine's guest keeps them.
 /// Errors: kInvalidArgument (block_io.h).

@@ -24,23 +24,25 @@ std::string action_of(std::string_view what, const std::vector<std::string>& com
 }  // namespace
 
 // Machines may hold processes that an earlier daemon numbered: begin where none of them is.
-Execs::Execs(Containers& containers)
-    : containers_(containers),
+Execs::Execs(net::any_io_executor executor, SeccompFilters& seccomp, ContainerEvents& events)
+    : executor_(executor),
+      seccomp_(seccomp),
+      events_(events),
       next_process_(static_cast<ProcessId>(now_ns() / 1'000'000'000) & 0x7fffffffu),
-      tasks_(containers.parts().executor) {}
+      tasks_(executor) {}
 
 Result<ExecPtr> Execs::create(ContainerPtr container, ExecSettings settings) {
   if (!container->state.running()) return not_running(*container);
   if (container->state.status == Status::kPaused) return paused_for_exec(*container);
   if (settings.command.empty()) return Error{Code::kInvalidArgument, "No exec command specified"};
-  const auto exec = std::make_shared<Exec>(containers_.parts().executor, random_id());
+  const auto exec = std::make_shared<Exec>(executor_, random_id());
   exec->container = std::move(container);
   exec->settings = std::move(settings);
   by_id_.emplace(exec->id, exec);
   order_.push_back(exec->id);
   forget_old();
-  containers_.publish(*exec->container, action_of("exec_create", exec->settings.command),
-                      {{"execID", exec->id}});
+  events_.publish(*exec->container, action_of("exec_create", exec->settings.command),
+                  {{"execID", exec->id}});
   return exec;
 }
 
@@ -86,7 +88,7 @@ Result<void> Execs::can_start(const Exec& exec) const {
 /// The container's filter, also where the exec has more capabilities: runc does the same.
 net::awaitable<Result<void>> Execs::add_seccomp_filter(ExecPtr exec,
                                                        protocol::StartProcess& process) {
-  auto filter = co_await containers_.seccomp_filter(exec->container);
+  auto filter = co_await seccomp_filter_for(seccomp_, exec->container);
   if (!filter) co_return std::move(filter).error();
   RETURN_IF_ERROR_ASYNC(still_runs(*exec));
   apply_seccomp_filter(*filter, process);
@@ -114,8 +116,8 @@ net::awaitable<Result<void>> Execs::start(ExecPtr exec, std::uint16_t rows, std:
   process->columns = columns;
   const std::string argv0 = process->argv.at(0);
   exec->machine = exec->container->machine;
-  containers_.publish(*exec->container, action_of("exec_start", exec->settings.command),
-                      {{"execID", exec->id}});
+  events_.publish(*exec->container, action_of("exec_start", exec->settings.command),
+                  {{"execID", exec->id}});
   std::shared_ptr<OutputSink> sink = exec->sink;
   if (!sink) sink = exec->output;
   auto started = co_await exec->machine->start_process(*std::move(process), std::move(sink));
@@ -149,8 +151,8 @@ net::awaitable<void> Execs::follow(Execs* self, ExecPtr exec) {
   exec->pid = 0;
   exec->machine.reset();
   exec->output->end_attachments();
-  self->containers_.publish(*exec->container, "exec_die",
-                            {{"execID", exec->id}, {"exitCode", std::to_string(*exec->exit_code)}});
+  self->events_.publish(*exec->container, "exec_die",
+                        {{"execID", exec->id}, {"exitCode", std::to_string(*exec->exit_code)}});
   exec->ended.notify_all();
 }
 

@@ -18,7 +18,9 @@
 #include "api/async/mutex.h"
 #include "api/async/notifier.h"
 #include "api/async/task_group.h"
-#include "api/engine/containers/containers.h"
+#include "api/engine/containers/container.h"
+#include "api/engine/containers/container_events.h"
+#include "api/engine/security/seccomp_filters.h"
 #include "api/engine/settings/exec_settings.h"
 
 namespace engine {
@@ -51,7 +53,8 @@ class Execs {
  public:
   static constexpr std::size_t kKept = 1024;
 
-  explicit Execs(Containers& containers);
+  /// What it is given outlives it.
+  Execs(net::any_io_executor executor, SeccompFilters& seccomp, ContainerEvents& events);
 
   base::Result<ExecPtr> create(ContainerPtr container, ExecSettings settings);
   base::Result<ExecPtr> find(const std::string& id) const;
@@ -78,7 +81,9 @@ class Execs {
   static net::awaitable<void> follow(Execs* self, ExecPtr exec);
   void forget_old();
 
-  Containers& containers_;
+  net::any_io_executor executor_;
+  SeccompFilters& seccomp_;
+  ContainerEvents& events_;
   std::map<std::string, ExecPtr> by_id_;
   std::deque<std::string> order_;  // oldest first
   ProcessId next_process_;

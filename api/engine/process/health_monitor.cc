@@ -67,13 +67,14 @@ struct HealthMonitor::Probe {
   async::Notifier changed;             // after every change of these
 };
 
-HealthMonitor::HealthMonitor(Containers& containers, Execs& execs,
+HealthMonitor::HealthMonitor(net::any_io_executor executor, Containers& containers, Execs& execs,
                              std::chrono::milliseconds start_timeout)
-    : containers_(containers),
+    : executor_(executor),
+      containers_(containers),
       execs_(execs),
       start_timeout_(start_timeout),
-      runs_(containers.parts().executor),
-      probes_(containers.parts().executor) {
+      runs_(executor),
+      probes_(executor) {
   containers_.on_run([this](ContainerPtr container, HealthCheck check) {
     const std::string what = "health of " + container->short_id();
     const std::uint64_t exits = container->exits;
@@ -92,7 +93,7 @@ net::awaitable<void> HealthMonitor::drained() {
 }
 
 net::awaitable<void> HealthMonitor::sleep(Clock::time_point due, async::Notifier& changed) {
-  net::steady_timer timer(containers_.parts().executor, due);
+  net::steady_timer timer(executor_, due);
   co_await (timer.async_wait(async::kTuple) || changed.wait());
 }
 
@@ -127,7 +128,7 @@ net::awaitable<void> HealthMonitor::probe(Run& run) {
     record(run, start, kNoExitCode, exec.error().message);
     co_return;
   }
-  const auto probe = std::make_shared<Probe>(containers_.parts().executor, *exec);
+  const auto probe = std::make_shared<Probe>(executor_, *exec);
   probes_.spawn("health check of " + run.container->short_id(), begin_and_follow(probe));
 
   const auto started_by = Clock::now() + start_timeout_;
@@ -180,7 +181,7 @@ net::awaitable<void> HealthMonitor::end(Run& run, std::shared_ptr<Probe> probe) 
 }
 
 net::awaitable<void> HealthMonitor::wait(Run& run, Probe& probe, Clock::time_point due) {
-  net::steady_timer timer(containers_.parts().executor, due);
+  net::steady_timer timer(executor_, due);
   co_await (timer.async_wait(async::kTuple) || run.container->changed.wait() ||
             probe.changed.wait());
 }

@@ -22,7 +22,7 @@ class HealthMonitor {
  public:
   /// Create before Containers::recover(). `start_timeout`: how long the guest may take to start a
   /// probe; this is not counted as the probe's own time.
-  HealthMonitor(Containers& containers, Execs& execs,
+  HealthMonitor(net::any_io_executor executor, Containers& containers, Execs& execs,
                 std::chrono::milliseconds start_timeout = std::chrono::seconds(30));
   ~HealthMonitor();
   HealthMonitor(const HealthMonitor&) = delete;
@@ -46,6 +46,7 @@ class HealthMonitor {
   net::awaitable<void> wait(Run& run, Probe& probe, std::chrono::steady_clock::time_point due);
   void record(Run& run, TimeNs start, int exit_code, std::string output);
 
+  net::any_io_executor executor_;
   Containers& containers_;
   Execs& execs_;
   std::chrono::milliseconds start_timeout_;

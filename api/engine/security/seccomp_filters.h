@@ -1,8 +1,8 @@
 // SeccompFilters: a container's seccomp filter, compiled once for all that have the same.
 //
-// Owner: Containers. Threads: the io_context thread; compiling is done by the pool. Memory: the
-// newest kKept filters (some 10 KiB each, with their profiles); longer profiles are not kept.
-// Errors: those of seccomp_profile.h and seccomp_filter.h.
+// Used by all that start processes in containers. Threads: the io_context thread; compiling is done
+// by the pool. Memory: the newest kKept filters (some 10 KiB each, with their profiles); longer
+// profiles are not kept. Errors: those of seccomp_profile.h and seccomp_filter.h.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cinttypes>
 #include <cstdint>
+#include <cstdio>
 #include <random>
 
 namespace engine {
@@ -64,6 +66,20 @@ std::string random_name(int attempt) {
   name += kSurnames[random_number() % kSurnames.size()];
   if (attempt > 0) name += std::to_string(random_number() % 1000);
   return name;
+}
+
+std::string network_id(std::string_view host_id, std::string_view name) {
+  // FNV-1a in four lanes: it need only be stable and distinct, nobody is kept out by it.
+  const std::string text = std::string(host_id) + "/" + std::string(name);
+  std::string id;
+  for (std::uint64_t lane = 0; lane < 4; ++lane) {
+    std::uint64_t hash = 0xcbf29ce484222325u ^ (lane * 0x9e3779b97f4a7c15u);
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    char digits[17];
+    std::snprintf(digits, sizeof digits, "%016" PRIx64, hash);
+    id += digits;
+  }
+  return id;
 }
 
 bool is_valid_name(std::string_view name) {

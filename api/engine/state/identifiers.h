@@ -17,6 +17,9 @@ protocol::Secret random_secret();
 /// "brave_otter"; with a digit behind it when `attempt` > 0.
 std::string random_name(int attempt);
 
+/// The stable 64-digit ID of a network, or of an endpoint on one, of the host that has `host_id`.
+std::string network_id(std::string_view host_id, std::string_view name);
+
 /// [a-zA-Z0-9][a-zA-Z0-9_.-]+
 bool is_valid_name(std::string_view name);
 

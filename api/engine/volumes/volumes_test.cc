@@ -115,7 +115,7 @@ TEST_F(VolumesTest, OfAContainerAreGivenToItsMachine) {
 
 TEST_F(VolumesTest, AreFilledFromTheImageOnceOnly) {
   const ContainerPtr container = run({"true"}, {{"Binds", {"data:/a"}}});
-  await(containers_->wait(container, WaitCondition::kNotRunning, 0));
+  await(wait(container, WaitCondition::kNotRunning, 0));
 
   ASSERT_TRUE(await(containers_->start(container)));
 
@@ -234,7 +234,7 @@ TEST_F(VolumesTest, AreWrittenBackBeforeTheirContainerIsRemoved) {
     const std::shared_ptr<Machine> machine = container->machine;
 
     ASSERT_TRUE(await(containers_->kill(container, SIGKILL)));
-    await(containers_->wait(container, WaitCondition::kRemoved, 0));
+    await(wait(container, WaitCondition::kRemoved, 0));
 
     EXPECT_EQ(await(machine->wait_stopped()).reason, reason) << bind;
   }
@@ -242,7 +242,7 @@ TEST_F(VolumesTest, AreWrittenBackBeforeTheirContainerIsRemoved) {
 
 TEST_F(VolumesTest, TellWhenTheyAreMounted) {
   const ContainerPtr container = run({"true"}, {{"Binds", {"data:/a"}}});
-  await(containers_->wait(container, WaitCondition::kNotRunning, 0));
+  await(wait(container, WaitCondition::kNotRunning, 0));
 
   EXPECT_EQ(events(),
             "volume:create container:create network:connect volume:mount container:start "
