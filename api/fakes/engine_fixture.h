@@ -69,8 +69,6 @@ class EngineFixture : public testing::Test {
                             .pool = pool_,
                             .images = images_,
                             .machines = host_,
-                            .networks = host_,
-                            .disks = host_,
                             .volumes = *volumes_,
                             .seccomp = seccomp_,
                             .directory = directory_ / "containers",
@@ -78,8 +76,8 @@ class EngineFixture : public testing::Test {
                             .patience = patience_,
                             .host_memory = [this] { return base::Result(memory_); }});
     execs_ = std::make_unique<engine::Execs>(io_.get_executor(), seccomp_, *container_events_);
-    health_ = std::make_unique<engine::HealthMonitor>(io_.get_executor(), *containers_, *execs_,
-                                                      kProbeStartTimeout);
+    health_ = std::make_unique<engine::HealthMonitor>(io_.get_executor(), containers_->health(),
+                                                      *execs_, kProbeStartTimeout);
     const auto recovered = await(containers_->recover());
     ASSERT_TRUE(recovered) << recovered.error().message;
   }

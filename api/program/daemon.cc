@@ -142,9 +142,7 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
                           .events = *parts.container_events,
                           .pool = parts.pool,
                           .images = *parts.images,
-                          .machines = parts.machines->machines(),
-                          .networks = parts.machines->networks(),
-                          .disks = parts.machines->disks(),
+                          .machines = *parts.machines,
                           .volumes = *parts.volumes,
                           .seccomp = *parts.seccomp,
                           .directory = config.state / "containers",
@@ -152,8 +150,8 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   parts.spool = std::make_unique<http::Spool>(parts.spooling, config.state.string());
   parts.execs = std::make_unique<engine::Execs>(parts.io.get_executor(), *parts.seccomp,
                                                 *parts.container_events);
-  parts.health = std::make_unique<engine::HealthMonitor>(parts.io.get_executor(), *parts.containers,
-                                                         *parts.execs);
+  parts.health = std::make_unique<engine::HealthMonitor>(parts.io.get_executor(),
+                                                         parts.containers->health(), *parts.execs);
   parts.api = std::make_unique<docker::Api>(
       docker::Api{.executor = parts.io.get_executor(),
                   .containers = *parts.containers,

@@ -163,7 +163,7 @@ net::awaitable<Result<TreePtr>> Builder::read_tree(std::string image, std::strin
   const auto file = std::make_shared<base::UniqueFd>(spool ? *std::move(spool) : base::UniqueFd());
   TreeReader reader(file);
   if (done) {
-    ToolFrames frames(start_reading(api_.containers, *container, {"read", path}));
+    ToolFrames frames(start_reading(api_.containers.files(), *container, {"read", path}));
     const std::stop_callback ending(stop_.get_token(), [pipe = frames.pipe()] { pipe->close(); });
     const std::string prefix = "/" + parent_of(path);
     for (bool more = true; done && more;) {
@@ -262,7 +262,7 @@ Builder::Step Builder::commit_copy(ContainerPtr container, CopyPlan plan,
   const auto output = std::make_shared<BytePipe>(executor);
   engine::FilesTask task{
       .command = {"build"}, .changes_files = false, .output = output, .input = input};
-  api_.containers.start_files_task(container, std::move(task));
+  api_.containers.files().start(container, std::move(task));
 
   const std::stop_callback ending(stop_.get_token(), [input] { input->close(); });
   const auto shared_plan = std::make_shared<CopyPlan>(std::move(plan));

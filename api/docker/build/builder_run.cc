@@ -140,8 +140,8 @@ Builder::Step Builder::run_command(const Instruction& instruction) {
                         "' returned a non-zero code: " + std::to_string(code)};
   }
   // What it wrote into the image's volumes is lost with the container.
-  auto frames =
-      std::make_unique<ToolFrames>(start_reading_changes(api_.containers, *container, "layer"));
+  auto frames = std::make_unique<ToolFrames>(
+      start_reading_changes(api_.containers.files(), *container, "layer"));
   images::CommitOptions options = commit_options(config, (*container)->id);
   const auto made = co_await commit_layer(api_, std::move(frames), std::move(options),
                                           ContainerPtr(), stop_.get_token());

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "api/engine/containers/machine_spec.h"
+#include "api/engine/container/machine_spec.h"
 #include "api/engine/state/identifiers.h"
 
 namespace docker {

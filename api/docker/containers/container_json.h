@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "api/engine/containers/container.h"
+#include "api/engine/container/container.h"
 #include "api/engine/volumes/volumes.h"
 
 namespace docker {

@@ -9,7 +9,7 @@
 #include "api/docker/containers/process_table.h"
 #include "api/docker/filters.h"
 #include "api/docker/json_rows.h"
-#include "api/engine/containers/state_errors.h"
+#include "api/engine/container/state_errors.h"
 #include "api/engine/settings/health_settings.h"
 
 namespace docker {

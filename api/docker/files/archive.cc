@@ -125,7 +125,7 @@ Result<std::string> stat_header(const Place& place, const wire::RawFrame& frame)
 net::awaitable<Response> stat_path(Api& api, Request request) {
   const auto place = place_of(api, request);
   if (!place) co_return http::error_response(place.error());
-  ToolFrames frames(start_reading(api.containers, place->container, {"stat", place->path}));
+  ToolFrames frames(start_reading(api.containers.files(), place->container, {"stat", place->path}));
   const auto frame = co_await frames.next();
   if (!frame) co_return http::error_response(frame.error());
   auto header = stat_header(*place, *frame);
@@ -162,7 +162,7 @@ net::awaitable<void> get_archive(Api& api, Exchange& exchange) {
     co_return;
   }
   exchange.end_with_input();
-  ToolFrames frames(start_reading(api.containers, place->container, {"read", place->path}));
+  ToolFrames frames(start_reading(api.containers.files(), place->container, {"read", place->path}));
   const auto first = co_await frames.next();
   Result<std::string> header = first ? stat_header(*place, *first) : first.error();
   if (!header) {
@@ -187,7 +187,7 @@ net::awaitable<void> export_container(Api& api, Exchange& exchange) {
     co_return;
   }
   exchange.end_with_input();
-  ToolFrames frames(start_reading(api.containers, *container, {"export"}));
+  ToolFrames frames(start_reading(api.containers.files(), *container, {"export"}));
   Response head{.content_type = "application/octet-stream"};
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
@@ -243,7 +243,7 @@ net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
                          .changes_files = true,
                          .output = output.pipe,
                          .input = input.pipe};
-  api.containers.start_files_task(place->container, std::move(task));
+  api.containers.files().start(place->container, std::move(task));
 
   const auto out = std::make_shared<base::UniqueFd>(std::move(frames_bridge->blocking_side));
   const auto converted = std::make_shared<Result<void>>();

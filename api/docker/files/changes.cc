@@ -47,7 +47,7 @@ net::awaitable<void> list_changes(Api& api, Exchange& exchange) {
     co_return;
   }
   exchange.end_with_input();
-  ToolFrames frames(start_reading_changes(api.containers, *container, "changes"));
+  ToolFrames frames(start_reading_changes(api.containers.files(), *container, "changes"));
   ChangeList list;
   // What goes wrong at once still has its status.
   const auto first = co_await frames.next();

@@ -1,6 +1,6 @@
 #include "api/docker/files/tool_frames.h"
 
-#include "api/engine/containers/machine_spec.h"
+#include "api/engine/container/machine_spec.h"
 
 namespace docker {
 
@@ -21,17 +21,17 @@ net::awaitable<Result<wire::RawFrame>> ToolFrames::next() {
   }
 }
 
-std::shared_ptr<BytePipe> start_reading(engine::Containers& containers,
+std::shared_ptr<BytePipe> start_reading(engine::ContainerFiles& files,
                                         engine::ContainerPtr container,
                                         std::vector<std::string> command) {
-  return containers.start_reading(std::move(container), std::move(command));
+  return files.start_reading(std::move(container), std::move(command));
 }
 
-std::shared_ptr<BytePipe> start_reading_changes(engine::Containers& containers,
+std::shared_ptr<BytePipe> start_reading_changes(engine::ContainerFiles& files,
                                                 engine::ContainerPtr container, std::string form) {
   std::vector<std::string> command = engine::volume_places(container->settings.config);
   command.insert(command.begin(), std::move(form));
-  return start_reading(containers, std::move(container), std::move(command));
+  return start_reading(files, std::move(container), std::move(command));
 }
 
 }  // namespace docker

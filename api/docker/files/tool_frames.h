@@ -34,13 +34,13 @@ class ToolFrames {
 };
 
 /// Starts the tool with `command`, which only reads.
-std::shared_ptr<async::BytePipe> start_reading(engine::Containers& containers,
+std::shared_ptr<async::BytePipe> start_reading(engine::ContainerFiles& files,
                                                engine::ContainerPtr container,
                                                std::vector<std::string> command);
 
 /// As start_reading(), of what the container has changed: `form` is "changes" or "layer". What is
 /// in its volumes is not counted.
-std::shared_ptr<async::BytePipe> start_reading_changes(engine::Containers& containers,
+std::shared_ptr<async::BytePipe> start_reading_changes(engine::ContainerFiles& files,
                                                        engine::ContainerPtr container,
                                                        std::string form);
 

@@ -52,7 +52,7 @@ net::awaitable<bool> begin_pause(Api& api, std::shared_ptr<Commit> commit) {
 net::awaitable<Response> carry_out(Api& api, std::shared_ptr<Commit> commit) {
   const bool paused = co_await begin_pause(api, commit);
   auto frames = std::make_unique<ToolFrames>(
-      start_reading_changes(api.containers, commit->container, "layer"));
+      start_reading_changes(api.containers.files(), commit->container, "layer"));
   const engine::ContainerPtr paused_one = paused ? commit->container : nullptr;
   const auto made = co_await commit_layer(api, std::move(frames), commit->options, paused_one,
                                           commit->stop.get_token());

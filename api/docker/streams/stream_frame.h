@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "api/engine/containers/container.h"
+#include "api/engine/container/container.h"
 #include "api/http/target.h"
 #include "guest-init/protocol/messages.h"
 

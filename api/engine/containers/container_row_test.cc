@@ -1,5 +1,5 @@
 // Rows of older daemons, and rows that are damaged: what a daemon makes of them when it starts.
-#include "api/engine/containers/container_row.h"
+#include "api/engine/container/container_row.h"
 
 #include <gtest/gtest.h>
 
@@ -283,7 +283,7 @@ TEST_F(ContainerRowTest, ADamagedOnesFilesCanBeCopied) {
   host_.set_files_answer({std::byte{7}});
   const auto pipe = std::make_shared<async::BytePipe>(io_.get_executor());
 
-  containers_->start_files_task(
+  containers_->files().start(
       find(bad->id),
       {.command = {"read", "/"}, .changes_files = false, .output = pipe, .input = {}});
 

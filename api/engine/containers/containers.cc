@@ -1,12 +1,14 @@
 #include "api/engine/containers/containers.h"
 
-#include <spdlog/spdlog.h>
-#include <sys/stat.h>
+#include <nlohmann/json.hpp>
+#include <utility>
 
-#include <algorithm>
-#include <boost/asio/steady_timer.hpp>
-
-#include "api/engine/containers/machine_spec.h"
+#include "api/engine/container/container_row.h"
+#include "api/engine/container/machine_spec.h"
+#include "api/engine/container/state_errors.h"
+#include "api/engine/containers/recovery.h"
+#include "api/engine/resources/usage.h"
+#include "api/engine/settings/block_io.h"
 #include "api/engine/state/identifiers.h"
 
 namespace engine {
@@ -15,162 +17,123 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-std::set<std::string> running_ids(const std::vector<ContainerPtr>& containers) {
-  std::set<std::string> ids;
-  for (const ContainerPtr& container : containers)
-    if (container->state.running()) ids.insert(container->id);
-  return ids;
-}
+namespace {
 
-base::Error no_such_container(std::string_view name) {
-  return Error{Code::kNotFound, "No such container: " + std::string(name.substr(0, 256))};
-}
-
-Containers::Containers(EngineParts parts) : parts_(std::move(parts)), tasks_(parts_.executor) {}
-
-Containers::~Containers() = default;
-
-Result<std::string> Containers::choose_name(const std::string& wanted, const std::string& id) {
-  if (wanted.empty()) {
-    for (int attempt = 0; attempt < 100; ++attempt) {
-      std::string name = random_name(attempt);
-      if (names_.emplace(name, id).second) return name;
-    }
-    names_.emplace(id.substr(0, 12), id);
-    return id.substr(0, 12);
-  }
-  const std::string name = wanted.front() == '/' ? wanted.substr(1) : wanted;
-  if (!is_valid_name(name))
-    return Error{Code::kInvalidArgument, "Invalid container name (" + wanted.substr(0, 256) +
-                                             "), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"};
-  const auto [taken, inserted] = names_.emplace(name, id);
-  if (!inserted)
-    return Error{Code::kConflict, "Conflict. The container name \"/" + name +
-                                      "\" is already in use by container \"" + taken->second +
-                                      "\". You have to remove (or rename) that container to be "
-                                      "able to reuse that name."};
-  return name;
-}
-
-Result<void> Containers::check_limit(const Settings& settings) const {
-  const auto memory = parts_.host_memory();
-  if (!memory) return memory.error();
-  return admit_limit(settings.host_config.at("Memory").get<std::uint64_t>(), *memory);
-}
-
-/// For one more machine.
-Result<void> Containers::check_room() const {
-  const auto memory = parts_.host_memory();
-  if (!memory) return memory.error();
-  return admit_machine(*memory);
-}
-
-net::awaitable<Result<void>> Containers::make_files(ContainerPtr container) {
-  if (::mkdir(container->directory.c_str(), 0700) != 0)
-    co_return base::errno_error("mkdir " + container->directory.string());
-  const auto bytes = container->settings.disk_bytes();
-  if (!bytes) co_return bytes.error();
-  auto created = co_await parts_.disks.create(container->disk(), *bytes);
-  if (!created) co_return base::annotate(std::move(created), "writable layer");
-  // From here on the image's layers stay until this container is removed.
-  const std::function<Result<images::Image>()> hold = [&store = parts_.images, container] {
-    return store.hold(container->id, container->image_id);
-  };
-  auto held = co_await parts_.pool.run(hold);
-  if (!held) co_return std::move(held).error();
-  for (const images::LayerFile& layer : held->layers)
-    container->layers.push_back(LayerFile{.path = layer.path, .bytes = layer.bytes});
-  co_return Result<void>();
-}
-
-net::awaitable<void> Containers::drop_files(ContainerPtr container) {
-  const std::function<Result<void>()> drop = [&store = parts_.images, container]() -> Result<void> {
-    std::error_code error;
-    std::filesystem::remove_all(container->directory, error);
-    if (error) spdlog::error("remove {}: {}", container->directory.string(), error.message());
-    return store.release(container->id);
-  };
-  const auto released = co_await parts_.pool.run(drop);
-  if (!released) spdlog::error("release image: {}", released.error().message);
-}
-
-void Containers::make_log(Container& container) {
-  if (container.settings.logs())
-    container.log = std::make_shared<ContainerLog>(parts_.executor, container.log_path(),
-                                                   LogPools{.prompt = logs_, .bulk = bulk_logs_});
-}
-
-/// Its output goes to the log, from the start of a run or (`resumed`) from where an earlier daemon
-/// left it: then the answer says where that is, if it is known.
-net::awaitable<Result<std::optional<LogPosition::Streams>>> Containers::begin_log(
-    ContainerPtr container, bool resumed) {
-  std::optional<LogPosition::Streams> logged;
-  if (!container->log) co_return logged;
-  const Settings& settings = container->settings;
-  LogSubject subject{.id = container->id,
-                     .name = container->name,
-                     .image_id = container->image_id,
-                     .image_name = settings.image(),
-                     .command = settings.command_line(),
-                     .env = settings.strings("Env"),
-                     .labels = {}};
-  for (const auto& [key, value] : settings.config.at("Labels").items())
-    if (value.is_string()) subject.labels.emplace(key, value.get<std::string>());
-  auto wanted = log_settings_for(settings.host_config.at("LogConfig"), subject);
-  if (!wanted)
-    co_return base::annotate(std::move(wanted).error(), "failed to initialize logging driver");
-  if (!wanted->remark.empty())
-    spdlog::warn("container {}: log options: {}", container->short_id(), wanted->remark);
-  if (resumed) {
-    logged = co_await container->log->resume(*std::move(wanted));
-  } else {
-    co_await container->log->begin(*std::move(wanted));
-  }
-  container->output->log_to(container->log);
-  co_return logged;
-}
-
-/// Its row, and those of the volumes that were made for it.
-Result<void> Containers::insert(const Container& container) {
-  std::vector<VolumePtr> made = own_volumes(container);
-  std::erase_if(made, [](const VolumePtr& volume) { return volume->stored; });
-  const auto rows = [&]() -> Result<void> {
-    for (const VolumePtr& volume : made) RETURN_IF_ERROR(parts_.volumes.insert_row(*volume));
-    return parts_.database.run(
-        "INSERT INTO containers (id, name, created_ns, image_id, settings, state, mounts) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        {container.id, container.name, container.created, container.image_id,
-         settings_text(container.settings), to_json_text(container.state),
-         to_json(container.mounts).dump()});
-  };
-  RETURN_IF_ERROR(parts_.database.transaction(rows));
-  for (const VolumePtr& volume : made) parts_.volumes.set_stored(*volume);
+/// What only a bigger machine could give: the machine of a running container does not grow.
+Result<void> check_machine_gives(const Settings& settings, const Usage& usage,
+                                 std::uint64_t machine_bytes) {
+  const nlohmann::json& host = settings.host_config;
+  const auto memory = host.at("Memory").get<std::uint64_t>();
+  if (memory > machine_bytes)
+    return Error{Code::kInvalidArgument,
+                 "the running container's machine has " + std::to_string(machine_bytes >> 20) +
+                     " MiB of memory: stop the container before raising its limit beyond that"};
+  const auto nano_cpus = host.at("NanoCpus").get<std::uint64_t>();
+  if (nano_cpus > usage.cpus * std::uint64_t{1'000'000'000})
+    return Error{Code::kInvalidArgument,
+                 "the running container's machine has " + std::to_string(usage.cpus) +
+                     " CPUs: stop the container before raising its limit beyond that"};
   return {};
 }
 
-/// Its row, and those of `volumes`.
-Result<void> Containers::erase(const Container& container, const std::vector<VolumePtr>& volumes) {
-  return parts_.database.transaction([&]() -> Result<void> {
-    for (const VolumePtr& volume : volumes) RETURN_IF_ERROR(parts_.volumes.erase_row(*volume));
-    return parts_.database.run("DELETE FROM containers WHERE id = ?", {container.id});
-  });
+net::awaitable<Result<void>> limit_machine(ContainerPtr container, Settings wanted) {
+  const std::shared_ptr<Machine> machine = container->machine;
+  const auto statistics = co_await machine->statistics(kMainContainer);
+  if (!statistics) co_return statistics.error();
+  protocol::Statistics unlimited = *statistics;
+  unlimited.memory_max = "max";
+  const Usage usage = parse_usage(unlimited);
+  const auto possible = check_machine_gives(wanted, usage, usage.memory_limit_bytes);
+  if (!possible) co_return possible.error();
+  auto limits = limits_for(wanted, storage_of(*container));
+  if (!limits) co_return std::move(limits).error();
+  const auto weights = group_weights_for(wanted.host_config);
+  if (!weights) co_return weights.error();
+  RETURN_IF_ERROR_ASYNC(machine->set_weights(*weights));
+  co_return co_await machine->update_limits(kMainContainer, *std::move(limits));
 }
 
-Result<void> Containers::commit(const Container& container) {
-  if (!container.damage.empty()) return {};  // its row stays as it was found
-  return parts_.database.run("UPDATE containers SET state = ? WHERE id = ?",
-                             {to_json_text(container.state), container.id});
+}  // namespace
+
+Containers::Containers(EngineParts parts)
+    : events_(parts.events),
+      background_(parts.executor),
+      table_(parts.database, parts.volumes),
+      storage_(ContainerStorage::Parts{.executor = parts.executor,
+                                       .pool = parts.pool,
+                                       .images = parts.images,
+                                       .disks = parts.machines.disks(),
+                                       .directory = std::move(parts.directory)}),
+      volumes_(parts.volumes, table_, background_),
+      launcher_(Launcher::Parts{.machines = parts.machines.machines(),
+                                .networks = parts.machines.networks(),
+                                .seccomp = parts.seccomp,
+                                .table = table_,
+                                .storage = storage_,
+                                .volumes = volumes_,
+                                .events = events_,
+                                .default_shape = parts.default_shape,
+                                .host_memory = std::move(parts.host_memory)}),
+      health_(table_, events_),
+      pauses_(table_, events_),
+      runs_(Runs::Parts{.launcher = launcher_,
+                        .table = table_,
+                        .volumes = volumes_,
+                        .health = health_,
+                        .pauses = pauses_,
+                        .events = events_,
+                        .background = background_,
+                        .patience = parts.patience}),
+      removal_(Removal::Parts{.table = table_,
+                              .storage = storage_,
+                              .volumes = volumes_,
+                              .runs = runs_,
+                              .events = events_,
+                              .background = background_,
+                              .patience = parts.patience}),
+      policies_(table_, volumes_, runs_, removal_, background_),
+      files_(ContainerFiles::Parts{.executor = parts.executor,
+                                   .launcher = launcher_,
+                                   .claims = volumes_.claims(),
+                                   .background = background_,
+                                   .patience = parts.patience}) {
+  runs_.follow_policy(policies_);
+}
+
+net::awaitable<Result<void>> Containers::recover() {
+  co_await launcher_.prepare();  // before containers run by themselves
+  Recovery recovery(Recovery::Parts{.table = table_,
+                                    .storage = storage_,
+                                    .volumes = volumes_,
+                                    .launcher = launcher_,
+                                    .runs = runs_,
+                                    .removal = removal_,
+                                    .policies = policies_});
+  co_return co_await recovery.run();
+}
+
+net::awaitable<void> Containers::shut_down() {
+  background_.begin_end();
+  for (const ContainerPtr& container : list()) {
+    container->changed.notify_all();  // wakes those that wait to be restarted
+    if (container->state.running())
+      background_.spawn("stop " + container->short_id(), runs_.stop_at_shutdown(container));
+  }
+  co_await background_.drained();
+}
+
+net::awaitable<void> Containers::let_go() {
+  background_.begin_end();
+  for (const ContainerPtr& container : list()) {
+    container->changed.notify_all();  // wakes those that wait to be restarted
+    auto lock = co_await container->transition.lock();
+    background_.keep(std::move(lock));
+  }
 }
 
 net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
-  const auto container = std::make_shared<Container>(parts_.executor, random_id());
-  const std::function<Result<images::Image>()> resolve =
-      [&store = parts_.images, name = request.settings.image()]() -> Result<images::Image> {
-    auto found = store.resolve(name);
-    if (found) RETURN_IF_ERROR(store.may_run(found->id));
-    return found;
-  };
-  auto image = co_await parts_.pool.run(resolve);
+  const ContainerPtr container = storage_.new_container(random_id());
+  auto image = co_await storage_.resolve(request.settings.image());
   if (!image) co_return std::move(image).error();
   RETURN_IF_ERROR_ASYNC(apply_image_defaults(request.settings, image->config.defaults));
   container->settings = std::move(request.settings);
@@ -180,57 +143,25 @@ net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   container->image_id = image->id;
   container->created = now_ns();
   container->state.of_build = request.of_build;
-  container->directory = parts_.directory / container->id;
-  container->output = std::make_shared<OutputHub>(parts_.executor);
-  make_log(*container);
-  RETURN_IF_ERROR_ASYNC(check_limit(container->settings));
-  // What would only fail at start is better said now.
-  const StartContext trial{
-      .endpoint = std::nullopt, .resolv_conf = {}, .default_shape = parts_.default_shape};
-  const auto possible = machine_spec_for(*container, trial);
-  if (!possible) co_return possible.error();
+  storage_.place(*container);
+  RETURN_IF_ERROR_ASYNC(launcher_.check(*container));
 
-  auto name = choose_name(request.name, container->id);
+  auto name = table_.choose_name(request.name, container->id);
   if (!name) co_return std::move(name).error();
   container->name = *std::move(name);
-  Result<void> made = co_await make_files(container);
-  if (made && !request.files_only) made = co_await make_mounts(container);
-  if (made) made = insert(*container);
+  Result<void> made = co_await storage_.make(container);
+  if (made && !request.files_only) made = co_await volumes_.make(container);
+  if (made) made = table_.insert(*container, volumes_.unstored(*container));
   if (!made) {
-    names_.erase(container->name);
-    std::vector<VolumePtr> own = own_volumes(*container);
-    std::erase_if(own, [](const VolumePtr& volume) { return volume->stored; });
-    co_await drop_mounts(container, std::move(own));
-    co_await drop_files(container);
+    table_.free_name(container->name);
+    std::vector<VolumePtr> unstored = volumes_.unstored(*container);
+    co_await volumes_.drop(container, std::move(unstored));
+    co_await storage_.drop(container);
     co_return std::move(made).error();
   }
-  by_id_.emplace(container->id, container);
+  table_.add(container);
   publish(*container, "create");
   co_return container;
-}
-
-Result<ContainerPtr> Containers::find(std::string_view name) const {
-  if (name.empty()) return Error{Code::kInvalidArgument, "No container name or ID supplied"};
-  if (const auto exact = by_id_.find(std::string(name)); exact != by_id_.end())
-    return exact->second;
-  const std::string_view bare = name.starts_with('/') ? name.substr(1) : name;
-  if (const auto named = names_.find(bare); named != names_.end())
-    if (const auto found = by_id_.find(named->second); found != by_id_.end()) return found->second;
-  const auto first = by_id_.lower_bound(std::string(name));
-  if (first == by_id_.end() || !first->first.starts_with(name)) return no_such_container(name);
-  const auto second = std::next(first);
-  if (second != by_id_.end() && second->first.starts_with(name))
-    return Error{Code::kInvalidArgument,
-                 "multiple IDs found with provided prefix: " + std::string(name)};
-  return first->second;
-}
-
-std::vector<ContainerPtr> Containers::list() const {
-  std::vector<ContainerPtr> all;
-  for (const auto& [id, container] : by_id_) all.push_back(container);
-  std::sort(all.begin(), all.end(),
-            [](const ContainerPtr& a, const ContainerPtr& b) { return a->created > b->created; });
-  return all;
 }
 
 Result<void> Containers::rename(ContainerPtr container, std::string name) {
@@ -241,23 +172,35 @@ Result<void> Containers::rename(ContainerPtr container, std::string name) {
   if (bare == container->name)
     return Error{Code::kInvalidArgument,
                  "Renaming a container with the same name as its current name"};
-  auto chosen = choose_name("/" + bare, container->id);
-  if (!chosen) return base::annotate(std::move(chosen).error(), "Error when allocating new name");
-  auto changed =
-      parts_.database.run("UPDATE containers SET name = ? WHERE id = ?", {*chosen, container->id});
-  if (!changed) {
-    names_.erase(*chosen);
-    return changed;
-  }
-  const std::string old = std::exchange(container->name, *std::move(chosen));
-  names_.erase(old);
-  publish(*container, "rename", {{"oldName", "/" + old}});
+  const auto old = table_.rename(*container, "/" + bare);
+  if (!old) return old.error();
+  publish(*container, "rename", {{"oldName", "/" + *old}});
   return {};
+}
+
+net::awaitable<Result<void>> Containers::update(ContainerPtr container, nlohmann::json changes) {
+  const auto lock = co_await container->transition.lock();
+  if (container->removed) co_return no_such_container(container->id);
+  RETURN_IF_ERROR_ASYNC(check_not_set_aside(*container));
+  auto wanted = update_settings(container->settings, changes);
+  if (!wanted) co_return std::move(wanted).error();
+  RETURN_IF_ERROR_ASYNC(launcher_.check_limit(*wanted));
+  if (container->state.running() && container->machine) {
+    auto limited = co_await limit_machine(container, *wanted);
+    if (!limited)
+      co_return base::annotate(std::move(limited), "Cannot update container " + container->id);
+  }
+  auto stored = table_.commit_settings(*container, *wanted);
+  if (!stored) co_return std::move(stored).error();
+  container->settings = *std::move(wanted);
+  publish(*container, "update");
+  container->changed.notify_all();
+  co_return Result<void>();
 }
 
 Result<void> Containers::keep_after_build(ContainerPtr container) {
   container->state.of_build = false;
-  return commit(*container);
+  return table_.commit(*container);
 }
 
 }  // namespace engine

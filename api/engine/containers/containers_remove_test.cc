@@ -44,10 +44,10 @@ class RemovalTest : public fakes::EngineFixture {
   }
   std::shared_ptr<async::BytePipe> start_copy(const ContainerPtr& container, bool changes_files) {
     auto pipe = std::make_shared<async::BytePipe>(io_.get_executor());
-    containers_->start_files_task(container, {.command = {"read", "/"},
-                                              .changes_files = changes_files,
-                                              .output = pipe,
-                                              .input = nullptr});
+    containers_->files().start(container, {.command = {"read", "/"},
+                                           .changes_files = changes_files,
+                                           .output = pipe,
+                                           .input = nullptr});
     return pipe;
   }
 

@@ -4,7 +4,7 @@
 
 #include <csignal>
 
-#include "api/engine/containers/machine_spec.h"
+#include "api/engine/container/machine_spec.h"
 #include "api/engine/process/execs.h"
 #include "api/fakes/engine_fixture.h"
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "api/engine/containers/machine_spec.h"
-#include "api/engine/containers/state_errors.h"
+#include "api/engine/container/machine_spec.h"
+#include "api/engine/container/state_errors.h"
 #include "api/engine/state/identifiers.h"
 
 namespace engine {

@@ -18,8 +18,8 @@
 #include "api/async/mutex.h"
 #include "api/async/notifier.h"
 #include "api/async/task_group.h"
-#include "api/engine/containers/container.h"
-#include "api/engine/containers/container_events.h"
+#include "api/engine/container/container.h"
+#include "api/engine/container/container_events.h"
 #include "api/engine/security/seccomp_filters.h"
 #include "api/engine/settings/exec_settings.h"
 

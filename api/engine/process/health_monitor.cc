@@ -67,15 +67,15 @@ struct HealthMonitor::Probe {
   async::Notifier changed;             // after every change of these
 };
 
-HealthMonitor::HealthMonitor(net::any_io_executor executor, Containers& containers, Execs& execs,
+HealthMonitor::HealthMonitor(net::any_io_executor executor, ContainerHealth& health, Execs& execs,
                              std::chrono::milliseconds start_timeout)
     : executor_(executor),
-      containers_(containers),
+      health_(health),
       execs_(execs),
       start_timeout_(start_timeout),
       runs_(executor),
       probes_(executor) {
-  containers_.on_run([this](ContainerPtr container, HealthCheck check) {
+  health_.on_run([this](ContainerPtr container, HealthCheck check) {
     const std::string what = "health of " + container->short_id();
     const std::uint64_t exits = container->exits;
     runs_.spawn(what, watch(Run{.container = std::move(container),
@@ -85,7 +85,7 @@ HealthMonitor::HealthMonitor(net::any_io_executor executor, Containers& containe
   });
 }
 
-HealthMonitor::~HealthMonitor() { containers_.on_run({}); }
+HealthMonitor::~HealthMonitor() { health_.on_run({}); }
 
 net::awaitable<void> HealthMonitor::drained() {
   co_await runs_.drained();
@@ -101,7 +101,7 @@ net::awaitable<void> HealthMonitor::watch(Run run) {
   Container& container = *run.container;
   while (!run.over()) {
     if (run.paused()) {
-      containers_.suspend_health(run.container);
+      health_.suspend(run.container);
       co_await container.changed.wait();
       continue;
     }
@@ -174,7 +174,7 @@ net::awaitable<void> HealthMonitor::begin_and_follow(std::shared_ptr<Probe> prob
 
 /// Completes when the probe's process is gone, so that dying probes do not pile up.
 net::awaitable<void> HealthMonitor::end(Run& run, std::shared_ptr<Probe> probe) {
-  if (run.paused()) containers_.suspend_health(run.container);
+  if (run.paused()) health_.suspend(run.container);
   probe->unwanted = true;
   co_await kill(probe->exec);
   while (!probe->done) co_await probe->changed.wait();
@@ -189,7 +189,7 @@ net::awaitable<void> HealthMonitor::wait(Run& run, Probe& probe, Clock::time_poi
 void HealthMonitor::record(Run& run, TimeNs start, int exit_code, std::string output) {
   HealthResult result{
       .start = start, .end = now_ns(), .exit_code = exit_code, .output = std::move(output)};
-  containers_.record_health(run.container, run.check, std::move(result));
+  health_.record(run.container, run.check, std::move(result));
 }
 
 }  // namespace engine

@@ -3,16 +3,16 @@
 // One coroutine a run of a container; at most one probe of it at a time. A probe is an exec of the
 // daemon's own. A run's coroutine ends with the run, whatever its probe does: the machine's end
 // ends that too.
-// Threads: the io_context thread. Containers and Execs outlive it. It must outlive its coroutines:
-// shut the containers down, then co_await drained().
-// Spec: Docker Engine API 1.51, HealthConfig; the rules of counting are in health.h.
+// Threads: the io_context thread. ContainerHealth and Execs outlive it. It must outlive its
+// coroutines: shut the containers down, then co_await drained(). Spec: Docker Engine API 1.51,
+// HealthConfig; the rules of counting are in health.h.
 #pragma once
 
 #include <chrono>
 #include <memory>
 
 #include "api/async/task_group.h"
-#include "api/engine/containers/containers.h"
+#include "api/engine/containers/container_health.h"
 #include "api/engine/health/health.h"
 #include "api/engine/process/execs.h"
 
@@ -22,7 +22,7 @@ class HealthMonitor {
  public:
   /// Create before Containers::recover(). `start_timeout`: how long the guest may take to start a
   /// probe; this is not counted as the probe's own time.
-  HealthMonitor(net::any_io_executor executor, Containers& containers, Execs& execs,
+  HealthMonitor(net::any_io_executor executor, ContainerHealth& health, Execs& execs,
                 std::chrono::milliseconds start_timeout = std::chrono::seconds(30));
   ~HealthMonitor();
   HealthMonitor(const HealthMonitor&) = delete;
@@ -47,7 +47,7 @@ class HealthMonitor {
   void record(Run& run, TimeNs start, int exit_code, std::string output);
 
   net::any_io_executor executor_;
-  Containers& containers_;
+  ContainerHealth& health_;
   Execs& execs_;
   std::chrono::milliseconds start_timeout_;
   async::TaskGroup runs_;

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "api/engine/containers/container_files.h"
+#include "api/engine/containers/volume_claims.h"
 #include "api/fakes/engine_fixture.h"
 
 namespace engine {
@@ -13,6 +14,11 @@ namespace {
 
 using base::Code;
 using nlohmann::json;
+
+net::awaitable<void> claim_once(VolumeClaims& claims, ContainerPtr container, bool& claimed) {
+  const auto claim = co_await claims.claim(std::move(container));
+  claimed = claim.has_value();
+}
 
 class VolumesTest : public fakes::EngineFixture {
  protected:
@@ -240,6 +246,33 @@ TEST_F(VolumesTest, AreWrittenBackBeforeTheirContainerIsRemoved) {
   }
 }
 
+TEST_F(VolumesTest, AreGivenBackByTheEndOfAClaim) {
+  const ContainerPtr first = create({"true"}, {{"Binds", {"data:/a"}}});
+  const ContainerPtr second = create({"true"}, {{"Binds", {"data:/a"}}});
+  const Background background(io_.get_executor());
+  VolumeClaims claims(background);
+  std::optional<VolumeClaim> claim(claims.hold(first));
+  VolumeClaim moved = *std::move(claim);
+  claim.reset();
+
+  bool claimed = false;
+  net::co_spawn(io_, claim_once(claims, second, claimed), [](const std::exception_ptr&) {});
+  settle();
+  EXPECT_FALSE(claimed);
+  moved.give_back();
+  settle();
+  EXPECT_TRUE(claimed);
+}
+
+TEST_F(VolumesTest, AreLeftToNobodyByAFailedStart) {
+  const ContainerPtr first = create({"no-such-command"}, {{"Binds", {"data:/a"}}});
+  const ContainerPtr second = create({"sleep"}, {{"Binds", {"data:/a"}}});
+
+  EXPECT_FALSE(await(containers_->start(first)));
+
+  EXPECT_TRUE(await(containers_->start(second)));
+}
+
 TEST_F(VolumesTest, TellWhenTheyAreMounted) {
   const ContainerPtr container = run({"true"}, {{"Binds", {"data:/a"}}});
   await(wait(container, WaitCondition::kNotRunning, 0));
@@ -254,7 +287,7 @@ TEST_F(VolumesTest, AreSeenByWhoCopiesFilesOnly) {
   for (const auto& [command, volumes] :
        {std::pair{"read", 1u}, std::pair{"export", 0u}, std::pair{"changes", 0u}}) {
     const auto pipe = std::make_shared<async::BytePipe>(io_.get_executor());
-    containers_->start_files_task(
+    containers_->files().start(
         container,
         {.command = {command, "/"}, .changes_files = false, .output = pipe, .input = {}});
     while (true) {

@@ -9,9 +9,25 @@
 #include <string>
 
 #include "api/async/net.h"
-#include "api/engine/containers/container.h"
+#include "api/engine/container/container.h"
 
 namespace engine {
+
+/// How long what hangs is waited for, before something stronger is done. README.md states what they
+/// add up to for a removal.
+struct Patience {
+  /// Until a killed process is reported; then its machine's plug is pulled.
+  std::chrono::milliseconds kill{10'000};
+  /// From then until the end of the run is known; then the request fails.
+  std::chrono::milliseconds plug{30'000};
+  /// For a machine that has volumes to write back, after its container has exited.
+  std::chrono::milliseconds volumes{120'000};
+  /// For a copy of a container's files that is in the way of a removal without force.
+  std::chrono::milliseconds copy{10'000};
+
+  /// For the machine of a run that is over.
+  std::chrono::milliseconds teardown() const { return volumes + plug; }
+};
 
 enum class WaitCondition { kNotRunning, kNextExit, kRemoved };
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "api/async/net.h"
-#include "api/engine/containers/container.h"
+#include "api/engine/container/container.h"
 #include "api/engine/security/seccomp_filters.h"
 #include "api/machines/machine.h"
 

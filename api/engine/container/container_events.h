@@ -9,7 +9,7 @@
 #include <map>
 #include <string>
 
-#include "api/engine/containers/container.h"
+#include "api/engine/container/container.h"
 #include "api/engine/state/events.h"
 
 namespace engine {

@@ -1,4 +1,4 @@
-#include "api/engine/containers/container.h"
+#include "api/engine/container/container.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>

@@ -1,8 +1,8 @@
 // Container: one container as the daemon knows it: its settings, its state, and, while it runs, its
 // machine.
 //
-// Threads: the io_context thread. Owned by Containers; coroutines hold it by shared_ptr, so it
-// outlives its removal. Only Containers changes it; everybody reads it.
+// Threads: the io_context thread. Owned by ContainerTable; coroutines hold it by shared_ptr, so it
+// outlives its removal. Only api/engine/containers changes it; everybody reads it.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,10 @@ std::string_view to_string(Status status);
 
 /// The process a container is about, inside its machine.
 inline constexpr ProcessId kMainProcess = 1;
+
+/// Those of the files tool have the numbers from here on, which no exec has: Execs count in the
+/// lower half.
+inline constexpr ProcessId kFirstFilesProcess = 0x8000'0000u;
 
 /// What a database row keeps besides the settings.
 struct ContainerState {

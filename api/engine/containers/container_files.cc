@@ -1,12 +1,14 @@
-// Containers: the files tool.
+#include "api/engine/containers/container_files.h"
+
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <csignal>
+#include <span>
 
-#include "api/engine/containers/container_files.h"
-#include "api/engine/containers/machine_spec.h"
+#include "api/engine/container/state_errors.h"
 #include "api/engine/security/capabilities.h"
 
 namespace engine {
@@ -73,95 +75,70 @@ Error refusal_error(const protocol::Failure& refusal) {
 
 }  // namespace
 
-void Containers::start_files_task(ContainerPtr container, FilesTask task) {
-  tasks_.spawn("files of " + container->short_id(), run_files_task(container, std::move(task)));
+void ContainerFiles::start(ContainerPtr container, FilesTask task) {
+  parts_.background.spawn("files of " + container->short_id(),
+                          run_task(container, std::move(task)));
 }
 
-std::shared_ptr<async::BytePipe> Containers::start_reading(ContainerPtr container,
-                                                           std::vector<std::string> command) {
+std::shared_ptr<async::BytePipe> ContainerFiles::start_reading(ContainerPtr container,
+                                                               std::vector<std::string> command) {
   auto output = std::make_shared<async::BytePipe>(parts_.executor);
   FilesTask task{
       .command = std::move(command), .changes_files = false, .output = output, .input = nullptr};
-  start_files_task(std::move(container), std::move(task));
+  start(std::move(container), std::move(task));
   return output;
 }
 
-net::awaitable<void> Containers::run_files_task(ContainerPtr container, FilesTask task) {
+net::awaitable<void> ContainerFiles::run_task(ContainerPtr container, FilesTask task) {
   const auto output = task.output;
   const auto input = task.input;
-  auto done = co_await run_files_tool(container, std::move(task));
+  auto done = co_await run_tool(container, std::move(task));
   if (input) input->close();
   output->finish(std::move(done));
 }
 
-ProcessId Containers::next_files_process() {
-  return kFirstFilesProcess + files_processes_++ % kFirstFilesProcess;
+ProcessId ContainerFiles::next_process() {
+  return kFirstFilesProcess + processes_++ % kFirstFilesProcess;
 }
 
-net::awaitable<Result<void>> Containers::run_files_tool(ContainerPtr container, FilesTask task) {
+net::awaitable<Result<void>> ContainerFiles::run_tool(ContainerPtr container, FilesTask task) {
   if (container->state.running() && container->machine) {
     const auto sink = std::make_shared<PipeSink>(task.output);
-    const ProcessId process = next_files_process();
+    const ProcessId process = next_process();
     const std::shared_ptr<Machine> machine = container->machine;
     auto started = co_await machine->start_process(files_process(task, process), sink);
     if (!started) co_return std::move(started).error();
     if (started->refusal) co_return refusal_error(*started->refusal);
     const ToolRun run{.machine = machine, .process = process};
-    co_return co_await finish_files_tool(run, std::move(task));
+    co_return co_await finish_tool(run, std::move(task));
   }
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
-  const bool free = co_await machine_ends(container);
-  if (!free)
-    co_return Error{Code::kUnavailable, "the machine of the container's last run does not end"};
-  if (container->removals > 0)
-    co_return Error{Code::kConflict, "removal of container " + container->id + " is in progress"};
+  const bool free = co_await wait_for_teardown(container, parts_.patience.teardown());
+  if (!free) co_return machine_does_not_end();
+  if (container->removals > 0) co_return being_removed(*container);
   // Nobody waits for it any more.
   if (task.output->closed()) co_return Result<void>();
-  if (shutting_down_) co_return Error{Code::kUnavailable, "the daemon is shutting down"};
-  const bool sees_volumes = looks_at_paths(task);
-  if (sees_volumes) {
-    auto claimed = co_await claim_volumes(container);
-    if (!claimed) co_return std::move(claimed).error();
-  }
-  auto done = co_await run_files_machine(container, std::move(task), sees_volumes);
-  if (sees_volumes) {
-    release_volumes(container);
-    container->changed.notify_all();
-  }
-  co_return done;
+  if (parts_.background.ending()) co_return daemon_is_ending();
+  if (!looks_at_paths(task)) co_return co_await run_machine(container, std::move(task), false);
+  const auto claim = co_await parts_.claims.claim(container);
+  if (!claim) co_return claim.error();
+  co_return co_await run_machine(container, std::move(task), true);
 }
 
 /// In a machine for this task only; with the container's volumes if they were claimed for it.
-net::awaitable<Result<void>> Containers::run_files_machine(ContainerPtr container, FilesTask task,
-                                                           bool sees_volumes) {
-  RETURN_IF_ERROR_ASYNC(check_room());
-  RETURN_IF_ERROR_ASYNC(renew_secret(*container));
+net::awaitable<Result<void>> ContainerFiles::run_machine(ContainerPtr container, FilesTask task,
+                                                         bool sees_volumes) {
   const auto sink = std::make_shared<PipeSink>(task.output);
-  const ProcessId process = next_files_process();
-  std::vector<std::filesystem::path> disks;
-  if (sees_volumes) disks = mount_disks(*container);
-  auto spec = machine_spec_for(*container, StartContext{.endpoint = std::nullopt,
-                                                        .resolv_conf = {},
-                                                        .default_shape = parts_.default_shape,
-                                                        .mount_disks = std::move(disks)});
-  if (!spec) co_return std::move(spec).error();
-  // Only the disks are the container's: its limits and tmpfs are for its own processes.
-  spec->shape = parts_.default_shape;
-  spec->weights = {};
-  spec->container.limits = {};
-  spec->container.sysctls.clear();
-  spec->container.tmpfs.clear();
-  spec->process = files_process(task, process);
-  spec->sink = sink;
-  container->files_launching = std::stop_source();
-  spec->abandoned = container->files_launching.get_token();
-  auto started = co_await parts_.machines.start(*std::move(spec));
+  const ProcessId process = next_process();
+  auto tool = files_process(task, process);
+  auto started =
+      co_await parts_.launcher.launch_files_tool(container, std::move(tool), sink, sees_volumes);
   if (!started) co_return std::move(started).error();
   if (started->first.refusal) co_return refusal_error(*started->first.refusal);
   container->files_machine = started->machine;
   const ToolRun run{.machine = started->machine, .process = process, .own_machine = true};
-  auto done = co_await finish_files_tool(run, std::move(task));
+  auto done = co_await finish_tool(run, std::move(task));
   container->files_machine.reset();
   co_return done;
 }
@@ -169,7 +146,7 @@ net::awaitable<Result<void>> Containers::run_files_machine(ContainerPtr containe
 /// The tool's exit. One whose output nobody reads any more is killed, whether it says anything or
 /// not; if that does not end it, its own machine is. In the machine of a running container it is
 /// left to that then.
-net::awaitable<Result<protocol::ExitStatus>> Containers::tool_exit(
+net::awaitable<Result<protocol::ExitStatus>> ContainerFiles::tool_exit(
     ToolRun run, std::shared_ptr<async::BytePipe> output) {
   auto exit = co_await (run.machine->wait_exit(run.process) || output->wait_closed());
   if (exit.index() == 0) co_return std::get<0>(std::move(exit));
@@ -181,8 +158,9 @@ net::awaitable<Result<protocol::ExitStatus>> Containers::tool_exit(
   co_return co_await run.machine->wait_exit(run.process);
 }
 
-net::awaitable<Result<void>> Containers::finish_files_tool(ToolRun run, FilesTask task) {
-  if (task.input) tasks_.spawn("feed the files tool", feed(run.machine, run.process, task.input));
+net::awaitable<Result<void>> ContainerFiles::finish_tool(ToolRun run, FilesTask task) {
+  if (task.input)
+    parts_.background.spawn("feed the files tool", feed(run.machine, run.process, task.input));
   const auto exit = co_await tool_exit(run, task.output);
   if (run.own_machine) {
     if (task.changes_files) {

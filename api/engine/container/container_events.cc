@@ -1,4 +1,4 @@
-#include "api/engine/containers/container_events.h"
+#include "api/engine/container/container_events.h"
 
 #include "api/engine/state/identifiers.h"
 

@@ -1,4 +1,4 @@
-#include "api/engine/containers/container_row.h"
+#include "api/engine/container/container_row.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "api/engine/containers/machine_spec.h"
+#include "api/engine/container/machine_spec.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "api/engine/containers/container_waits.h"
+#include "api/engine/container/container_waits.h"
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>

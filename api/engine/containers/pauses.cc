@@ -1,8 +1,8 @@
-// Containers: pause, unpause, and the pause that `docker commit` makes.
+#include "api/engine/containers/pauses.h"
+
 #include <spdlog/spdlog.h>
 
-#include "api/engine/containers/containers.h"
-#include "api/engine/containers/state_errors.h"
+#include "api/engine/container/state_errors.h"
 
 namespace engine {
 
@@ -10,7 +10,7 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-net::awaitable<Result<void>> Containers::pause(ContainerPtr container) {
+net::awaitable<Result<void>> Pauses::pause(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
   if (container->state.status == Status::kPaused) co_return already_paused(*container);
@@ -19,30 +19,29 @@ net::awaitable<Result<void>> Containers::pause(ContainerPtr container) {
   co_return co_await freeze(container);
 }
 
-/// Of a running container; the transition lock is held.
-net::awaitable<Result<void>> Containers::freeze(ContainerPtr container) {
+net::awaitable<Result<void>> Pauses::freeze(ContainerPtr container) {
   const std::shared_ptr<Machine> machine = container->machine;
   auto frozen = co_await machine->set_frozen(kMainContainer, true);
   if (!frozen)
     co_return base::annotate(std::move(frozen), "Cannot pause container " + container->id);
   if (!container->state.running()) co_return not_running(*container);
   container->state.status = Status::kPaused;
-  const auto committed = commit(*container);
+  const auto committed = table_.commit(*container);
   if (!committed) co_return committed.error();
-  publish(*container, "pause");
+  events_.publish(*container, "pause");
   container->changed.notify_all();
   co_return Result<void>();
 }
 
-net::awaitable<Result<void>> Containers::unpause(ContainerPtr container) {
+net::awaitable<Result<void>> Pauses::unpause(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
   if (container->state.status != Status::kPaused)
     co_return Error{Code::kInternal, "Container " + container->id + " is not paused"};
-  co_return co_await thaw(container);
+  co_return co_await thaw_locked(container);
 }
 
-net::awaitable<Result<void>> Containers::thaw(ContainerPtr container) {
+net::awaitable<Result<void>> Pauses::thaw_locked(ContainerPtr container) {
   const std::shared_ptr<Machine> machine = container->machine;
   if (container->state.status != Status::kPaused || !machine) co_return Result<void>();
   auto thawed = co_await machine->set_frozen(kMainContainer, false);
@@ -51,20 +50,20 @@ net::awaitable<Result<void>> Containers::thaw(ContainerPtr container) {
     co_return base::annotate(std::move(thawed), "Cannot unpause container " + container->id);
   container->state.status = Status::kRunning;
   container->state.paused_to_commit = false;
-  const auto committed = commit(*container);
+  const auto committed = table_.commit(*container);
   if (!committed) co_return committed.error();
-  publish(*container, "unpause");
+  events_.publish(*container, "unpause");
   container->changed.notify_all();
   co_return Result<void>();
 }
 
-net::awaitable<Result<bool>> Containers::begin_commit_pause(ContainerPtr container) {
+net::awaitable<Result<bool>> Pauses::begin_commit(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (container->removed) co_return no_such_container(container->id);
   ContainerState& state = container->state;
   if (state.status == Status::kRunning && container->machine) {
     state.paused_to_commit = true;
-    const auto intended = commit(*container);
+    const auto intended = table_.commit(*container);
     if (!intended) {
       state.paused_to_commit = false;
       co_return intended.error();
@@ -72,8 +71,7 @@ net::awaitable<Result<bool>> Containers::begin_commit_pause(ContainerPtr contain
     const auto frozen = co_await freeze(container);
     if (!frozen) {
       state.paused_to_commit = false;
-      if (const auto undone = commit(*container); !undone)
-        spdlog::error("{}", undone.error().message);
+      table_.commit_or_log(*container);
       co_return frozen.error();
     }
   }
@@ -82,19 +80,18 @@ net::awaitable<Result<bool>> Containers::begin_commit_pause(ContainerPtr contain
   co_return counts;
 }
 
-net::awaitable<void> Containers::end_commit_pause(ContainerPtr container) {
+net::awaitable<void> Pauses::end_commit(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (--container->commits > 0 || !container->state.paused_to_commit) co_return;
-  const auto thawed = co_await thaw(container);
+  const auto thawed = co_await thaw_locked(container);
   if (!thawed) spdlog::error("{}", thawed.error().message);
 }
 
-/// The last daemon was killed between the decision to pause and the end of the pause.
-net::awaitable<void> Containers::end_interrupted_commit(ContainerPtr container) {
+net::awaitable<void> Pauses::end_interrupted_commit(ContainerPtr container) {
   const auto lock = co_await container->transition.lock();
   if (!container->state.paused_to_commit || !container->state.running()) co_return;
   container->state.status = Status::kPaused;  // it may be
-  const auto thawed = co_await thaw(container);
+  const auto thawed = co_await thaw_locked(container);
   if (!thawed) spdlog::error("{}", thawed.error().message);
 }
 

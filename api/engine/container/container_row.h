@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "api/engine/containers/container.h"
+#include "api/engine/container/container.h"
 #include "api/engine/state/database.h"
 
 namespace engine {

@@ -1,0 +1,42 @@
+// ContainerHealth: what a container's health check makes of its state.
+//
+// Threads: the io_context thread. What it is given outlives it. The rules of counting are in
+// health.h; who probes is not known here.
+#pragma once
+
+#include <functional>
+
+#include "api/engine/container/container.h"
+#include "api/engine/container/container_events.h"
+#include "api/engine/containers/container_table.h"
+#include "api/engine/health/health.h"
+
+namespace engine {
+
+class ContainerHealth {
+ public:
+  ContainerHealth(ContainerTable& table, ContainerEvents& events)
+      : table_(table), events_(events) {}
+
+  /// `observer` is told of every container with a health check whose process begins to run or was
+  /// taken over. Set before the recovery; empty: nobody probes.
+  void on_run(std::function<void(ContainerPtr, HealthCheck)> observer) {
+    observer_ = std::move(observer);
+  }
+
+  /// A run begins: its state is to be committed after this.
+  void begin(Container& container);
+  /// Its process runs, or was found running.
+  void observe(const ContainerPtr& container);
+  /// A probe's result: commits and publishes a change of the container's health.
+  void record(const ContainerPtr& container, const HealthCheck& check, HealthResult result);
+  /// It is paused, so it is not probed.
+  void suspend(const ContainerPtr& container);
+
+ private:
+  ContainerTable& table_;
+  ContainerEvents& events_;
+  std::function<void(ContainerPtr, HealthCheck)> observer_;
+};
+
+}  // namespace engine

@@ -1,0 +1,128 @@
+#include "api/engine/containers/container_volumes.h"
+
+#include <algorithm>
+#include <string>
+
+#include "api/engine/container/container_row.h"
+
+namespace engine {
+
+using base::Code;
+using base::Error;
+using base::Result;
+
+namespace {
+
+bool mounts_volume(const Container& container, const std::string& volume) {
+  return std::any_of(container.mounts.begin(), container.mounts.end(),
+                     [&](const MountPoint& mount) { return mount.volume == volume; });
+}
+
+}  // namespace
+
+/// The volumes of other containers that VolumesFrom names.
+Result<std::vector<MountPoint>> ContainerVolumes::of_others(const Settings& settings) const {
+  std::vector<MountPoint> mounts;
+  const nlohmann::json& sources = settings.host_config.at("VolumesFrom");
+  if (sources.is_null()) return mounts;
+  for (const nlohmann::json& source : sources) {
+    auto from = parse_volumes_from(source.get_ref<const std::string&>());
+    if (!from) return std::move(from).error();
+    const auto other = table_.find(from->container);
+    if (!other) return Error{Code::kInvalidArgument, other.error().message};
+    RETURN_IF_ERROR(check_not_set_aside(**other));
+    for (MountPoint mount : (*other)->mounts) {
+      mount.copy_up = false;  // the other container's first start does that
+      mount.mode.clear();
+      mount.read_only = mount.read_only || from->read_only;
+      std::erase_if(mounts, [&](const auto& m) { return m.destination == mount.destination; });
+      mounts.push_back(std::move(mount));
+    }
+  }
+  return mounts;
+}
+
+net::awaitable<Result<void>> ContainerVolumes::make(ContainerPtr container) {
+  auto mounts = of_others(container->settings);
+  if (!mounts) co_return std::move(mounts).error();
+  auto wishes = mount_wishes(container->settings);
+  if (!wishes) co_return std::move(wishes).error();
+  for (const MountPoint& mount : *mounts) take(*container, mount);
+  for (MountWish& wish : *wishes) {
+    const auto there =
+        std::find_if(container->mounts.begin(), container->mounts.end(),
+                     [&](const MountPoint& m) { return m.destination == wish.mount.destination; });
+    if (there != container->mounts.end()) {
+      if (wish.mount.mode.empty()) continue;  // of Volumes: what is mounted there wins
+      const std::string volume = there->volume;
+      container->mounts.erase(there);
+      if (!mounts_volume(*container, volume)) volumes_.forget(volume, container->id);
+    }
+    VolumeWish wanted{.name = wish.mount.volume,
+                      .driver = std::move(wish.driver),
+                      .labels = std::move(wish.labels),
+                      .options = std::move(wish.options),
+                      .with_container = wish.mount.anonymous};
+    const auto volume = co_await volumes_.create(std::move(wanted));
+    if (!volume) co_return volume.error();
+    wish.mount.volume = (*volume)->name;
+    take(*container, wish.mount);
+  }
+  if (container->mounts.size() > kMostMounts)
+    co_return Error{Code::kInvalidArgument,
+                    "a container has at most " + std::to_string(kMostMounts) + " volumes here"};
+  // A directory comes before what lies below it.
+  std::sort(container->mounts.begin(), container->mounts.end(),
+            [](const MountPoint& a, const MountPoint& b) { return a.destination < b.destination; });
+  co_return Result<void>();
+}
+
+void ContainerVolumes::take(Container& container, const MountPoint& mount) {
+  volumes_.use(mount.volume, container.id);
+  container.mounts.push_back(mount);
+}
+
+std::vector<VolumePtr> ContainerVolumes::own(const Container& container) const {
+  std::vector<VolumePtr> own;
+  for (const MountPoint& mount : container.mounts) {
+    const auto volume = volumes_.find(mount.volume);
+    if (mount.anonymous && volume && (*volume)->users.size() == 1) own.push_back(*volume);
+  }
+  return own;
+}
+
+net::awaitable<void> ContainerVolumes::drop(ContainerPtr container, std::vector<VolumePtr> gone) {
+  volumes_.forget_user(container->id);
+  for (const VolumePtr& volume : gone) co_await volumes_.take_away(volume);
+}
+
+void ContainerVolumes::mention(const Container& container) {
+  for (const MountPoint& mount : container.mounts) volumes_.use(mount.volume, container.id);
+}
+
+void ContainerVolumes::mention_all_of(const Container& container, std::string_view mounts_text) {
+  for (const VolumePtr& volume : volumes_.list())
+    if (mentions_volume(mounts_text, volume->name)) volumes_.use(volume->name, container.id);
+}
+
+std::vector<VolumePtr> ContainerVolumes::unstored(const Container& container) const {
+  std::vector<VolumePtr> made = own(container);
+  std::erase_if(made, [](const VolumePtr& volume) { return volume->stored; });
+  return made;
+}
+
+std::vector<std::filesystem::path> ContainerVolumes::disks(const Container& container) const {
+  std::vector<std::filesystem::path> disks;
+  for (const MountPoint& mount : container.mounts) disks.push_back(volumes_.disk_of(mount.volume));
+  return disks;
+}
+
+bool ContainerVolumes::lasts(const Container& container, bool own_too) const {
+  const std::vector<VolumePtr> own = this->own(container);
+  return std::any_of(container.mounts.begin(), container.mounts.end(), [&](const auto& mount) {
+    const auto is_it = [&](const VolumePtr& volume) { return volume->name == mount.volume; };
+    return !mount.read_only && !(own_too && std::any_of(own.begin(), own.end(), is_it));
+  });
+}
+
+}  // namespace engine

@@ -1,0 +1,41 @@
+// Pauses: holds the processes of a container, for a person or while `docker commit` reads its
+// files.
+//
+// Threads: the io_context thread. What it is given outlives it. Each operation runs to its end once
+// begun. thaw_locked() is called with the transition lock held, or from kill(), which nothing waits
+// for; the others take the lock.
+// Errors carry Docker's sentences: kNotFound, kConflict; those of the machine.
+#pragma once
+
+#include "api/async/net.h"
+#include "api/engine/container/container.h"
+#include "api/engine/container/container_events.h"
+#include "api/engine/containers/container_table.h"
+
+namespace engine {
+
+class Pauses {
+ public:
+  Pauses(ContainerTable& table, ContainerEvents& events) : table_(table), events_(events) {}
+
+  net::awaitable<base::Result<void>> pause(ContainerPtr container);
+  net::awaitable<base::Result<void>> unpause(ContainerPtr container);
+  /// One that is not paused is left as it is.
+  net::awaitable<base::Result<void>> thaw_locked(ContainerPtr container);
+
+  /// Pauses a running container while its files become an image; whether it is paused now and
+  /// end_commit() is due. One that a person paused, or that does not run, is left as it is.
+  net::awaitable<base::Result<bool>> begin_commit(ContainerPtr container);
+  net::awaitable<void> end_commit(ContainerPtr container);
+  /// The last daemon was killed between the decision to pause and the end of the pause.
+  net::awaitable<void> end_interrupted_commit(ContainerPtr container);
+
+ private:
+  /// Of a running container; the transition lock is held.
+  net::awaitable<base::Result<void>> freeze(ContainerPtr container);
+
+  ContainerTable& table_;
+  ContainerEvents& events_;
+};
+
+}  // namespace engine
