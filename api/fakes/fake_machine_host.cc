@@ -19,6 +19,11 @@ using protocol::Stream;
 
 namespace {
 
+std::vector<std::byte> bytes_of(std::string_view text) {
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
 /// The commands this guest knows:
 ///   true, false · exit N · echo WORD... · err WORD... (to stderr) · cat (until end of input)
 ///   sleep (until a signal) · stubborn (until SIGKILL) · immortal (until its machine ends)
@@ -197,15 +202,14 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
       for (std::size_t i = 1; i < process.argv.size(); ++i)
         line += (i > 1 ? " " : "") + process.argv[i];
       line += "\n";
-      co_await sink->write(command == "err" ? Stream::kStderr : Stream::kStdout,
-                           std::as_bytes(std::span(line)));
+      co_await sink->write(command == "err" ? Stream::kStderr : Stream::kStdout, bytes_of(line));
     }
     if (command == "spew") {
-      const std::vector<std::byte> piece(32768, std::byte{'x'});
+      constexpr std::size_t kPiece = 32768;
       state.writing = true;
       for (std::size_t left = std::stoul(process.argv.at(1)); left > 0;) {
-        const std::size_t size = std::min(left, piece.size());
-        co_await sink->write(Stream::kStdout, std::span(piece).first(size));
+        const std::size_t size = std::min(left, kPiece);
+        co_await sink->write(Stream::kStdout, std::vector<std::byte>(size, std::byte{'x'}));
         left -= size;
       }
       state.writing = false;
@@ -213,12 +217,12 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     if (command == "size") {
       const std::string line =
           std::to_string(process.rows) + " " + std::to_string(process.columns) + "\n";
-      co_await sink->write(Stream::kStdout, std::as_bytes(std::span(line)));
+      co_await sink->write(Stream::kStdout, bytes_of(line));
     }
     while (command == "cat" && !state.signal && !stopped_) {
       if (!state.input.empty()) {
-        const std::vector<std::byte> bytes = std::exchange(state.input, {});
-        co_await sink->write(Stream::kStdout, bytes);
+        std::vector<std::byte> bytes = std::exchange(state.input, {});
+        co_await sink->write(Stream::kStdout, std::move(bytes));
         continue;
       }
       if (state.input_closed) break;

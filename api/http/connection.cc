@@ -90,7 +90,8 @@ class Connection final : public Exchange {
   net::awaitable<Result<void>> begin_stream(Response head) override;
   net::awaitable<Result<void>> hijack(std::string content_type) override;
   net::awaitable<Result<void>> accept_websocket(bool binary) override;
-  net::awaitable<Result<void>> write(std::span<const std::byte> bytes) override;
+  net::awaitable<Result<void>> write(std::span<const std::byte> head,
+                                     std::span<const std::byte> bytes) override;
   void end_with_input() override;
   void break_off() override;
   net::awaitable<void> peer_gone() override;
@@ -104,6 +105,8 @@ class Connection final : public Exchange {
   net::awaitable<error_code> read_head_in_time();
   Result<void> accept_head();
   net::awaitable<void> run_handler();
+  net::awaitable<Result<void>> write_message(std::span<const std::byte> head,
+                                             std::span<const std::byte> bytes);
   net::awaitable<void> call_router();
   net::awaitable<void> watch_client();
   net::awaitable<void> hung_up();
@@ -454,24 +457,36 @@ net::awaitable<Result<void>> Connection::accept_websocket(bool binary) {
   co_return co_await websocket_->accept(std::move(head), binary, context_.fixed_headers);
 }
 
-net::awaitable<Result<void>> Connection::write(std::span<const std::byte> bytes) {
-  if (bytes.empty()) co_return Result<void>();
-  if (websocket_) co_return co_await websocket_->write(bytes);
+net::awaitable<Result<void>> Connection::write(std::span<const std::byte> head,
+                                               std::span<const std::byte> bytes) {
+  const std::size_t size = head.size() + bytes.size();
+  if (size == 0) co_return Result<void>();
+  if (websocket_) co_return co_await write_message(head, bytes);
   if (!streaming_ && !hijacked_) co_return Error{Code::kInternal, "no answer has begun"};
   if (streaming_ && request_.method == "HEAD") co_return Result<void>();
   std::array<char, 24> size_line{};
   int size_length = 0;
   if (streaming_ && chunked_)
-    size_length = std::snprintf(size_line.data(), size_line.size(), "%zx\r\n", bytes.size());
-  const std::array<net::const_buffer, 3> parts{
+    size_length = std::snprintf(size_line.data(), size_line.size(), "%zx\r\n", size);
+  const std::array<net::const_buffer, 4> parts{
       net::buffer(size_line.data(), static_cast<std::size_t>(size_length)),
-      net::buffer(bytes.data(), bytes.size()), net::buffer("\r\n", size_length > 0 ? 2 : 0)};
+      net::buffer(head.data(), head.size()), net::buffer(bytes.data(), bytes.size()),
+      net::buffer("\r\n", size_length > 0 ? 2 : 0)};
   const auto [error, written] = co_await net::async_write(socket_, parts, async::kTuple);
   if (error) {
     keep_alive_ = false;
     co_return Error{Code::kUnavailable, "client connection: " + error.message()};
   }
   co_return Result<void>();
+}
+
+/// A websocket takes one buffer for a message.
+net::awaitable<Result<void>> Connection::write_message(std::span<const std::byte> head,
+                                                       std::span<const std::byte> bytes) {
+  if (head.empty()) co_return co_await websocket_->write(bytes);
+  std::vector<std::byte> message(head.begin(), head.end());
+  message.insert(message.end(), bytes.begin(), bytes.end());
+  co_return co_await websocket_->write(message);
 }
 
 /// After the handler: ends a streamed answer and makes the connection ready for the next request.

@@ -59,9 +59,14 @@ class Exchange {
   /// read_some(). kInvalidArgument, with nothing sent, if the client did not ask for a websocket.
   virtual net::awaitable<base::Result<void>> accept_websocket(bool binary) = 0;
 
-  /// Completes when the kernel took all bytes; that is the backpressure. kUnavailable when the
-  /// client is gone.
-  virtual net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) = 0;
+  /// Sends `head` and then `bytes`, as one piece. Both stay valid until this completes, which is
+  /// when the kernel took all of them; that is the backpressure. kUnavailable when the client is
+  /// gone.
+  virtual net::awaitable<base::Result<void>> write(std::span<const std::byte> head,
+                                                   std::span<const std::byte> bytes) = 0;
+  net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) {
+    return write({}, bytes);
+  }
 
   /// The streamed answer cannot be finished: the connection closes in the middle of it, so that the
   /// client does not take it for whole. The handler ends after this.

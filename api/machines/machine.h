@@ -48,10 +48,11 @@ class OutputSink {
  public:
   virtual ~OutputSink() = default;
 
-  /// Takes all of `bytes` (valid until this completes; at most 64 KiB). Completing acknowledges
-  /// them to the guest: until then the stream is not read further, so a slow sink slows the process
-  /// down. One call at a time per stream; stdout and stderr may overlap. Must not throw.
-  virtual net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) = 0;
+  /// Takes all of `bytes` (at most 64 KiB; no more memory than that is behind them), which are the
+  /// sink's own from now on. Completing acknowledges them to the guest: until then the stream is
+  /// not read further, so a slow sink slows the process down. One call at a time per stream; stdout
+  /// and stderr may overlap. Must not throw.
+  virtual net::awaitable<void> write(protocol::Stream stream, std::vector<std::byte> bytes) = 0;
 
   /// How many of the last bytes taken from `stream` are not safe yet, should this process die. They
   /// are not acknowledged, so that the guest has them for the next one.

@@ -25,10 +25,12 @@ net::awaitable<std::vector<std::byte>> read_available(StreamSocket& socket) {
   for (;;) {
     const auto [waited] = co_await socket.async_wait(StreamSocket::wait_read, async::kTuple);
     if (waited) co_return std::vector<std::byte>();
-    std::vector<std::byte> bytes(kPumpBytes);
     boost::system::error_code error;
+    // As large as what there is: the sink keeps the buffer, and what it keeps is counted by its
+    // bytes. One byte where there is nothing, which tells the end from an event of what was read
+    // already.
+    std::vector<std::byte> bytes(std::clamp<std::size_t>(socket.available(error), 1, kPumpBytes));
     bytes.resize(socket.read_some(net::buffer(bytes), error));
-    // An event may tell of what was read already.
     if (error != net::error::would_block) co_return bytes;
   }
 }
@@ -54,10 +56,11 @@ net::awaitable<void> ProcessIo::pump(std::shared_ptr<ProcessIo> self, protocol::
                                      StreamSocket socket) {
   Output& output = self->output(stream);
   while (!self->outcome_.has_value()) {
-    const std::vector<std::byte> bytes = co_await read_available(socket);
+    std::vector<std::byte> bytes = co_await read_available(socket);
     if (bytes.empty()) break;
-    if (self->sink_) co_await self->sink_->write(stream, bytes);
-    output.taken += bytes.size();
+    const std::size_t size = bytes.size();
+    if (self->sink_) co_await self->sink_->write(stream, std::move(bytes));
+    output.taken += size;
     self->finish_if_complete();
     const std::size_t kept_back = self->sink_ ? self->sink_->unsafe_bytes(stream) : 0;
     const wire::Bytes taken = acknowledgement(output.taken - std::min(output.taken, kept_back));

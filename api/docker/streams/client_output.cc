@@ -16,8 +16,8 @@ net::awaitable<bool> send_output(Exchange& exchange, engine::Attachment& attachm
   for (;;) {
     const std::optional<engine::OutputChunk> chunk = co_await attachment.next();
     if (!chunk) co_return true;
-    const std::vector<std::byte> bytes = frame(chunk->stream, chunk->bytes, raw);
-    const auto written = co_await exchange.write(std::span<const std::byte>(bytes));
+    const FrameHeader header(chunk->stream, chunk->bytes.size());
+    const auto written = co_await exchange.write(header.bytes(raw), chunk->bytes);
     if (!written) co_return false;
   }
 }

@@ -167,9 +167,8 @@ net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, Sta
   if (!started) {
     // The answer has begun: the error is the output, and the exit code tells the rest.
     const std::string text = started.error().message + "\r\n";
-    const std::vector<std::byte> bytes =
-        frame(protocol::Stream::kStdout, std::as_bytes(std::span(text)), raw);
-    co_await exchange.write(std::span<const std::byte>(bytes));
+    const FrameHeader header(protocol::Stream::kStdout, text.size());
+    co_await exchange.write(header.bytes(raw), std::as_bytes(std::span(text)));
     co_return;
   }
   const auto keys = DetachKeys::parse(exec->settings.detach_keys);

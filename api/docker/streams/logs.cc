@@ -87,8 +87,9 @@ void append_entry(std::vector<std::byte>& out, const LogQuery& query,
   if (query.timestamps) text += engine::format_time_fixed(entry.time) + " ";
   if (query.details) text += details_of(entry);
   text += entry.text;
-  const auto framed = frame(entry.stream, std::as_bytes(std::span(text)), query.raw);
-  out.insert(out.end(), framed.begin(), framed.end());
+  const FrameHeader header(entry.stream, text.size());
+  for (const auto& part : {header.bytes(query.raw), std::as_bytes(std::span(text))})
+    out.insert(out.end(), part.begin(), part.end());
 }
 
 net::awaitable<void> follow_log(Exchange& exchange, ContainerPtr container, LogQuery query,

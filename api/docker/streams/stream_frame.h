@@ -2,10 +2,10 @@
 // then the bytes. Spec: Docker Engine API, POST /containers/{id}/attach, "Stream format".
 #pragma once
 
-#include <cstring>
+#include <array>
+#include <cstddef>
 #include <span>
 #include <string_view>
-#include <vector>
 
 #include "api/engine/container/container.h"
 #include "api/http/target.h"
@@ -13,20 +13,29 @@
 
 namespace docker {
 
-/// `bytes` with its frame header; as they are if `raw` (a terminal).
-inline std::vector<std::byte> frame(protocol::Stream stream, std::span<const std::byte> bytes,
-                                    bool raw) {
-  std::vector<std::byte> out;
-  out.reserve(bytes.size() + 8);
-  if (!raw) {
-    const auto size = static_cast<std::uint32_t>(bytes.size());
-    for (const std::uint32_t value :
-         {static_cast<std::uint32_t>(stream), 0u, 0u, 0u, size >> 24, size >> 16, size >> 8, size})
-      out.push_back(static_cast<std::byte>(value & 0xffu));
+/// What goes before `size` bytes of a stream.
+class FrameHeader {
+ public:
+  FrameHeader(protocol::Stream stream, std::size_t size)
+      : bytes_{static_cast<std::byte>(stream),
+               std::byte{},
+               std::byte{},
+               std::byte{},
+               octet(size >> 24),
+               octet(size >> 16),
+               octet(size >> 8),
+               octet(size)} {}
+
+  /// Empty if `raw`: a terminal's bytes go as they are. Valid as long as this is.
+  std::span<const std::byte> bytes(bool raw) const {
+    return std::span(bytes_).first(raw ? 0 : bytes_.size());
   }
-  out.insert(out.end(), bytes.begin(), bytes.end());
-  return out;
-}
+
+ private:
+  static std::byte octet(std::size_t value) { return static_cast<std::byte>(value & 0xff); }
+
+  std::array<std::byte, 8> bytes_;
+};
 
 inline constexpr std::string_view kRawStream = "application/vnd.docker.raw-stream";
 inline constexpr std::string_view kMultiplexedStream = "application/vnd.docker.multiplexed-stream";

@@ -60,9 +60,12 @@ class FakeExchange final : public http::Exchange {
   net::awaitable<base::Result<void>> accept_websocket(bool binary) override {
     return hijack(binary ? "binary messages" : "text messages");
   }
-  net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes) override {
+  using Exchange::write;
+  net::awaitable<base::Result<void>> write(std::span<const std::byte> head,
+                                           std::span<const std::byte> bytes) override {
     if (takes_nothing != nullptr) co_await takes_nothing->wait();
     if (deaf) co_return base::Error{base::Code::kUnavailable, "the client is gone"};
+    answer.body.append(reinterpret_cast<const char*>(head.data()), head.size());
     answer.body.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     co_return base::Result<void>();
   }

@@ -27,10 +27,9 @@ class PipeSink final : public OutputSink {
  public:
   explicit PipeSink(std::shared_ptr<async::BytePipe> pipe) : pipe_(std::move(pipe)) {}
 
-  net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override {
+  net::awaitable<void> write(protocol::Stream stream, std::vector<std::byte> bytes) override {
     if (stream != protocol::Stream::kStdout) co_return;
-    async::BytePipe::Piece piece(bytes.begin(), bytes.end());
-    [[maybe_unused]] const bool wanted = co_await pipe_->put(std::move(piece));
+    [[maybe_unused]] const bool wanted = co_await pipe_->put(std::move(bytes));
   }
 
   void hurry() override { pipe_->hurry(); }

@@ -44,11 +44,11 @@ void OutputHub::report(const base::Result<void>& written) {
   if (!written && !std::exchange(log_failed_, true)) spdlog::error("{}", written.error().message);
 }
 
-net::awaitable<void> OutputHub::write(Stream stream, std::span<const std::byte> bytes) {
+net::awaitable<void> OutputHub::write(Stream stream, std::vector<std::byte> bytes) {
   const auto self = shared_from_this();
   while (!hurried_ && !has_room()) co_await room_.wait();
-  // Of its own: whoever logs or forwards it may outlive the caller.
-  const auto kept = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
+  // Shared by the log and all who are attached, without a copy.
+  const auto kept = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   if (!log_) {
     forward(stream, kept, 0, kept->size());
     co_return;

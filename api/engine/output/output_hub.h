@@ -60,7 +60,7 @@ class OutputHub : public OutputSink, public std::enable_shared_from_this<OutputH
   /// From now on the output is logged there too. Once, before the process starts.
   void log_to(std::shared_ptr<ContainerLog> log) { log_ = std::move(log); }
 
-  net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override;
+  net::awaitable<void> write(protocol::Stream stream, std::vector<std::byte> bytes) override;
   /// From now on write() gives full attachments more than their limit instead of waiting.
   void hurry() override;
   std::size_t unsafe_bytes(protocol::Stream stream) const override {

@@ -20,7 +20,7 @@ constexpr int kNoExitCode = -1;
 
 /// Never makes the probe wait: what is too much is dropped.
 struct ProbeOutput final : OutputSink {
-  net::awaitable<void> write(protocol::Stream, std::span<const std::byte> bytes) override {
+  net::awaitable<void> write(protocol::Stream, std::vector<std::byte> bytes) override {
     gathered.append(bytes);
     co_return;
   }

@@ -67,7 +67,7 @@ class CollectingSink : public OutputSink {
     if (!held) gate_.set();
   }
 
-  net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override {
+  net::awaitable<void> write(protocol::Stream stream, std::vector<std::byte> bytes) override {
     EXPECT_FALSE(busy_[stream]) << "two writes at once";
     busy_[stream] = true;
     offered += bytes.size();

@@ -40,7 +40,7 @@ struct Options {
 
 class PrintingSink : public OutputSink {
  public:
-  net::awaitable<void> write(protocol::Stream stream, std::span<const std::byte> bytes) override {
+  net::awaitable<void> write(protocol::Stream stream, std::vector<std::byte> bytes) override {
     FILE* const to = stream == protocol::Stream::kStderr ? stderr : stdout;
     std::fwrite(bytes.data(), 1, bytes.size(), to);
     std::fflush(to);
