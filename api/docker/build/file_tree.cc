@@ -119,8 +119,6 @@ std::string summed_header(const files::Entry& entry, const TarEntry::Raw& raw,
 
 TarEntry::Raw raw_of(const files::Entry& entry) {
   TarEntry::Raw raw;
-  if (entry.user == 0) raw.user_name = "root";
-  if (entry.group == 0) raw.group_name = "root";
   raw.mode = entry.mode;
   switch (entry.kind) {
     case files::EntryKind::kDirectory:

@@ -75,7 +75,8 @@ class FileTree {
 /// The fields of a header that a sum begins with.
 std::string summed_header(const protocol::files::Entry& entry, const images::TarEntry::Raw& raw,
                           std::string_view name);
-/// As the builder's host sees a file: for those that come from an image.
+/// As dockerd sees a file on its host, for those that come from an image: permissions without a
+/// type, owners without names.
 images::TarEntry::Raw raw_of(const protocol::files::Entry& entry);
 
 }  // namespace docker::build
