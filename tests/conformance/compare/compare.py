@@ -108,9 +108,9 @@ def main():
             if arguments.only not in name or (arguments.without and arguments.without in name):
                 continue
             here, there = observe(ours, look), observe(theirs, look)
-            # A look that fails on both sides has compared nothing.
-            broken = isinstance(here, str) and here.startswith(BROKEN)
-            verdict = known.verdict(name, here == there and not broken)
+            # A look that fails has compared nothing, whatever is known of this behaviour.
+            broken = any(isinstance(seen, str) and seen.startswith(BROKEN) for seen in (here, there))
+            verdict = "different" if broken else known.verdict(name, here == there)
             counts[verdict] += 1
             if verdict != "same":
                 rows.append({"name": name, "verdict": verdict, "ours": here, "dockerd": there})
