@@ -2,6 +2,9 @@
 //
 // A VolumeClaim is all of a container's volumes at once, so that two containers never wait for each
 // other's. Whoever has a machine with these volumes holds it: a run, or a task of the files tool.
+// There is one of a container at a time: either holder has waited for the end of the container's
+// last machine, under its transition lock.
+//
 // Threads: the io_context thread. Background outlives it; a claim may outlive it, and is of nothing
 // then.
 // Errors: kConflict, in Docker's manner, for a volume that another running container has, and for a
