@@ -1,6 +1,6 @@
 // The parts of the C++ runtime that report errors by throwing, replaced by ones that end the
-// program: guest-init is built without exceptions, and this keeps the unwinder and its tables
-// (a third of the program) out of it. Memory that cannot be had means a guest without memory.
+// program: guest-init is built without exceptions, and this keeps the unwinder and its tables (a
+// third of the program) out of it. An allocation fails only when the whole guest is out of memory.
 #include <unistd.h>
 
 #include <cstdlib>

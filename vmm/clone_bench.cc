@@ -46,7 +46,7 @@ constexpr char kUsage[] =
     "usage: containervm-clone-bench [--rounds N] [--memory MIB] [--json FILE] [--kvm DEVICE]\n"
     "                               [--template DIRECTORY]\n";
 
-/// What a booted guest has in use, roughly: this much data in the template's memory file.
+/// Roughly what a booted guest has in use: the template's memory file holds this much data.
 constexpr std::uint64_t kUsedBytes = 32_MiB;
 constexpr std::uint64_t kLoadAddress = 16_MiB;
 

@@ -69,7 +69,7 @@ class BlockingPool {
   }
 
  private:
-  /// Asio takes a pool that begins with one for one that never has more.
+  /// A pool that is constructed with one thread takes it for granted that no second one will come.
   static constexpr std::size_t kFirstThreads = 2;
 
   void start_thread() {
@@ -77,11 +77,11 @@ class BlockingPool {
       more_.emplace_back([this] { pool_.attach(); });
       ++started_;
     } catch (const std::system_error&) {
-      // There are no more to be had: the call waits for one of those there are.
+      // The system gives no further thread: the call waits for one of those that run.
     }
   }
 
-  /// On a thread of the pool; Linux gives each thread a value of its own.
+  /// Sets the nice value of the calling thread of the pool. Linux keeps one for each thread.
   static void stand_back(int nice) {
     thread_local int given = 0;
     if (std::exchange(given, nice) != nice)

@@ -24,7 +24,7 @@ class BytePipe {
 
   explicit BytePipe(const net::any_io_executor& executor) : changed_(executor) {}
 
-  /// Completes when there is room for more. False: the reader is gone.
+  /// Queues `piece`; completes when there is room for more. False: the reader is gone.
   net::awaitable<bool> put(Piece piece) {
     if (closed_) co_return false;
     queued_ += piece.size();
@@ -33,19 +33,19 @@ class BytePipe {
     while (!closed_ && !hurried_ && queued_ > kLimit) co_await changed_.wait();
     co_return !closed_;
   }
-  /// The writer has little left and does not wait for the reader any more.
+  /// From now on put() does not wait for the reader: the writer has little left.
   void hurry() {
     hurried_ = true;
     changed_.notify_all();
   }
 
-  /// The writer's end: the reader gets what is queued, and then this.
+  /// Ends the writer's side: the reader gets what is queued, and then `how`.
   void finish(base::Result<void> how = {}) {
     if (!end_) end_.emplace(std::move(how));
     changed_.notify_all();
   }
 
-  /// The next piece; nullopt at the end; the writer's error.
+  /// Gives the next piece, nullopt at the end, or the error that the writer has finished with.
   net::awaitable<base::Result<std::optional<Piece>>> take() {
     while (pieces_.empty() && !end_ && !closed_) co_await changed_.wait();
     if (!pieces_.empty()) {
@@ -59,7 +59,7 @@ class BytePipe {
     co_return std::optional<Piece>();
   }
 
-  /// The reader's end: nothing is kept any more.
+  /// Ends the reader's side: what is queued is dropped, and put() keeps nothing any more.
   void close() {
     closed_ = true;
     pieces_.clear();

@@ -17,7 +17,7 @@
 
 namespace async {
 
-/// Happens once; whoever waits then, or later, goes on.
+/// An event that happens once. Whoever waits for it then, or comes later, goes on.
 class Latch {
  public:
   explicit Latch(net::any_io_executor executor)

@@ -1,8 +1,8 @@
 // Slots: lets a fixed number of coroutines at a time into something, in the order they came.
 //
-// Threads: the io_context thread. Slots and waiters may be destroyed after the Slots (with the
-// io_context, when a daemon ends in the middle). A waiter must not be cancelled (await it
-// shielded), or its turn is never given back.
+// Threads: the io_context thread. A Slot or a waiter may be destroyed after the Slots that it came
+// from (with the io_context, when a daemon ends in the middle). A waiter must not be cancelled
+// (await it shielded), or its turn is never given back.
 #pragma once
 
 #include <cstddef>

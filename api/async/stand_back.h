@@ -1,11 +1,12 @@
-// StandBack: work of any amount that nobody shall feel, on a thread that it does not share.
+// StandBack: does work of any amount in such a way that others hardly feel it. The thread that does
+// it should have nothing else to do.
 //
 // A low priority ("nice") counts among the threads of one cgroup only, and the machines are in
-// groups of their own. So a thread that had to wait for a processor (or the disk), because others
-// wanted it as well, rests before it goes on, kPatience times as long: with the machine for itself
-// it uses all of it, among many it takes a small part. Whoever waits for the work is held back with
-// it.
-// Threads: any; the rest belongs to the calling thread.
+// groups of their own. So StandBack measures: a thread that had to wait for a processor (or the
+// disk), because others wanted it as well, rests before it goes on, kPatience times as long as it
+// had waited. If it has the host for itself it uses all of it, among many others a small part.
+// Whoever waits for the work waits for the rests as well.
+// Threads: any; each thread has a measurement, and rests, of its own.
 #pragma once
 
 #include <time.h>
@@ -22,13 +23,13 @@ class StandBack {
   static constexpr int kPatience = 3;
   static constexpr std::chrono::milliseconds kLongestRest{200};
 
-  /// After a call that took `passed`, of which it had a processor for `used`.
+  /// How long to rest after a call that took `passed`, of which it had a processor for `used`.
   static constexpr Clock::duration rest_after(Clock::duration passed, Clock::duration used) {
     return std::clamp<Clock::duration>(kPatience * (passed - used), Clock::duration(0),
                                        kLongestRest);
   }
 
-  /// Rests, if the last call on this thread had to wait; then calls.
+  /// Rests first, if the last call on this thread had to wait for others; then calls.
   template <typename Call>
   static auto run(const Call& call) {
     std::this_thread::sleep_until(rested_);
@@ -37,7 +38,7 @@ class StandBack {
   }
 
  private:
-  /// From its begin to its end.
+  /// Measures one call, from its own construction to its destruction.
   class Busy {
    public:
     Busy() = default;

@@ -8,14 +8,18 @@
 #include <string>
 
 #include "api/async/blocking_pool.h"
+#include "api/engine/build/builds.h"
+#include "api/engine/connections/container_networks.h"
 #include "api/engine/containers/containers.h"
-#include "api/engine/process/execs.h"
+#include "api/engine/execs/execs.h"
+#include "api/engine/files/container_archives.h"
+#include "api/engine/images/image_commits.h"
+#include "api/engine/networks/network_catalog.h"
 #include "api/engine/state/events.h"
 #include "api/engine/volumes/volumes.h"
 #include "api/http/client_slots.h"
 #include "api/http/router.h"
 #include "api/http/spool.h"
-#include "api/networks/networks.h"
 #include "images/registry/registries.h"
 #include "images/store/store.h"
 
@@ -25,7 +29,7 @@ inline constexpr std::string_view kProductVersion = "0.1.0";
 /// An archive that a client sends: an image, a build context, files for a container.
 inline constexpr std::uint64_t kMaxUpload = std::uint64_t{64} << 30;
 
-/// Where what blocks is done.
+/// The pools on which blocking work is done.
 struct Threads {
   async::BlockingPool& pool;
   async::BlockingPool& transfers;  // waits for registries
@@ -41,13 +45,21 @@ struct HostFacts {
   bool live_restore = false;
 };
 
+/// Operations that take more than one call of a container or an image.
+struct UseCases {
+  engine::ContainerArchives& archives;
+  engine::ImageCommits& commits;
+  engine::build::Builds& builds;
+  engine::ContainerNetworks& networks;
+};
+
 /// What the handlers work with.
 struct Api {
-  net::any_io_executor executor;
   engine::Containers& containers;
   engine::Execs& execs;
+  UseCases use_cases;
   engine::Volumes& volumes;
-  engine::Networks& networks;
+  engine::NetworkCatalog& networks;
   engine::Events& events;
   images::Store& images;
   registry::Registries& registries;
@@ -80,8 +92,10 @@ void add_image_routes(http::Router& router, Api& api);
 void add_exec_routes(http::Router& router, Api& api);
 /// volumes/...
 void add_volume_routes(http::Router& router, Api& api);
-/// networks, swarm, plugins, and what this host does not do: answered so that clients
-/// cope.
+/// networks/...
+void add_network_routes(http::Router& router, Api& api);
+/// swarm, plugins, and what this host does not do: answered in such a way that clients go on,
+/// without pretending anything.
 void add_minimal_routes(http::Router& router, Api& api);
 
 /// Complete header lines for every response.

@@ -53,7 +53,7 @@ TEST_F(ApiTest, CreateAnswersDockersErrors) {
   EXPECT_EQ(status("POST", "/containers/create"), 400);
   EXPECT_EQ(status("POST", "/containers/create?platform=linux/s390x", good), 404);
   EXPECT_EQ(status("POST", "/containers/create",
-                   {{"Image", "busybox"}, {"HostConfig", {{"Binds", {"/a:/b"}}}}}),
+                   {{"Image", "busybox"}, {"HostConfig", {{"Binds", {"/a:/b:shared"}}}}}),
             501);
 }
 

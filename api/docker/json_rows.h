@@ -1,5 +1,6 @@
-// JsonRows: a JSON array as text, for answers with as many rows as clients made objects. Rows are
-// written one at a time, and after some of them others have their turn.
+// JsonRows: builds a JSON array as text, for answers with as many rows as clients have made
+// objects. Rows are written one at a time, and after a number of them other coroutines have their
+// turn.
 //
 // Threads: the io_context thread. Objects may come, change and go between two rows. Memory: the
 // text, and one row.
@@ -21,7 +22,7 @@ class JsonRows {
   static constexpr std::size_t kBytesAtOnce = 64u << 10;
 
   net::awaitable<void> add(nlohmann::json row);
-  /// An object that is not shown.
+  /// Counts an object that is not shown.
   net::awaitable<void> pass();
 
   std::size_t size() const { return size_; }

@@ -12,8 +12,8 @@
 #include <string>
 
 #include "api/engine/containers/containers.h"
-#include "api/engine/process/execs.h"
-#include "api/engine/process/health_monitor.h"
+#include "api/engine/execs/execs.h"
+#include "api/engine/execs/health_monitor.h"
 #include "api/fakes/fake_image_store.h"
 #include "api/fakes/fake_machine_host.h"
 
@@ -61,7 +61,15 @@ class EngineFixture : public testing::Test {
                                .disks = host_,
                                .directory = directory_ / "volumes"});
     ASSERT_TRUE(volumes_->load());
-    container_events_ = std::make_unique<engine::ContainerEvents>(*events_, kHostId);
+    networks_ = std::make_unique<engine::NetworkCatalog>(
+        engine::NetworkCatalog::Parts{.executor = io_.get_executor(),
+                                      .database = *database_,
+                                      .events = *events_,
+                                      .networks = host_.networks(),
+                                      .host_id = kHostId});
+    const auto restored = await(networks_->restore());
+    ASSERT_TRUE(restored) << restored.error().message;
+    container_events_ = std::make_unique<engine::ContainerEvents>(*events_);
     containers_ = std::make_unique<engine::Containers>(
         engine::EngineParts{.executor = io_.get_executor(),
                             .database = *database_,
@@ -70,6 +78,7 @@ class EngineFixture : public testing::Test {
                             .images = images_,
                             .machines = host_,
                             .volumes = *volumes_,
+                            .networks = *networks_,
                             .seccomp = seccomp_,
                             .directory = directory_ / "containers",
                             .default_shape = {.vcpus = 1, .memory_bytes = 512u << 20},
@@ -137,6 +146,7 @@ class EngineFixture : public testing::Test {
   std::unique_ptr<engine::Database> database_;
   std::unique_ptr<engine::Events> events_;
   std::unique_ptr<engine::Volumes> volumes_;
+  std::unique_ptr<engine::NetworkCatalog> networks_;
   std::unique_ptr<engine::ContainerEvents> container_events_;
   std::unique_ptr<engine::Containers> containers_;
   std::unique_ptr<engine::Execs> execs_;

@@ -1,5 +1,6 @@
 #include "api/fakes/fake_machine_host.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -19,6 +20,9 @@ using protocol::Stream;
 
 namespace {
 
+/// A machine's ID begins with as much of its first container's.
+constexpr std::size_t kShortId = 12;
+
 std::vector<std::byte> bytes_of(std::string_view text) {
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
@@ -32,14 +36,55 @@ std::vector<std::byte> bytes_of(std::string_view text) {
 class FakeMachine final : public engine::Machine, public std::enable_shared_from_this<FakeMachine> {
  public:
   FakeMachine(net::any_io_executor executor, std::string id, std::shared_ptr<FakeFiles> files,
-              std::shared_ptr<FakeTrouble> trouble)
+              std::shared_ptr<FakeTrouble> trouble, std::shared_ptr<FakeSpecs> last)
       : executor_(executor),
         id_(std::move(id)),
         changed_(executor),
         files_(std::move(files)),
-        trouble_(std::move(trouble)) {}
+        trouble_(std::move(trouble)),
+        last_(std::move(last)) {}
 
   const std::string& id() const override { return id_; }
+
+  net::awaitable<Result<engine::ProcessStart>> add_container(engine::ContainerSpec spec) override {
+    const auto self = shared_from_this();
+    last_->container = spec;
+    const engine::ContainerNumber number = spec.settings.container;
+    const bool first = containers_.empty();
+    if (!containers_.emplace(number, Container{spec.settings.namespaces, spec.process.process})
+             .second)
+      co_return Error{Code::kAlreadyExists, "the machine has this container already"};
+    const std::stop_callback abandoned(spec.abandoned, [this, first] {
+      if (first) kill();
+    });
+    auto started = co_await start_process(std::move(spec.process), std::move(spec.sink));
+    if (!started || started->refusal) containers_.erase(number);
+    changed_.notify_all();
+    co_return started;
+  }
+  std::vector<engine::ContainerNumber> containers() const override {
+    std::vector<engine::ContainerNumber> numbers;
+    for (const auto& [number, container] : containers_) numbers.push_back(number);
+    return numbers;
+  }
+  net::awaitable<Result<void>> remove_container(engine::ContainerNumber number,
+                                                std::chrono::milliseconds timeout) override {
+    const auto self = shared_from_this();
+    if (!containers_.contains(number)) co_return Error{Code::kNotFound, "no such container"};
+    if (trouble_->stalled) {
+      net::steady_timer timer(executor_, timeout);
+      co_await timer.async_wait(async::kTuple);
+    }
+    for (auto& [id, process] : processes_)
+      if (process.container == number) process.signal = SIGKILL;
+    containers_.erase(number);
+    changed_.notify_all();
+    co_return Result<void>();
+  }
+  net::awaitable<Result<void>> disconnect() override {
+    endpoints_.clear();
+    co_return Result<void>();
+  }
 
   net::awaitable<Result<engine::ProcessStart>> start_process(
       protocol::StartProcess process, std::shared_ptr<engine::OutputSink> sink) override {
@@ -50,7 +95,8 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
       while (!stopped_) co_await changed_.wait();
       co_return Error{Code::kUnavailable, "the machine has ended"};
     }
-    processes_[process.process] = Process{};
+    Process& begun = processes_[process.process] = Process{};
+    begun.container = process.container;
     sinks_.push_back(sink);
     net::co_spawn(executor_, run(shared_from_this(), std::move(process), std::move(sink)),
                   net::detached);
@@ -102,7 +148,9 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     limits_ = limits;
     co_return Result<void>();
   }
-  Result<void> set_weights(const engine::GroupWeights&) override { return {}; }
+  net::awaitable<Result<void>> set_weights(engine::GroupWeights) override {
+    co_return Result<void>();
+  }
   net::awaitable<Result<protocol::Statistics>> statistics(engine::ContainerNumber) override {
     protocol::Statistics statistics;
     statistics.cpu_stat = "usage_usec 1000000\nuser_usec 600000\nsystem_usec 400000\n";
@@ -142,13 +190,21 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   }
   pid_t monitor_pid() const override { return 4242; }
 
+  /// As the guest has it that an earlier daemon knew.
+  void have_container(engine::ContainerNumber number) { containers_.emplace(number, Container{}); }
+
   /// Until it ends.
   void hold(std::vector<engine::EndpointLease> endpoints) {
     if (!stopped_) endpoints_ = std::move(endpoints);
   }
 
  private:
+  struct Container {
+    protocol::PrepareContainer::Namespaces namespaces;
+    ProcessId first = 0;
+  };
   struct Process {
+    engine::ContainerNumber container = 0;
     std::vector<std::byte> input;
     bool input_closed = false;
     bool writing = false;
@@ -178,7 +234,19 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     Process& state = self->processes_[process.process];
     const bool signaled = code < 0;
     state.exit = ExitStatus{.signaled = signaled, .code = signaled ? -code : code};
+    self->end_sharers(process);
     self->changed_.notify_all();
+  }
+
+  /// As a kernel does where PID 1 of a namespace has ended.
+  void end_sharers(const protocol::StartProcess& ended) {
+    const auto found = containers_.find(ended.container);
+    if (found == containers_.end() || found->second.first != ended.process) return;
+    for (auto& [id, process] : processes_) {
+      const auto container = containers_.find(process.container);
+      if (container != containers_.end() && container->second.namespaces.pid == ended.container)
+        process.signal = SIGKILL;
+    }
   }
 
   /// Exit code, or minus the signal's number.
@@ -248,9 +316,11 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   net::any_io_executor executor_;
   std::string id_;
   async::Notifier changed_;
+  std::map<engine::ContainerNumber, Container> containers_;
   std::map<ProcessId, Process> processes_;
   std::shared_ptr<FakeFiles> files_;
   std::shared_ptr<FakeTrouble> trouble_;
+  std::shared_ptr<FakeSpecs> last_;
   std::vector<std::weak_ptr<engine::OutputSink>> sinks_;
   bool frozen_ = false;
   protocol::PrepareContainer::Limits limits_;
@@ -260,27 +330,24 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
 
 }  // namespace
 
-net::awaitable<Result<engine::StartedMachine>> FakeMachineHost::start(engine::MachineSpec spec) {
-  std::vector<engine::EndpointLease> endpoints = std::move(spec.endpoints);
-  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_, trouble_);
-  const protocol::StartProcess process = spec.process;
-  const std::shared_ptr<engine::OutputSink> sink = spec.sink;
-  const std::stop_callback abandoned(spec.abandoned, [machine] { machine->kill(); });
-  last_spec_ = std::move(spec);
+net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::obtain(
+    engine::MachineSpec spec) {
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_, trouble_, last_);
+  machine->hold(std::move(spec.endpoints));
+  last_->machine = std::move(spec);
   if (next_failure_) co_return *std::exchange(next_failure_, std::nullopt);
-  auto first = co_await machine->start_process(process, sink);
-  if (!first) co_return std::move(first).error();
-  if (first->refusal) co_return engine::StartedMachine{nullptr, *std::move(first)};
-  machine->hold(std::move(endpoints));
-  co_return engine::StartedMachine{machine, *std::move(first)};
+  co_return machine;
 }
 
 net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
     engine::AdoptSpec spec) {
-  if (survivors_.erase(spec.id) == 0)
-    co_return Error{Code::kNotFound, "the machine did not survive"};
+  const auto survivor = std::find_if(survivors_.begin(), survivors_.end(), [&](const auto& id) {
+    return spec.id.starts_with(id.substr(0, kShortId));
+  });
+  if (survivor == survivors_.end()) co_return Error{Code::kNotFound, "the machine did not survive"};
+  survivors_.erase(survivor);
   last_adopted_secret_ = spec.secret;
-  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_, trouble_);
+  const auto machine = std::make_shared<FakeMachine>(executor_, spec.id, files_, trouble_, last_);
   for (const auto& [id, process] : spec.processes) {
     protocol::StartProcess sleeping;
     sleeping.process = id;
@@ -288,49 +355,23 @@ net::awaitable<Result<std::shared_ptr<engine::Machine>>> FakeMachineHost::adopt(
     auto started = co_await machine->start_process(std::move(sleeping), process.sink);
     if (!started) co_return std::move(started).error();
   }
+  for (const engine::ContainerNumber number : spec.containers) machine->have_container(number);
   std::vector<engine::EndpointLease> endpoints;
   for (const engine::Endpoint& endpoint : spec.endpoints)
-    if (auto lease = resume(endpoint)) endpoints.push_back(*std::move(lease));
+    if (auto lease = co_await networks_.resume(endpoint)) endpoints.push_back(*std::move(lease));
   machine->hold(std::move(endpoints));
   last_adopted_ = machine;
   co_return machine;
 }
 
-engine::NetworkInfo FakeMachineHost::default_network() const {
-  return {.name = "bridge", .bridge = "fake0", .subnet = "172.17.0.0/16", .gateway = "172.17.0.1"};
-}
-
-net::awaitable<Result<engine::EndpointLease>> FakeMachineHost::connect(std::string network) {
-  if (network != "bridge") co_return Error{Code::kNotFound, "no such network"};
-  int number = 2;
-  while (in_use_.contains(number)) ++number;
-  in_use_.insert(number);
-  engine::Endpoint endpoint;
-  endpoint.network = network;
-  endpoint.tap = "fake" + std::to_string(number);
-  endpoint.mac = {2, 0x42, 172, 17, 0, static_cast<std::uint8_t>(number)};
-  endpoint.address = "172.17.0." + std::to_string(number);
-  endpoint.prefix_length = 16;
-  endpoint.gateway = "172.17.0.1";
-  co_return lend(std::move(endpoint));
-}
-
-Result<engine::EndpointLease> FakeMachineHost::resume(const engine::Endpoint& endpoint) {
-  if (!in_use_.insert(endpoint.mac[5]).second)
-    return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
-  return lend(endpoint);
-}
-
-std::string FakeMachineHost::resolv_conf(std::vector<std::string> servers, std::vector<std::string>,
-                                         std::vector<std::string>) const {
-  std::string text;
-  for (const std::string& server : servers) text += "nameserver " + server + "\n";
-  return text;
-}
-
 net::awaitable<Result<void>> FakeMachineHost::create(std::filesystem::path path, std::uint64_t) {
   if (!std::ofstream(path)) co_return Error{Code::kInternal, "cannot create the disk"};
   co_return Result<void>();
+}
+
+net::awaitable<base::Result<void>> FakeMachineHost::check_host_path(std::string path) {
+  if (!missing_host_paths.contains(path)) co_return base::Result<void>();
+  co_return base::Error{base::Code::kNotFound, "bind source path does not exist: " + path};
 }
 
 }  // namespace fakes

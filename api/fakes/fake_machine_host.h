@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "api/async/net.h"
+#include "api/fakes/fake_networks.h"
 #include "api/machines/machine_host.h"
 
 namespace fakes {
@@ -27,39 +28,44 @@ struct FakeTrouble {
   bool unkillable = false;  // nor does the monitor end
 };
 
+struct FakeSpecs {
+  engine::MachineSpec machine;
+  engine::ContainerSpec container;
+};
+
 class FakeMachineHost final : public engine::MachineHost,
                               public engine::Machines,
-                              public engine::Networks,
                               public engine::Disks {
  public:
   explicit FakeMachineHost(net::any_io_executor executor) : executor_(executor) {}
 
   engine::Machines& machines() override { return *this; }
-  engine::Networks& networks() override { return *this; }
+  FakeNetworks& networks() override { return networks_; }
   engine::Disks& disks() override { return *this; }
   std::string kernel_release() const override { return "6.12-fake"; }
   net::awaitable<void> close() override { co_return; }
 
-  net::awaitable<base::Result<engine::StartedMachine>> start(engine::MachineSpec spec) override;
+  net::awaitable<base::Result<std::shared_ptr<engine::Machine>>> obtain(
+      engine::MachineSpec spec) override;
   net::awaitable<base::Result<std::shared_ptr<engine::Machine>>> adopt(
       engine::AdoptSpec spec) override;
   std::vector<std::string> left_over() const override { return {}; }
   net::awaitable<void> remove_left_over() override { co_return; }
+  net::awaitable<base::Result<void>> check_host_path(std::string path) override;
 
-  engine::NetworkInfo default_network() const override;
-  net::awaitable<base::Result<engine::EndpointLease>> connect(std::string network) override;
-  base::Result<engine::EndpointLease> resume(const engine::Endpoint& endpoint) override;
-  std::string resolv_conf(std::vector<std::string> servers, std::vector<std::string> search,
-                          std::vector<std::string> options) const override;
+  /// Nothing is at these paths of the host.
+  std::set<std::string> missing_host_paths;
 
   net::awaitable<base::Result<void>> create(std::filesystem::path path,
                                             std::uint64_t bytes) override;
 
-  /// The spec of the last start(), without its endpoints, for tests that look at it.
-  const engine::MachineSpec& last_spec() const { return last_spec_; }
-  /// And of the last adopt().
+  /// The last machine that was obtained, without its endpoints, and the last container that was
+  /// added to any, for tests that look at them.
+  const engine::MachineSpec& last_machine() const { return last_->machine; }
+  const engine::ContainerSpec& last_container() const { return last_->container; }
+  /// The secret of the last adopt().
   const protocol::Secret& last_adopted_secret() const { return last_adopted_secret_; }
-  std::size_t endpoints_in_use() const { return in_use_.size(); }
+  std::size_t endpoints_in_use() const { return networks_.endpoints_in_use(); }
   void fail_next_start(base::Error error) { next_failure_ = std::move(error); }
   /// What every run of the files tool sends.
   void set_files_answer(std::vector<std::byte> frames) { files_->answer = std::move(frames); }
@@ -69,18 +75,17 @@ class FakeMachineHost final : public engine::MachineHost,
   void hang_files_tools() { files_->hangs = true; }
   int files_tools_running() const { return files_->running; }
   FakeTrouble& trouble() { return *trouble_; }
-  /// The container's machine outlived an earlier daemon: adopt() finds it, its process sleeping.
+  /// The machine of which the container was the first outlived an earlier daemon: adopt() finds it,
+  /// its processes sleeping.
   void leave_running(std::string id) { survivors_.insert(std::move(id)); }
   /// What adopt() found last; null if it found nothing yet.
   std::shared_ptr<engine::Machine> last_adopted() const { return last_adopted_; }
 
  private:
-  void take_back(const engine::Endpoint& endpoint) override { in_use_.erase(endpoint.mac[5]); }
-
   net::any_io_executor executor_;
-  engine::MachineSpec last_spec_;
+  FakeNetworks networks_;
+  std::shared_ptr<FakeSpecs> last_ = std::make_shared<FakeSpecs>();
   protocol::Secret last_adopted_secret_{};
-  std::set<int> in_use_;  // last numbers of addresses
   std::optional<base::Error> next_failure_;
   std::set<std::string> survivors_;
   std::shared_ptr<engine::Machine> last_adopted_;

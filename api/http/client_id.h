@@ -16,7 +16,7 @@ struct ClientId {
   auto operator<=>(const ClientId&) const = default;
 };
 
-/// Of a connected unix socket; all zero where the kernel does not know.
+/// The client of a connected unix socket; all zero where the kernel does not know it.
 ClientId client_of(int socket);
 
 }  // namespace http

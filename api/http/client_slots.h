@@ -111,7 +111,7 @@ class ClientSlots {
     std::map<ClientId, std::size_t> by_client;
   };
 
-  /// In the list for as long as it waits, however that ends.
+  /// A place in the list, held for as long as a coroutine waits, however the wait ends.
   struct InLine {
     InLine(std::shared_ptr<State> the_state, ClientId client)
         : state(std::move(the_state)), waiter{client, async::Notifier(state->executor)} {
@@ -135,20 +135,22 @@ class ClientSlots {
   std::shared_ptr<State> state_;
 };
 
-/// Threads for long work that waits for nobody (neither a client nor a guest), with such places.
+/// Threads for long work that waits neither for a client nor for a guest. Clients share them by
+/// ClientSlots.
 class ClientPool {
  public:
   ClientPool(const net::any_io_executor& executor, std::size_t threads, std::size_t per_client)
       : slots_(executor, threads, per_client), pool_(threads) {}
 
-  /// As BlockingPool::run(), in turn. A client that leaves while it waits gives up its turn.
+  /// As BlockingPool::run(), once the client has its turn. A client that leaves before gives its
+  /// turn up.
   template <typename T>
   net::awaitable<T> run(ClientId client, std::function<T()> call) {
     const ClientSlots::Slot slot = co_await slots_.take(client);
     co_return co_await pool_.run(std::move(call));
   }
 
-  /// As BlockingPool::run_stoppable(), in turn.
+  /// As BlockingPool::run_stoppable(), once the client has its turn.
   template <typename T>
   net::awaitable<T> run_stoppable(ClientId client, std::function<T(std::stop_token)> call) {
     const ClientSlots::Slot slot = co_await slots_.take(client);

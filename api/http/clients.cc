@@ -30,7 +30,7 @@ ClientId client_of(int socket) {
   return {.uid = peer.uid, .pid = peer.pid};
 }
 
-/// Compared from the first member on: the greatest makes way.
+/// Ranks of connections that may go are compared member by member; the greatest makes way.
 struct Clients::Rank {
   int ease = 0;  // how little is lost
   std::size_t of_user = 0;
@@ -108,7 +108,7 @@ std::vector<std::pair<Clients::Rank, Clients::Entry*>> Clients::endable(
     const bool own =
         entry.client == newcomer || (newcomer.uid != 0 && entry.client.uid == newcomer.uid);
     if (own_only && !own) continue;
-    // Its request has come just now, only that nobody has looked yet.
+    // A request has just come on it, and the connection's coroutine has not read it yet.
     if (entry.activity.state == Activity::State::kIdle && has_input(entry.socket)) continue;
     found.emplace_back(rank_of(entry, now), &entry);
   }
@@ -120,7 +120,7 @@ bool Clients::make_room(ClientId client, const std::function<bool(int)>& has_inp
   if (open_ < limits_.connections && !own_only) return true;
   auto found = endable(client, own_only, has_input);
   if (found.empty()) return false;
-  // Several idle ones at a time: looking through all of them is not for every newcomer.
+  // Ends several idle ones at a time, so that not every newcomer has to look through all of them.
   const std::size_t several = std::min(found.size(), limits_.connections / 64 + 1);
   std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(several),
                     found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });

@@ -1,14 +1,13 @@
-// Clients: the open connections, and which of them has to make way when there are too many.
+// Clients: keeps the open connections, and decides which has to make way when there are too many.
 //
-// Owned by the Server. Threads: the io_context thread. Knows no sockets: it decides, the Server
-// acts.
+// Owned by the Server. Threads: the io_context thread. It does no I/O: it decides, the Server acts.
 //
-// The rules: a connection that waits for a request makes way for any new one. One whose client is
-// in the middle of sending makes way for a client that has fewer connections, or once nothing has
-// come on it for kStalled. One that is being served is never ended. Among several it is that of the
-// user, and of the process, with the most connections, and of those the one that waits longest. A
-// process, and a user other than root, has at most three quarters of all places, so that nobody
-// fills them alone.
+// The rules: a connection that waits for a request makes way for any new one. A connection whose
+// client is in the middle of sending makes way for a client that has fewer connections, or once
+// nothing has come on it for kStalled. A connection that is being served is never ended. If several
+// may go, idle ones go first; of those, the one whose user, then whose process, has the most
+// connections; of those, the one that has waited longest. A process, and a user other than root,
+// has at most three quarters of all places, so that nobody fills them alone.
 #pragma once
 
 #include <chrono>

@@ -95,7 +95,7 @@ class Connection final : public Exchange {
   void end_with_input() override;
   void break_off() override;
   net::awaitable<void> peer_gone() override;
-  bool answered() const override { return answered_; }
+  bool answered() const override { return exchange_.answered; }
   using Exchange::write;
 
  private:
@@ -121,6 +121,18 @@ class Connection final : public Exchange {
   net::awaitable<void> drain();
   std::string head_of(const Response& response, std::string_view framing) const;
 
+  /// How far one request and its answer have come.
+  struct Exchange {
+    bool broken_off = false;
+    bool input_matters = false;  // its end is the client's leaving
+    bool keep_alive = false;
+    bool expects_continue = false;
+    bool answered = false;
+    bool streaming = false;
+    bool chunked = false;  // the streamed answer is (HTTP/1.1), else it ends with the close
+    bool hijacked = false;
+  };
+
   StreamSocket socket_;
   async::Notifier never_;  // waited for by what is to be cancelled; never notified
   async::Notifier input_matters_changed_;
@@ -131,14 +143,7 @@ class Connection final : public Exchange {
   std::optional<Parser> parser_;
   std::optional<WebSocket> websocket_;
   Request request_;
-  bool broken_off_ = false;
-  bool input_matters_ = false;  // its end is the client's leaving
-  bool keep_alive_ = false;
-  bool expects_continue_ = false;
-  bool answered_ = false;
-  bool streaming_ = false;
-  bool chunked_ = false;  // the streamed answer is chunked (HTTP/1.1), else it ends with the close
-  bool hijacked_ = false;
+  Exchange exchange_;
 };
 
 net::awaitable<void> Connection::serve() {
@@ -147,7 +152,7 @@ net::awaitable<void> Connection::serve() {
     if (!has_request) break;
     co_await run_handler();
     co_await finish();
-    if (!keep_alive_) break;
+    if (!exchange_.keep_alive) break;
   }
   co_await drain();
 }
@@ -168,8 +173,7 @@ net::awaitable<error_code> Connection::read_head_in_time() {
 }
 
 net::awaitable<bool> Connection::read_head() {
-  keep_alive_ = expects_continue_ = answered_ = streaming_ = chunked_ = hijacked_ = false;
-  input_matters_ = broken_off_ = false;
+  exchange_ = {};
   request_ = Request();
   websocket_.reset();
   parser_.emplace();
@@ -190,7 +194,7 @@ net::awaitable<bool> Connection::read_head() {
   }
   if (error) co_return false;
   if (const Result<void> accepted = accept_head(); !accepted) {
-    keep_alive_ = false;
+    exchange_.keep_alive = false;
     co_await try_respond(error_response(accepted.error()));
     co_return false;
   }
@@ -208,8 +212,8 @@ Result<void> Connection::accept_head() {
   request_.path = std::move(target->path);
   request_.query = std::move(target->query);
   RETURN_IF_ERROR(check_framing(request_.headers, message));
-  keep_alive_ = parser_->keep_alive();
-  expects_continue_ =
+  exchange_.keep_alive = parser_->keep_alive();
+  exchange_.expects_continue =
       base::equals_ignoring_case(request_.headers.get("Expect").value_or(""), "100-continue");
   return {};
 }
@@ -229,7 +233,7 @@ net::awaitable<void> Connection::call_router() {
     co_return;
   } catch (const boost::system::system_error& error) {
     if (error.code() == net::error::operation_aborted) {
-      keep_alive_ = false;
+      exchange_.keep_alive = false;
       co_return;
     }
     failure = error.what();
@@ -237,8 +241,8 @@ net::awaitable<void> Connection::call_router() {
     failure = error.what();
   }
   spdlog::error("{} {}: {}", request_.method, request_.path, failure);
-  keep_alive_ = false;
-  if (!answered_) co_await try_respond(error_response(Status::kInternalError, failure));
+  exchange_.keep_alive = false;
+  if (!exchange_.answered) co_await try_respond(error_response(Status::kInternalError, failure));
 }
 
 /// Completes when the client has left while its request is being served. A half-close is not
@@ -246,24 +250,24 @@ net::awaitable<void> Connection::call_router() {
 /// the answer.
 net::awaitable<void> Connection::watch_client() {
   co_await (hung_up() || watch_input());
-  if (hijacked_) co_await never_.wait();  // the handler's business from here on
+  if (exchange_.hijacked) co_await never_.wait();  // the handler asks for it by itself
 }
 
 void Connection::break_off() {
-  broken_off_ = true;
-  keep_alive_ = false;
+  exchange_.broken_off = true;
+  exchange_.keep_alive = false;
 }
 
 void Connection::end_with_input() {
-  input_matters_ = true;
+  exchange_.input_matters = true;
   input_matters_changed_.notify_all();
 }
 
 /// Completes when the input has ended after end_with_input().
 net::awaitable<void> Connection::watch_input() {
-  while (!input_matters_) co_await input_matters_changed_.wait();
+  while (!exchange_.input_matters) co_await input_matters_changed_.wait();
   char next{};
-  // What comes instead of the end is the next request: a client that sends one is there.
+  // If a byte of a next request comes instead of the end, the client is still there.
   const bool more = buffer_.size() > 0 || !parser_->is_done();
   if (more) co_await never_.wait();
   co_await async::wait_until_ready(socket_, StreamSocket::wait_read);
@@ -298,7 +302,7 @@ net::awaitable<Result<std::size_t>> Connection::read_raw(std::span<std::byte> ou
   co_return size;
 }
 
-/// One read of the body, in time.
+/// Reads some of the body; timed_out if too little comes before the deadline.
 net::awaitable<error_code> Connection::read_body_piece(net::mutable_buffer out,
                                                        std::size_t& taken) {
   auto& body = parser_->get().body();
@@ -322,20 +326,20 @@ net::awaitable<error_code> Connection::read_body_piece(net::mutable_buffer out,
 net::awaitable<Result<std::size_t>> Connection::read_some(std::span<std::byte> out) {
   if (out.empty()) co_return std::size_t{0};
   if (websocket_) co_return co_await websocket_->read_some(out);
-  if (hijacked_) co_return co_await read_raw(out);
+  if (exchange_.hijacked) co_return co_await read_raw(out);
   if (parser_->is_done()) co_return std::size_t{0};
-  if (std::exchange(expects_continue_, false)) {
+  if (std::exchange(exchange_.expects_continue, false)) {
     RETURN_IF_ERROR_ASYNC(co_await send("HTTP/1.1 100 Continue\r\n\r\n", {}));
   }
   for (;;) {
     std::size_t taken = 0;
     const error_code error = co_await read_body_piece(net::buffer(out.data(), out.size()), taken);
     if (error == net::error::timed_out) {
-      keep_alive_ = false;
-      co_return Error{Code::kDeadlineExceeded, "the request's body does not come"};
+      exchange_.keep_alive = false;
+      co_return Error{Code::kDeadlineExceeded, "the request's body did not arrive in time"};
     }
     if (error && error != beast::http::error::need_buffer) {
-      keep_alive_ = false;
+      exchange_.keep_alive = false;
       const bool broken =
           error == beast::http::error::partial_message ||
           error.category() !=
@@ -382,7 +386,7 @@ net::awaitable<Result<void>> Connection::send(std::string head, std::string_view
                                                net::buffer(body.data(), body.size())};
   const auto [error, size] = co_await net::async_write(socket_, parts, async::kTuple);
   if (error) {
-    keep_alive_ = false;
+    exchange_.keep_alive = false;
     co_return Error{Code::kUnavailable, "client connection: " + error.message()};
   }
   co_return Result<void>();
@@ -395,44 +399,44 @@ net::awaitable<Result<void>> Connection::send_in_time(std::string head, std::str
   auto sending = send(std::move(head), body);
   const auto first = co_await (std::move(sending) || deadline.async_wait(async::kTuple));
   if (first.index() == 0) co_return std::get<0>(first);
-  keep_alive_ = false;
-  co_return Error{Code::kDeadlineExceeded, "the client does not take its answer"};
+  exchange_.keep_alive = false;
+  co_return Error{Code::kDeadlineExceeded, "the client did not read its answer in time"};
 }
 
 net::awaitable<Result<void>> Connection::respond(Response response) {
-  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
-  answered_ = true;
+  if (exchange_.answered) co_return Error{Code::kInternal, "a second answer to one request"};
+  exchange_.answered = true;
   const bool bodiless =
       response.status == Status::kNoContent || response.status == Status::kNotModified;
   std::string framing;
   if (!bodiless) framing = "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
-  if (!keep_alive_) framing += "Connection: close\r\n";
+  if (!exchange_.keep_alive) framing += "Connection: close\r\n";
   const bool send_body = !bodiless && request_.method != "HEAD";
   co_return co_await send_in_time(head_of(response, framing),
                                   send_body ? std::string_view(response.body) : std::string_view());
 }
 
-/// For the last answer of a connection: a client that cannot be told has gone.
+/// Sends the last answer of a connection. If that fails the client has gone, and nobody minds.
 net::awaitable<void> Connection::try_respond(Response response) {
   [[maybe_unused]] const auto sent = co_await respond(std::move(response));
 }
 
 net::awaitable<Result<void>> Connection::begin_stream(Response head) {
-  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
-  answered_ = streaming_ = true;
-  chunked_ = parser_->get().version() >= 11;
-  if (!chunked_) keep_alive_ = false;
-  std::string framing = chunked_ ? "Transfer-Encoding: chunked\r\n" : "";
-  if (!keep_alive_) framing += "Connection: close\r\n";
+  if (exchange_.answered) co_return Error{Code::kInternal, "a second answer to one request"};
+  exchange_.answered = exchange_.streaming = true;
+  exchange_.chunked = parser_->get().version() >= 11;
+  if (!exchange_.chunked) exchange_.keep_alive = false;
+  std::string framing = exchange_.chunked ? "Transfer-Encoding: chunked\r\n" : "";
+  if (!exchange_.keep_alive) framing += "Connection: close\r\n";
   RETURN_IF_ERROR_ASYNC(co_await send(head_of(head, framing), {}));
   co_return co_await write(std::string_view(head.body));
 }
 
 net::awaitable<Result<void>> Connection::hijack(std::string content_type) {
-  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
-  keep_alive_ = false;
+  if (exchange_.answered) co_return Error{Code::kInternal, "a second answer to one request"};
+  exchange_.keep_alive = false;
   RETURN_IF_ERROR_ASYNC(co_await skip_body());
-  answered_ = hijacked_ = true;
+  exchange_.answered = exchange_.hijacked = true;
   const bool upgrade = has_token(request_.headers.get("Connection").value_or(""), "upgrade") &&
                        request_.headers.get("Upgrade").has_value();
   if (!upgrade) content_type = "application/vnd.docker.raw-stream";
@@ -445,13 +449,13 @@ net::awaitable<Result<void>> Connection::hijack(std::string content_type) {
 }
 
 net::awaitable<Result<void>> Connection::accept_websocket(bool binary) {
-  if (answered_) co_return Error{Code::kInternal, "a second answer to one request"};
+  if (exchange_.answered) co_return Error{Code::kInternal, "a second answer to one request"};
   RETURN_IF_ERROR_ASYNC(WebSocket::check(parser_->get()));
   RETURN_IF_ERROR_ASYNC(co_await skip_body());
   if (buffer_.size() > 0)
     co_return Error{Code::kInvalidArgument, "a websocket client waits for the answer"};
-  answered_ = hijacked_ = true;
-  keep_alive_ = false;
+  exchange_.answered = exchange_.hijacked = true;
+  exchange_.keep_alive = false;
   websocket_.emplace(socket_);
   WebSocket::RequestHead head = parser_->get();
   co_return co_await websocket_->accept(std::move(head), binary, context_.fixed_headers);
@@ -462,11 +466,12 @@ net::awaitable<Result<void>> Connection::write(std::span<const std::byte> head,
   const std::size_t size = head.size() + bytes.size();
   if (size == 0) co_return Result<void>();
   if (websocket_) co_return co_await write_message(head, bytes);
-  if (!streaming_ && !hijacked_) co_return Error{Code::kInternal, "no answer has begun"};
-  if (streaming_ && request_.method == "HEAD") co_return Result<void>();
+  if (!exchange_.streaming && !exchange_.hijacked)
+    co_return Error{Code::kInternal, "no answer has begun"};
+  if (exchange_.streaming && request_.method == "HEAD") co_return Result<void>();
   std::array<char, 24> size_line{};
   int size_length = 0;
-  if (streaming_ && chunked_)
+  if (exchange_.streaming && exchange_.chunked)
     size_length = std::snprintf(size_line.data(), size_line.size(), "%zx\r\n", size);
   const std::array<net::const_buffer, 4> parts{
       net::buffer(size_line.data(), static_cast<std::size_t>(size_length)),
@@ -474,7 +479,7 @@ net::awaitable<Result<void>> Connection::write(std::span<const std::byte> head,
       net::buffer("\r\n", size_length > 0 ? 2 : 0)};
   const auto [error, written] = co_await net::async_write(socket_, parts, async::kTuple);
   if (error) {
-    keep_alive_ = false;
+    exchange_.keep_alive = false;
     co_return Error{Code::kUnavailable, "client connection: " + error.message()};
   }
   co_return Result<void>();
@@ -492,11 +497,12 @@ net::awaitable<Result<void>> Connection::write_message(std::span<const std::byte
 /// After the handler: ends a streamed answer and makes the connection ready for the next request.
 net::awaitable<void> Connection::finish() {
   if (websocket_) co_return co_await websocket_->close();
-  if (streaming_ && chunked_ && !broken_off_ && request_.method != "HEAD" && socket_.is_open()) {
-    [[maybe_unused]] const auto sent = co_await send("0\r\n\r\n", {});  // else it is not kept alive
+  if (exchange_.streaming && exchange_.chunked && !exchange_.broken_off &&
+      request_.method != "HEAD" && socket_.is_open()) {
+    [[maybe_unused]] const auto sent = co_await send("0\r\n\r\n", {});  // an Error ends keep_alive
   }
-  if (!answered_) keep_alive_ = false;
-  if (keep_alive_ && !parser_->is_done()) {
+  if (!exchange_.answered) exchange_.keep_alive = false;
+  if (exchange_.keep_alive && !parser_->is_done()) {
     // The handler left some of the body unread: a little is skipped, much closes the connection.
     std::array<std::byte, 4096> rest{};
     std::size_t total = 0;
@@ -506,7 +512,7 @@ net::awaitable<void> Connection::finish() {
       if (!size || *size == 0) break;
       total += *size;
     }
-    if (!parser_->is_done()) keep_alive_ = false;
+    if (!parser_->is_done()) exchange_.keep_alive = false;
   }
 }
 

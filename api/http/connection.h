@@ -21,22 +21,23 @@ namespace http {
 using StreamSocket = net::generic::stream_protocol::socket;
 
 inline constexpr std::size_t kMaxHead = 128u << 10;
-/// What of a body a hijacking request may send ahead of its stream.
+/// The most of a body that a request may send before it hijacks the connection; it is dropped.
 inline constexpr std::size_t kMaxSkippedBody = 4u << 20;
 
 /// How long a client may keep the connection waiting.
 struct Timeouts {
   std::chrono::milliseconds head = std::chrono::seconds(30);  // from a head's first byte to its end
-  /// In each such stretch kBodyProgress bytes of a body arrive, or its end. Generous: a client may
-  /// send what another program is still making. Its stalled upload holds no thread and no memory.
+  /// In each period of this length kBodyProgress bytes of a body must arrive, or its end. It is
+  /// long, since a client may send what another program is still making, and a stalled upload holds
+  /// no thread and little memory.
   std::chrono::milliseconds body = std::chrono::minutes(10);
   std::chrono::milliseconds skipped_body = std::chrono::seconds(30);  // one that nobody wants
-  /// Until a whole answer is taken, and a second more for each 64 KiB of it.
+  /// How long the client may take to read an answer of one piece, plus a second for each 64 KiB.
   std::chrono::milliseconds answer = std::chrono::seconds(60);
 };
 inline constexpr std::size_t kBodyProgress = 64u << 10;
 
-/// Of one connection. What it refers to outlives it.
+/// What one connection works with. What it refers to outlives it.
 struct ConnectionContext {
   const Router& router;
   std::string fixed_headers;  // complete lines, each with its "\r\n", for every response

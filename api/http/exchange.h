@@ -2,8 +2,9 @@
 // connections.
 //
 // Owned by the connection; valid until the handler's coroutine has ended. Threading: the io_context
-// thread. Order: read the body (in part or whole), then exactly one of respond(), begin_stream() +
-// write()s, or hijack(), or accept_websocket(), + read_some()/write().
+// thread. Order: read the body (in part or whole), then exactly one of: respond(); begin_stream()
+// and write()s; hijack() or accept_websocket(), and then read_some() and write() as often as
+// needed.
 //
 // A client that disconnects cancels the handler (its next co_await throws), except after hijack()
 // and accept_websocket(), where end of input means only that the client will send no more.
@@ -25,10 +26,10 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
 
-  /// Without its body. The Router fills in path_args.
+  /// The request without its body. The Router fills in path_args.
   virtual Request& request() = 0;
 
-  /// Who sent it, for fairness among clients only.
+  /// The client that sent the request, for fairness among clients only.
   virtual ClientId client() const { return {}; }
 
   /// Body bytes, as they come; 0 at the body's end; kDeadlineExceeded when they do not come. After
@@ -36,21 +37,23 @@ class Exchange {
   /// connection broke.
   virtual net::awaitable<base::Result<std::size_t>> read_some(std::span<std::byte> out) = 0;
 
-  /// The whole answer.
+  /// Sends the whole answer.
   virtual net::awaitable<base::Result<void>> respond(Response response) = 0;
 
   /// Sends status and headers at once; the body follows by write() and ends with the handler.
   /// `head.body` is sent first.
   virtual net::awaitable<base::Result<void>> begin_stream(Response head) = 0;
 
-  /// From here on the end of the client's input means that it has left. For an answer that may take
-  /// for ever to come: over TCP, and over a relay, a client that has gone looks like a half-close.
+  /// From here on the end of the client's input means that the client has left. Call it for an
+  /// answer that may take for ever to come: over TCP, and over a relay, a client that has gone
+  /// looks like one that has only closed its sending side.
   virtual void end_with_input() = 0;
 
   /// Takes over the connection, once the rest of the body has been read and dropped (an Error, with
-  /// nothing sent, if that does not come or is too large): 101 with Upgrade headers and
-  /// `content_type` if the client asked for an upgrade, else 200 and, whatever comes, Docker's
-  /// raw-stream. What is written from here on is raw. The connection closes when the handler ends.
+  /// nothing sent, if that does not come or is too large). The answer is 101 with Upgrade headers
+  /// and `content_type` if the client asked for an upgrade; else 200 with Docker's raw-stream as
+  /// its type. Everything that is written from here on is raw. The connection closes when the
+  /// handler ends.
   virtual net::awaitable<base::Result<void>> hijack(std::string content_type) = 0;
 
   /// Takes over the connection as a websocket: from here on read_some() gives the bytes of the

@@ -37,10 +37,11 @@ struct Request {
   Query query;
   Headers headers;
   std::string body;  // whole, for a Router::Handler; empty for a Router::StreamHandler
-  /// What the body is as JSON, if that has been found out already, on another thread.
+  /// The body parsed as JSON, if that was done already, on another thread; else null.
   std::shared_ptr<const ParsedBody> parsed;
 
-  /// What a "{name}" of the route matched; a name that is not in the route is a bug: empty.
+  /// The part of the path that "{name}" of the route matched; empty, which is a bug, if the route
+  /// has none.
   std::string path_arg(std::string_view name) const;
   /// The body as JSON; an Error in Docker's words (kInvalidArgument) if it is not, or if the
   /// content type says something else. An empty body is an Error too.
@@ -64,7 +65,7 @@ Response json(Status status, const nlohmann::json& value);
 /// {"message": ...} with the status of the error's code.
 Response error_response(const base::Error& error);
 Response error_response(Status status, std::string_view message);
-/// For a request whose body could not be read: 400, 408 if it did not come, 413 if it is too large.
+/// Answers a request whose body could not be read: 400; 408 if it did not come; 413 if too large.
 Response body_error_response(const base::Error& error);
 
 /// Parses JSON without exceptions, with bounded nesting and a bounded number of values: the tree

@@ -150,7 +150,7 @@ net::awaitable<Result<void>> drop_body(Exchange& exchange) {
 
 }  // namespace
 
-/// The first of the body. Whether that is all of it.
+/// Reads the beginning of the body. True: that was all of it.
 net::awaitable<Result<bool>> Router::read_small(Exchange& exchange, std::string& body) const {
   const std::size_t most = large_ ? kSmallBody : kMaxBody;
   std::string piece(4096, '\0');

@@ -4,9 +4,9 @@
 // names contain slashes). The first pattern added that matches wins. The router is filled before
 // the server starts and only read afterwards.
 //
-// Memory: of a body that a Handler gets, the first kSmallBody bytes wait in memory for the others.
-// What is larger waits in the spool. Once it is whole, at most kLargeBodies at a time, shared
-// fairly among the clients, are in memory, parsed on a pool's thread, and with their handlers.
+// Memory: a body for a Handler waits in memory up to kSmallBody bytes; a larger one waits in the
+// spool until it is whole. At most kLargeBodies of the larger ones are in memory at a time, shared
+// fairly among the clients, while a pool's thread parses them and their handlers run.
 #pragma once
 
 #include <functional>
@@ -39,7 +39,8 @@ class Router {
     kDropped,  // whatever the client sends: the handler does not look at it
   };
 
-  /// Where large bodies wait. Without it (in tests) they wait in memory. Both outlive the Router.
+  /// Lets large bodies wait in `spool`. Without it (in tests) they wait in memory. Both outlive the
+  /// Router.
   void use_spool(const net::any_io_executor& executor, Spool& spool, async::BlockingPool& pool);
 
   void add(std::string_view method, std::string_view pattern, Handler handler,

@@ -73,8 +73,8 @@ Result<base::UniqueFd> listen_unix(const std::filesystem::path& path) {
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0)
     return base::errno_error("bind " + path.string());
   if (::chmod(path.c_str(), 0660) != 0) return base::errno_error("chmod " + path.string());
-  // A client that does not wait for its connection is refused when this is full: as much as the
-  // kernel gives, so that a burst of others does not do that.
+  // When this queue is full the kernel refuses clients that do not wait for their connection. The
+  // queue is as long as the kernel allows, so that a burst does not fill it.
   if (::listen(socket.get(), SOMAXCONN) != 0) return base::errno_error("listen " + path.string());
   return socket;
 }

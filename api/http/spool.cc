@@ -27,12 +27,12 @@ using namespace net::experimental::awaitable_operators;  // NOLINT: operator&& a
 
 namespace {
 
-constexpr std::uint64_t kReserve = 256u << 10;    // of space, at a time
-constexpr std::size_t kReceiveBytes = 16u << 10;  // an upload that stalls holds as much
+constexpr std::uint64_t kReserve = 256u << 10;    // room on the disk is taken in such steps
+constexpr std::size_t kReceiveBytes = 16u << 10;  // what a stalled upload holds in memory
 constexpr std::size_t kLargePiece = 512u << 10;
 constexpr std::size_t kSmallPiece = 16u << 10;
 constexpr std::size_t kMostInMemory = 32u << 20;
-constexpr std::chrono::minutes kRest{10};  // for which a client may take nothing
+constexpr std::chrono::minutes kRest{10};  // how long a client may take nothing
 constexpr std::uint64_t kLargeFile = std::uint64_t{16} << 20;
 
 Result<std::uint64_t> free_bytes(const std::string& directory) {
@@ -52,20 +52,21 @@ bool is_zero(std::span<const std::byte> bytes) {
          std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
 }
 
-/// To close the last descriptor of a large file takes as long as to remove it.
+/// Closes the file on another thread: closing the last descriptor of a large file takes as long as
+/// removing it.
 void close_elsewhere(base::UniqueFd file) {
   const auto shared = std::make_shared<base::UniqueFd>(std::move(file));
   try {
     std::thread([shared] { shared->reset(); }).detach();
   } catch (const std::system_error&) {
-    // No more threads: it is closed here.
+    // There is no further thread: the file is closed on this one.
   }
 }
 
 Result<base::UniqueFd> unnamed_file(const std::string& directory) {
   base::UniqueFd fd(::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (fd) return fd;
-  // Not every file system has them.
+  // Not every file system has files without names.
   std::string path = directory + "/spool-XXXXXX";
   base::UniqueFd named(::mkostemp(path.data(), O_CLOEXEC));
   if (!named) return base::errno_error("create a file in " + directory);
@@ -73,7 +74,8 @@ Result<base::UniqueFd> unnamed_file(const std::string& directory) {
   return named;
 }
 
-/// What has come and is not yet in the file. While a piece is being written the next one is read.
+/// What has come from the client and is not yet in the file. The next piece is read while one is
+/// being written.
 struct Inflow {
   Inflow(const net::any_io_executor& executor, std::uint64_t most,
          std::shared_ptr<SpoolMemory> spools)
@@ -88,7 +90,7 @@ struct Inflow {
     memory->take(bytes.size());
     changed.notify_all();
   }
-  /// Counted until written() says so.
+  /// What is taken still counts as being in memory, until written() is called for it.
   std::vector<std::byte> take() {
     changed.notify_all();
     return std::exchange(pending, {});
@@ -145,7 +147,7 @@ net::awaitable<void> write_file(async::BlockingPool& pool, SpoolFilePtr file,
     const base::ScopeExit no_more([&] { flow->written(piece.size()); });
     auto kept = co_await append(pool, file, piece);
     if (kept) continue;
-    flow->ended = false;  // this is why it ends, even if all has come
+    flow->ended = false;  // so that end() keeps this Error, even if all has come
     flow->end(std::move(kept));
     co_return;
   }
@@ -271,7 +273,7 @@ net::awaitable<Result<void>> Spool::send(Exchange& exchange, SpoolFilePtr file) 
     auto writing = exchange.write(std::span<const std::byte>(part));
     const auto written = co_await (std::move(writing) || rest.async_wait(async::kTuple));
     if (written.index() == 1)
-      co_return Error{Code::kDeadlineExceeded, "the client does not take its answer"};
+      co_return Error{Code::kDeadlineExceeded, "the client did not read its answer in time"};
     if (!std::get<0>(written)) co_return std::get<0>(written).error();
     sent += size;
   }

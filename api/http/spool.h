@@ -1,10 +1,11 @@
-// Spool: files without names for what clients send and fetch, so that neither a thread nor memory
-// waits for a client that is slow.
+// Spool: keeps what clients send and fetch in files without names, so that neither a thread nor
+// much memory waits for a client that is slow.
 //
 // Disk: the files together take at most half of what would be free without them. Of that, the
 // second half is for clients that have little in it: one that fills the spool leaves room for
 // others. What has no room is kResourceExhausted.
-// Lifetime: the files outlive the Spool. Threads: any; one file is written by one thread at a time.
+// Lifetime: the files outlive the Spool. Threads: the io_context thread for a Spool; any for a
+// file, which one thread at a time writes.
 #pragma once
 
 #include <cstddef>
@@ -39,13 +40,13 @@ class SpoolSpace {
   std::map<ClientId, std::uint64_t> by_client_;
 };
 
-/// What is in memory between the connections and the disk, of one Spool's files. The io_context
-/// thread only; a transfer that is dropped at the end gives its part back when the Spool is gone.
+/// Counts the bytes of one Spool's transfers that are in memory, between connections and disk. Used
+/// on the io_context thread only. Transfers share it, so it may outlive its Spool.
 class SpoolMemory {
  public:
   void take(std::size_t bytes) { bytes_ += bytes; }
   void give_back(std::size_t bytes) { bytes_ -= bytes; }
-  /// How much of one client's may be there.
+  /// How many bytes one transfer may have in memory before it stops reading from its client.
   std::size_t piece_limit() const;
 
  private:
@@ -60,10 +61,10 @@ class SpoolFile {
   SpoolFile(const SpoolFile&) = delete;
   SpoolFile& operator=(const SpoolFile&) = delete;
 
-  /// Appends. Blocks while the disk does. Blocks of zeros become holes, and take no room.
+  /// Appends. Blocks while the disk is busy. Blocks of zeros become holes and take no room.
   base::Result<void> write(std::span<const std::byte> bytes);
 
-  /// Its first size() bytes are the contents; the position is the end.
+  /// The file. Its first size() bytes are the contents; its position is behind them.
   int fd() const { return file_.get(); }
   std::uint64_t size() const { return size_; }
 
@@ -87,18 +88,19 @@ class Spool {
         space_(std::make_shared<SpoolSpace>(directory_)),
         memory_(std::make_shared<SpoolMemory>()) {}
 
+  /// Makes an empty file whose size is counted for `client`.
   base::Result<SpoolFilePtr> open(ClientId client);
 
-  /// What `first` has and the rest of the request's body. kResourceExhausted for more than `limit`
-  /// bytes or no room, kUnavailable for a body that breaks off, kDeadlineExceeded for one that does
-  /// not come.
+  /// Receives `first` and then the rest of the request's body into a new file. kResourceExhausted
+  /// for more than `limit` bytes or no room, kUnavailable for a body that breaks off,
+  /// kDeadlineExceeded for one that does not come.
   net::awaitable<base::Result<SpoolFilePtr>> receive(Exchange& exchange, std::uint64_t limit,
                                                      std::string first = {});
 
-  /// Writes the file to the answer that has begun.
+  /// Writes the file into the answer, which begin_stream() has begun.
   net::awaitable<base::Result<void>> send(Exchange& exchange, SpoolFilePtr file);
 
-  /// All of a small file.
+  /// Reads a small file into memory, all of it.
   net::awaitable<base::Result<std::string>> text_of(SpoolFilePtr file);
 
  private:

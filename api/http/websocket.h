@@ -32,8 +32,8 @@ class WebSocket {
   /// kInvalidArgument if `head` is no handshake of version 13.
   static base::Result<void> check(const RequestHead& head);
 
-  /// Answers the handshake, which check() has passed. What is written later is binary messages, or
-  /// text. `fixed_headers`: complete header lines for the answer.
+  /// Answers the handshake, which check() has passed. `binary`: write() sends binary messages, else
+  /// text messages. `fixed_headers`: complete header lines for the answer.
   net::awaitable<base::Result<void>> accept(RequestHead head, bool binary,
                                             std::string fixed_headers);
 
@@ -44,8 +44,8 @@ class WebSocket {
   /// Sends one message.
   net::awaitable<base::Result<void>> write(std::span<const std::byte> bytes);
 
-  /// Tells the client that this was all, unless either side has ended already. Nothing is read or
-  /// written any more.
+  /// Sends a close frame, unless either side has ended already. Nothing may be read or written
+  /// after it.
   net::awaitable<void> close();
 
  private:

@@ -16,9 +16,6 @@ using base::Code;
 using base::Error;
 using std::chrono::milliseconds;
 
-/// How long a monitor that closed a connection may take to be gone by itself.
-constexpr milliseconds kEndPatience{2000};
-
 EndReason reason_of(launch::StopReason reason) {
   switch (reason) {
     case launch::StopReason::kHostRequest:
@@ -39,33 +36,34 @@ EndReason reason_of(launch::StopReason reason) {
 
 net::awaitable<void> CloneMachine::shutdown(milliseconds timeout) {
   const auto self = shared_from_this();
-  if (!ended_.has_value() && session_) {
+  if (!ending_.done.has_value() && session_) {
     const GuestReply pending = session_->request(protocol::Shutdown{});
     session_->flush();
+    let_lock_waiters_die();
     const auto answer = co_await pending.wait_for(timeout);
     // Done: the disk is clean. No need to wait for the guest to power off by itself.
     if (answer && *answer && std::holds_alternative<protocol::Done>(**answer))
       end(EndReason::kGuestShutdown, "the machine was shut down");
   }
   kill();
-  co_await ended_.wait();
+  co_await ending_.done.wait();
 }
 
 void CloneMachine::kill() { end(EndReason::kRequested, "the machine was killed"); }
 
-net::awaitable<MachineEnd> CloneMachine::wait_stopped() { return ended_.wait(); }
+net::awaitable<MachineEnd> CloneMachine::wait_stopped() { return ending_.done.wait(); }
 
 void CloneMachine::end(EndReason reason, std::string message) {
-  if (forced_end_ || ended_.has_value()) return;
-  forced_end_ = MachineEnd{reason, std::move(message), {}};
+  if (ending_.forced || ending_.done.has_value()) return;
+  ending_.forced = MachineEnd{reason, std::move(message), {}};
   process_->kill();
 }
 
 void CloneMachine::on_ended(std::function<void()> handler) {
-  if (conclusion_ && handler) {
+  if (ending_.conclusion && handler) {
     net::post(context_.executor, std::move(handler));  // it came too late to be called by watch()
   } else {
-    on_ended_ = std::move(handler);
+    ending_.on_ended = std::move(handler);
   }
 }
 
@@ -76,48 +74,46 @@ void CloneMachine::guest_lost(Error error) {
 }
 
 void CloneMachine::monitor_lost(Error error) {
-  monitor_gone_.set();
+  ending_.monitor_gone.set();
   guest_lost(std::move(error));
 }
 
 /// A closed connection usually means that the monitor is ending: give it the time to say why.
 net::awaitable<void> CloneMachine::end_unless_gone(std::shared_ptr<CloneMachine> self,
                                                    std::string message) {
-  const auto gone = co_await self->ended_.wait_for(kEndPatience);
+  const auto gone = co_await self->ending_.done.wait_for(kEndPatience);
   if (!gone) self->end(EndReason::kProtocolViolation, std::move(message));
 }
 
 net::awaitable<void> CloneMachine::watch(std::shared_ptr<CloneMachine> self) {
   const std::string how = co_await self->process_->wait();
   // Its last words may still be unread.
-  if (self->monitor_) co_await self->monitor_gone_.wait_for(kEndPatience);
+  if (self->monitor_) co_await self->ending_.monitor_gone.wait_for(kEndPatience);
   const MachineEnd end = self->conclude(how);
-  spdlog::debug("machine {} ended: {}", self->id_, end.message);
-  if (self->monitor_) self->monitor_->close();
-  if (self->session_) self->session_->close();
-  self->control_stream_.reset();
-  self->spare_streams_.clear();
+  spdlog::debug("machine {} ended: {}", self->identity_.id, end.message);
+  self->close_connections();
 
-  const std::string name = self->process_->name();
-  const std::string group = self->process_->group();
-  MonitorLauncher& launcher = self->context_.launcher;
-  std::function<bool()> removal = [&launcher, name, group] {
-    MonitorProcess::remove(launcher, name, group);
-    return true;
-  };
-  co_await self->context_.pool.run(std::move(removal));
-  self->endpoints_.clear();
-  self->conclusion_ = end;
-  self->ended_.set(end);
-  for (const auto& [id, io] : self->processes_) io->machine_ended(self->ended_error());
-  if (const auto handler = std::move(self->on_ended_)) handler();
+  co_await self->process_->remove();
+  self->identity_.endpoints.clear();
+  if (auto beginning = std::exchange(self->beginning_, std::nullopt); beginning && beginning->begun)
+    beginning->begun();
+  self->ending_.conclusion = end;
+  self->ending_.done.set(end);
+  for (const auto& [id, io] : self->processes_.by_id) io->machine_ended(self->ended_error());
+  if (const auto handler = std::move(self->ending_.on_ended)) handler();
+}
+
+void CloneMachine::close_connections() {
+  if (monitor_) monitor_->close();
+  if (session_) session_->close();
+  if (streams_) streams_->close();
 }
 
 MachineEnd CloneMachine::conclude(std::string how_process_ended) const {
-  std::optional<launch::Stopped> stopped = stopped_;
+  std::optional<launch::Stopped> stopped = ending_.stopped;
   if (!stopped) stopped = process_->result();
-  if (forced_end_) {
-    MachineEnd end = *forced_end_;
+  if (ending_.forced) {
+    MachineEnd end = *ending_.forced;
     if (stopped) end.console_tail = stopped->console_tail;
     return end;
   }
@@ -132,18 +128,9 @@ MachineEnd CloneMachine::conclude(std::string how_process_ended) const {
 
 Error CloneMachine::ended_error() const {
   std::string message = "the machine has ended";
-  if (forced_end_) message = forced_end_->message;
-  if (conclusion_) message = conclusion_->message;
+  if (ending_.forced) message = ending_.forced->message;
+  if (ending_.conclusion) message = ending_.conclusion->message;
   return {Code::kUnavailable, std::move(message)};
-}
-
-/// A stream that broke tells little: how the machine ended says more.
-net::awaitable<Error> CloneMachine::failed_start(Error error) {
-  if (error.code == Code::kUnavailable) co_await ended_.wait_for(kEndPatience);
-  end(EndReason::kMonitorError, error.message);
-  co_await ended_.wait();
-  error.message = ended_error().message;
-  co_return error;
 }
 
 }  // namespace engine

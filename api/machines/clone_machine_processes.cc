@@ -27,17 +27,29 @@ Error error_of(const protocol::Failure& refusal) {
 
 }  // namespace
 
+Result<void> CloneMachine::open_streams(ProcessIo& io, const protocol::StartProcess& process) {
+  std::vector<protocol::Stream> streams = {protocol::Stream::kStdout};
+  if (!process.tty) streams.push_back(protocol::Stream::kStderr);
+  if (process.open_stdin) streams.push_back(protocol::Stream::kStdin);
+  for (const protocol::Stream stream : streams) {
+    auto socket = streams_->next();
+    if (!socket) return std::move(socket).error();
+    io.open(stream, std::move(*socket), identity_.secret);
+  }
+  return {};
+}
+
 std::shared_ptr<ProcessIo> CloneMachine::find(ProcessId process) const {
-  const auto found = processes_.find(process);
-  return found == processes_.end() ? nullptr : found->second;
+  const auto found = processes_.by_id.find(process);
+  return found == processes_.by_id.end() ? nullptr : found->second;
 }
 
 net::awaitable<Result<ProcessStart>> CloneMachine::start_process(protocol::StartProcess process,
                                                                  std::shared_ptr<OutputSink> sink) {
   const auto self = shared_from_this();
-  if (ended_.has_value() || !session_) co_return ended_error();
+  if (ending_.done.has_value() || !session_) co_return ended_error();
   auto io = std::make_shared<ProcessIo>(context_.executor, process.process, std::move(sink));
-  if (!processes_.emplace(process.process, io).second)
+  if (!processes_.by_id.emplace(process.process, io).second)
     co_return Error{Code::kInvalidArgument, "the process number is taken"};
   const GuestReply pending = session_->request(process);
   session_->flush();
@@ -52,8 +64,7 @@ net::awaitable<Result<ProcessStart>> CloneMachine::start_process(protocol::Start
     if (const auto* started = std::get_if<protocol::ProcessStarted>(&*answer))
       co_return ProcessStart{started->pid, std::nullopt};
   }
-  processes_.erase(process.process);
-  io->machine_ended(ended_error());
+  drop_process(process.process);
   if (!opened) co_return opened.error();
   if (!answer) co_return ended_error();
   if (auto refusal = GuestSession::refusal_in(*answer))
@@ -62,14 +73,22 @@ net::awaitable<Result<ProcessStart>> CloneMachine::start_process(protocol::Start
   co_return ended_error();
 }
 
-/// Nobody waits for it any more: should the guest start it yet, it is killed.
+void CloneMachine::drop_process(ProcessId process) {
+  const auto found = processes_.by_id.find(process);
+  if (found == processes_.by_id.end()) return;
+  const std::shared_ptr<ProcessIo> io = found->second;
+  processes_.by_id.erase(found);
+  io->machine_ended(ended_error());
+}
+
+/// Follows a start that nobody waits for any more: should the guest start the process yet, it is
+/// killed.
 net::awaitable<void> CloneMachine::abandon(std::shared_ptr<CloneMachine> self,
                                            std::shared_ptr<ProcessIo> io, ProcessId process,
                                            GuestReply pending) {
   const auto answer = co_await pending.wait();
   if (!answer || !std::holds_alternative<protocol::ProcessStarted>(*answer)) {
-    self->processes_.erase(process);
-    io->machine_ended(self->ended_error());
+    self->drop_process(process);
     co_return;
   }
   protocol::SignalProcess kill;
@@ -90,15 +109,15 @@ void CloneMachine::process_exited(protocol::ProcessExited message) {
   constexpr std::size_t kMostEarlyExits = 1 << 16;
   if (const auto io = find(message.process)) {
     io->exited(std::move(message));
-  } else if (early_exits_ && early_exits_->size() < kMostEarlyExits) {
-    early_exits_->push_back(std::move(message));
+  } else if (processes_.early_exits && processes_.early_exits->size() < kMostEarlyExits) {
+    processes_.early_exits->push_back(std::move(message));
   } else {
-    end(EndReason::kProtocolViolation, "the guest reported the exit of a process it has not");
+    end(EndReason::kProtocolViolation, "the guest reported the exit of an unknown process");
   }
 }
 
 void CloneMachine::forget_process(ProcessId process) {
-  if (processes_.erase(process) == 0 || !session_) return;
+  if (processes_.by_id.erase(process) == 0 || !session_) return;
   protocol::ForgetProcess forget;
   forget.process = process;
   session_->request(forget);
@@ -119,7 +138,7 @@ void CloneMachine::close_stdin(ProcessId process) {
 template <typename Answer, typename M>
 net::awaitable<Result<Answer>> CloneMachine::ask(M message, milliseconds timeout) {
   const auto self = shared_from_this();
-  if (ended_.has_value() || !session_) co_return ended_error();
+  if (ending_.done.has_value() || !session_) co_return ended_error();
   const GuestReply pending = session_->request(std::move(message));
   session_->flush();
   auto reply = co_await pending.wait_for(timeout);
@@ -143,6 +162,7 @@ net::awaitable<Result<void>> CloneMachine::signal(ProcessId process, int signal_
   protocol::SignalProcess message;
   message.process = process;
   message.signal = signal_number;
+  if (signal_number == SIGKILL) let_lock_waiters_die();
   return simple_request(message, context_.signal_timeout);
 }
 
@@ -162,6 +182,18 @@ net::awaitable<Result<void>> CloneMachine::set_frozen(ContainerNumber container,
   return simple_request(message, context_.answer_timeout);
 }
 
+net::awaitable<Result<void>> CloneMachine::remove_from_guest(ContainerNumber container,
+                                                             milliseconds timeout) {
+  protocol::RemoveContainer message;
+  message.container = container;
+  let_lock_waiters_die();
+  return simple_request(message, timeout);
+}
+
+net::awaitable<Result<void>> CloneMachine::remove_cards_from_guest() {
+  return simple_request(protocol::ConfigureNetwork{}, context_.answer_timeout);
+}
+
 net::awaitable<Result<void>> CloneMachine::update_limits(
     ContainerNumber container, protocol::PrepareContainer::Limits limits) {
   protocol::UpdateLimits message;
@@ -170,8 +202,10 @@ net::awaitable<Result<void>> CloneMachine::update_limits(
   return simple_request(std::move(message), context_.answer_timeout);
 }
 
-Result<void> CloneMachine::set_weights(const GroupWeights& weights) {
-  return context_.launcher.privileged().set_weights(process_->group(), weights);
+net::awaitable<Result<void>> CloneMachine::set_weights(GroupWeights weights) {
+  const auto self = shared_from_this();
+  if (ending_.done.has_value()) co_return ended_error();  // its slot may be another machine's now
+  co_return co_await process_->set_weights(std::move(weights));
 }
 
 net::awaitable<Result<protocol::Statistics>> CloneMachine::statistics(ContainerNumber container) {

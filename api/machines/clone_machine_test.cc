@@ -1,6 +1,10 @@
 #include "api/machines/clone_machine.h"
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <csignal>
+#include <optional>
 
 #include "api/machines/testing/machine_fixture.h"
 
@@ -29,7 +33,7 @@ class CloneMachineTest : public MachineFixture {
   }
 
   CloneMachine::Context context() {
-    CloneMachine::Context context{executor(), *pool_, *launcher_};
+    CloneMachine::Context context{executor(), *launcher_};
     context.start_timeout = start_timeout_;
     context.signal_timeout = signal_timeout_;
     context.answer_timeout = answer_timeout_;
@@ -45,9 +49,15 @@ class CloneMachineTest : public MachineFixture {
   base::Result<ProcessStart> start(std::vector<std::string> argv, bool held = false) {
     restore();
     sink_ = std::make_shared<CollectingSink>(executor(), held);
-    MachineSpec wanted = spec(std::move(argv), sink_);
+    ContainerSpec wanted = container_spec(std::move(argv), sink_);
     wanted.process.open_stdin = true;
-    return run(clone_->begin(std::move(wanted)));
+    return begin(std::move(wanted));
+  }
+
+  base::Result<ProcessStart> begin(ContainerSpec wanted, MachineSpec machine = machine_spec()) {
+    if (auto done = run(clone_->become(std::move(machine), [this] { ++begun_; })); !done)
+      return std::move(done).error();
+    return run(clone_->add_container(std::move(wanted)));
   }
 
   base::Result<protocol::ExitStatus> exit_of(ProcessId process) {
@@ -80,6 +90,7 @@ class CloneMachineTest : public MachineFixture {
   TestNetworks networks_;
   Clone clone_;
   std::shared_ptr<CollectingSink> sink_;
+  int begun_ = 0;  // how often it was said that the first container is in, or will not be
 };
 
 TEST_F(CloneMachineTest, StartsAProcessAndTellsItsExitAfterItsOutput) {
@@ -100,24 +111,64 @@ TEST_F(CloneMachineTest, TellsTheGuestWhereItsVolumesAre) {
   };
   restore();
   sink_ = std::make_shared<CollectingSink>(executor());
-  auto with_volumes = spec({"volumes"}, sink_);
+  ContainerSpec with_volumes = container_spec({"volumes"}, sink_);
   with_volumes.volumes = {volume("volume-1"), volume("volume-2")};
 
-  const auto started = run(clone_->begin(std::move(with_volumes)));
+  const auto started = begin(std::move(with_volumes));
 
   ASSERT_TRUE(started) << started.error().message;
   ASSERT_TRUE(exit_of(1));
   EXPECT_EQ(sink_->out(), "volume-1volume-2");
 }
 
+TEST_F(CloneMachineTest, ShowsTheGuestFilesOfTheHost) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  using Source = protocol::PrepareContainer::Source;
+  restore();
+  sink_ = std::make_shared<CollectingSink>(executor());
+  ContainerSpec sharing = container_spec({"shares"}, sink_);
+  const fs::path made = directory_.path() / "made";
+  sharing.shares.push_back({.tree = {.path = directory_.path()}});
+  sharing.shares.push_back({.tree = {.path = made, .create = true}});
+  sharing.settings.mounts.resize(2);
+  sharing.settings.mounts[0].source = Source::kHost;
+  sharing.settings.mounts[0].number = 1;
+  sharing.settings.mounts[0].path = "/one";
+  sharing.settings.mounts[1].source = Source::kDirectory;
+  sharing.settings.mounts[1].path = "/two";
+
+  const auto started = begin(std::move(sharing));
+
+  ASSERT_TRUE(started) << started.error().message;
+  ASSERT_TRUE(exit_of(1));
+  EXPECT_EQ(sink_->out(), "/one yes\n/two yes\n");
+  EXPECT_TRUE(fs::is_directory(made));
+  clone_->kill();
+  run(clone_->wait_stopped());
+}
+
+TEST_F(CloneMachineTest, DoesNotStartWithoutTheFilesOfTheHostThatItNeeds) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  restore();
+  ContainerSpec sharing = container_spec({"shares"});
+  sharing.shares.push_back({.tree = {.path = directory_.path() / "missing"}});
+
+  const auto started = begin(std::move(sharing));
+
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code, base::Code::kNotFound);
+  run(clone_->wait_stopped());
+  EXPECT_TRUE(acts_.slots.empty());
+}
+
 TEST_F(CloneMachineTest, PutsEachEndpointOnACardOfItsOwn) {
   restore();
   sink_ = std::make_shared<CollectingSink>(executor());
-  auto with_endpoints = spec({"network"}, sink_);
+  MachineSpec with_endpoints = machine_spec();
   with_endpoints.endpoints.push_back(networks_.lend_next());
   with_endpoints.endpoints.push_back(networks_.lend_next());
 
-  const auto started = run(clone_->begin(std::move(with_endpoints)));
+  const auto started = begin(container_spec({"network"}, sink_), std::move(with_endpoints));
 
   ASSERT_TRUE(started) << started.error().message;
   ASSERT_TRUE(exit_of(1));
@@ -126,9 +177,9 @@ TEST_F(CloneMachineTest, PutsEachEndpointOnACardOfItsOwn) {
 
 TEST_F(CloneMachineTest, HoldsItsEndpointsUntilItHasEnded) {
   restore();
-  auto with_endpoint = spec({"sleep"});
+  MachineSpec with_endpoint = machine_spec();
   with_endpoint.endpoints.push_back(networks_.lend_next());
-  ASSERT_TRUE(run(clone_->begin(std::move(with_endpoint))));
+  ASSERT_TRUE(begin(container_spec({"sleep"}), std::move(with_endpoint)));
   EXPECT_EQ(networks_.lent.size(), 1u);
 
   clone_->kill();
@@ -252,14 +303,169 @@ TEST_F(CloneMachineTest, AStartThatIsAbandonedEndsAtOnce) {
   restore();
   sink_ = std::make_shared<CollectingSink>(executor());
   std::stop_source nobody_waits;
-  MachineSpec wanted = spec({"silence"}, sink_);
+  ContainerSpec wanted = container_spec({"silence"}, sink_);
   wanted.abandoned = nobody_waits.get_token();
   net::post(executor(), [&] { nobody_waits.request_stop(); });
 
-  const auto started = run(clone_->begin(std::move(wanted)));
+  const auto started = begin(std::move(wanted));
 
   ASSERT_FALSE(started);
-  EXPECT_EQ(started.error().message, "its start was abandoned");
+  EXPECT_EQ(started.error().message, "start the machine: its start was abandoned");
+}
+
+TEST_F(CloneMachineTest, SaysOnceThatItsFirstContainerIsInOrWillNotBe) {
+  ASSERT_TRUE(start({"sleep"}));
+  EXPECT_EQ(begun_, 1);
+  clone_->kill();
+  run(clone_->wait_stopped());
+  EXPECT_EQ(begun_, 1);
+
+  restore();
+  ASSERT_TRUE(run(clone_->become(machine_spec(), [this] { ++begun_; })));
+  EXPECT_EQ(begun_, 1);
+  clone_->kill();
+  run(clone_->wait_stopped());
+  EXPECT_EQ(begun_, 2);
+  EXPECT_EQ(run(clone_->add_container(container_spec({"sleep"}))).error().code, Code::kUnavailable);
+}
+
+/// A machine with a container, and what may be done with others in it.
+class SecondContainerTest : public CloneMachineTest {
+ protected:
+  static constexpr ContainerNumber kSecond = 2;
+  static constexpr std::chrono::seconds kPatience{10};
+
+  void SetUp() override {
+    CloneMachineTest::SetUp();
+    ASSERT_TRUE(start({"sleep"}));
+  }
+
+  base::Result<ProcessStart> add(std::vector<std::string> argv, ContainerNumber number = kSecond) {
+    second_ = std::make_shared<CollectingSink>(executor());
+    ContainerSpec wanted = container_spec(std::move(argv), second_, number);
+    wanted.disk = file("second", "seconds disk" + std::string(4084, '\0'));
+    wanted.abandoned = nobody_waits_.get_token();
+    wanted.process.process = next_process_++;
+    return run(clone_->add_container(std::move(wanted)));
+  }
+
+  std::shared_ptr<CollectingSink> second_;
+  std::stop_source nobody_waits_;
+  ProcessId next_process_ = 10;
+};
+
+TEST_F(SecondContainerTest, HasADiskAndAProcessOfItsOwn) {
+  ASSERT_TRUE(add({"disk"}));
+  ASSERT_TRUE(exit_of(10));
+
+  EXPECT_EQ(second_->out(), "seconds ");
+  EXPECT_EQ(add({"disk"}).error().code, Code::kAlreadyExists);
+}
+
+TEST_F(SecondContainerTest, IsTakenOutWithItsProcessesAndItsDisk) {
+  ASSERT_TRUE(add({"sleep"}));
+  ASSERT_TRUE(run(clone_->remove_container(kSecond, kPatience)));
+
+  const auto status = exit_of(10);
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(status->signaled);
+  EXPECT_EQ(run(clone_->remove_container(kSecond, kPatience)).error().code, Code::kNotFound);
+  ASSERT_TRUE(add({"disk"}));  // its place on the disk is free again
+  ASSERT_TRUE(exit_of(11));
+  EXPECT_TRUE(run(clone_->signal(1, SIGTERM)));  // the first one has run all the time
+  EXPECT_TRUE(exit_of(1)->signaled);
+}
+
+TEST_F(SecondContainerTest, IsTakenOutOnceAtATime) {
+  ASSERT_TRUE(add({"sleep"}));
+  std::optional<base::Result<void>> first;
+  const auto remove = [&]() -> net::awaitable<void> {
+    auto removed = co_await clone_->remove_container(kSecond, kPatience);
+    first = std::move(removed);
+  };
+  net::co_spawn(executor(), remove(), net::detached);
+
+  EXPECT_EQ(run(clone_->remove_container(kSecond, kPatience)).error().code, Code::kConflict);
+  run_until([&] { return first.has_value(); });
+  EXPECT_TRUE(*first);
+}
+
+TEST_F(SecondContainerTest, HasAProcessThatTheMachineHasNot) {
+  next_process_ = 1;
+  EXPECT_EQ(add({"sleep"}).error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(run(clone_->signal(1, SIGTERM)));  // still the first container's
+}
+
+TEST_F(SecondContainerTest, LeavesNothingIfItsProcessDoesNotStart) {
+  const auto refused = add({"missing"});
+
+  ASSERT_TRUE(refused);
+  EXPECT_TRUE(refused->refusal);
+  EXPECT_TRUE(add({"sleep"}));
+}
+
+TEST_F(SecondContainerTest, LeavesNothingIfNobodyWaitsForItAnyMore) {
+  nobody_waits_.request_stop();
+  EXPECT_EQ(add({"sleep"}).error().code, Code::kUnavailable);
+
+  nobody_waits_ = {};
+  EXPECT_TRUE(add({"sleep"}));
+}
+
+TEST_F(SecondContainerTest, HasANumberThatAMachineCanHave) {
+  EXPECT_EQ(add({"sleep"}, 0).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(add({"sleep"}, kMostContainers + 1).error().code, Code::kInvalidArgument);
+  EXPECT_TRUE(add({"sleep"}, kMostContainers));
+}
+
+TEST_F(SecondContainerTest, IsCountedFromItsWayInToItsWayOut) {
+  EXPECT_EQ(clone_->containers(), std::vector<ContainerNumber>{kMainContainer});
+  ASSERT_TRUE(add({"sleep"}));
+  EXPECT_EQ(clone_->containers().size(), 2u);
+
+  ASSERT_TRUE(run(clone_->remove_container(kMainContainer, kPatience)));
+
+  EXPECT_EQ(clone_->containers(), std::vector<ContainerNumber>{kSecond});
+  EXPECT_TRUE(exit_of(1)->signaled);
+  EXPECT_TRUE(run(clone_->signal(10, SIGTERM)));  // it has run all the time
+}
+
+TEST_F(SecondContainerTest, GoesOnWithoutANetwork) {
+  clone_->kill();
+  run(clone_->wait_stopped());
+  restore();
+  sink_ = std::make_shared<CollectingSink>(executor());
+  MachineSpec with_endpoints = machine_spec();
+  with_endpoints.endpoints.push_back(networks_.lend_next());
+  with_endpoints.endpoints.push_back(networks_.lend_next());
+  ASSERT_TRUE(begin(container_spec({"sleep"}, sink_), std::move(with_endpoints)));
+
+  const auto disconnected = run(clone_->disconnect());
+
+  ASSERT_TRUE(disconnected) << disconnected.error().message;
+  EXPECT_TRUE(networks_.lent.empty());
+  ASSERT_TRUE(add({"network"}));
+  ASSERT_TRUE(exit_of(10));
+  EXPECT_EQ(second_->out(), "");
+  EXPECT_TRUE(run(clone_->disconnect()));
+}
+
+TEST_F(SecondContainerTest, IsTakenOutByTheNextDaemonIfItWasOnlyOnItsWay) {
+  ASSERT_TRUE(add({"sleep"}));
+  forget_everything();
+  AdoptSpec wanted;
+  wanted.id = "c0ffee";
+  wanted.secret = kSecret;
+  wanted.processes[1].sink = sink_ = std::make_shared<CollectingSink>(executor());
+  wanted.containers = {kMainContainer};
+
+  const auto adopted = adopt(wanted);
+
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  clone_ = *adopted;
+  EXPECT_EQ(clone_->containers(), std::vector<ContainerNumber>{kMainContainer});
+  next_process_ = 20;
+  EXPECT_TRUE(add({"disk"}));  // nothing is in its place
 }
 
 TEST_F(CloneMachineTest, HandsStandardInputOnAndEndsIt) {
@@ -476,7 +682,7 @@ TEST_F(CloneMachineTest, ARestartedDaemonLearnsHowAMachineEnded) {
   wanted.id = "c0ffee";
   wanted.secret = kSecret;
   const auto adopted = adopt(wanted);
-  launcher_->remove_left_over("c0ffee");
+  run(launcher_->remove_left_over("c0ffee"));
 
   ASSERT_FALSE(adopted);
   EXPECT_EQ(adopted.error().code, Code::kUnavailable);

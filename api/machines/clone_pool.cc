@@ -31,7 +31,8 @@ net::awaitable<void> ClonePool::fill(ClonePool* self) {
   self->idle_.set();
 }
 
-/// Also where no clone is kept in advance: the first start should not have to wait for it.
+/// The template is made even if no clone is kept in advance, so that the first start need not wait
+/// for it.
 net::awaitable<base::Result<void>> ClonePool::make_template() {
   const auto made = co_await templates_.get(shape_);
   if (!made) co_return made.error();

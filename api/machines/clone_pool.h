@@ -1,7 +1,8 @@
-// ClonePool: a few clones of the default template, restored but not yet running, so that a start
-// only has to attach and run. Refilled one after another, after it was drawn from.
+// ClonePool: a few clones of the default shape, restored but not yet running, so that a start only
+// has to attach files and let one run. Clones are made one after another, in the background.
 //
-// Threads: io_context thread. Lifetime: outlived by nothing it started: close() before destruction.
+// Threads: io_context thread. Lifetime: nothing that it has started outlives it: await close()
+// before its destruction. Templates outlives it.
 #pragma once
 
 #include <cstdint>

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <thread>
 
 #include "api/async/shield.h"
@@ -19,12 +21,11 @@ using base::Result;
 using base::operator""_MiB;
 
 constexpr std::size_t kMaxIdLength = 64;
-constexpr std::size_t kMaxLayers = 127;
 /// Clones that did not come from the pool, until they have their container's name.
 constexpr const char* kFreshPrefix = "fresh-";
 constexpr const char* kTemplatePrefix = "template-";
 
-/// A start keeps about two threads busy (a vCPU and its devices), and sometimes waits.
+/// A start keeps about two threads busy (a vCPU and the devices), but not all the time.
 std::size_t starts_at_once() { return 2 * std::max(1u, std::thread::hardware_concurrency()); }
 
 bool is_valid_id(const std::string& id) {
@@ -66,30 +67,35 @@ LocalMachines::LocalMachines(CloneMachine::Context context, Templates& templates
       templates_(templates),
       networks_(networks),
       pool_(context, templates, default_shape, pool_size),
-      starting_(context_.executor, starts_at_once()) {}
+      starting_(context_.executor, starts_at_once()),
+      settled_(context_.executor) {}
 
 void LocalMachines::open() {
-  for (const std::string& name : context_.launcher.found()) {
-    if (is_containers(name)) {
-      left_over_.insert(name);
-      context_.launcher.reserve(name);
-    } else {
-      context_.launcher.remove_left_over(name);
-    }
-  }
-  pool_.refill();
+  std::vector<std::string> names = context_.launcher.found();
+  for (const std::string& name : names)
+    if (is_containers(name)) left_over_.insert(name);
+  net::co_spawn(context_.executor, settle(this, std::move(names)), net::detached);
+}
+
+net::awaitable<void> LocalMachines::settle(LocalMachines* self, std::vector<std::string> names) {
+  for (const std::string& name : names)
+    if (is_containers(name)) co_await self->context_.launcher.reserve(name);
+  for (const std::string& name : names)
+    if (!is_containers(name)) co_await self->context_.launcher.remove_left_over(name);
+  co_await self->context_.launcher.remove_strays();
+  self->settled_.set();
+  self->pool_.refill();
 }
 
 // ---- starting -------------------------------------------------------------------------------
 
-net::awaitable<Result<StartedMachine>> LocalMachines::start(MachineSpec spec) {
-  return async::shielded(start_whole(std::move(spec)));
+net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::obtain(MachineSpec spec) {
+  return async::shielded(obtain_whole(std::move(spec)));
 }
 
 Result<void> LocalMachines::check(const MachineSpec& spec) const {
-  if (!is_valid_id(spec.id)) return Error{Code::kInvalidArgument, "bad machine id"};
-  if (spec.layers.size() > kMaxLayers)
-    return Error{Code::kInvalidArgument, "an image may have at most 127 layers"};
+  if (!is_valid_id(spec.id))
+    return Error{Code::kInvalidArgument, "a machine's ID is 1 to 64 of the characters a-z, 0-9, -"};
   if (!spec.endpoints.empty() && networks_ == nullptr)
     return Error{Code::kNotSupported, "networking is switched off"};
   if (running_.contains(spec.id) || left_over_.contains(spec.id))
@@ -97,41 +103,48 @@ Result<void> LocalMachines::check(const MachineSpec& spec) const {
   return {};
 }
 
-net::awaitable<Result<StartedMachine>> LocalMachines::start_whole(MachineSpec spec) {
+net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::obtain_whole(MachineSpec spec) {
   RETURN_IF_ERROR_ASYNC(check(spec));
   running_.emplace(spec.id, nullptr);
   const std::string id = spec.id;
-  const async::Slots::Slot slot = co_await starting_.take();
-  Result<StartedMachine> started = Error{Code::kUnavailable, "the machine's start was abandoned"};
-  if (!spec.abandoned.stop_requested()) started = co_await run_clone(std::move(spec));
-  if (!started || !started->machine) running_.erase(id);
-  pool_.refill();
-  co_return started;
+  auto clone = co_await make(std::move(spec));
+  if (!clone) {
+    running_.erase(id);
+    co_return base::annotate(std::move(clone).error(), "start the machine");
+  }
+  keep(id, *clone);
+  co_return std::shared_ptr<Machine>(*clone);
 }
 
-net::awaitable<Result<StartedMachine>> LocalMachines::run_clone(MachineSpec spec) {
+net::awaitable<Result<LocalMachines::Clone>> LocalMachines::make(MachineSpec spec) {
+  co_await settled_.wait();
+  auto turn = std::make_shared<std::optional<async::Slots::Slot>>(co_await starting_.take());
+  if (spec.abandoned.stop_requested())
+    co_return Error{Code::kUnavailable, "the machine's start was abandoned"};
   const auto begun_at = Clock::now();
   if (!spec.endpoints.empty()) networks_->refill();
   spec.shape.network_cards =
       std::max(spec.shape.network_cards, static_cast<std::uint32_t>(spec.endpoints.size()));
-  const auto clone = co_await obtain(spec.shape);
-  if (!clone) co_return clone.error();
-  const double obtained = milliseconds_since(begun_at);
-
-  const std::string id = spec.id;
-  auto first = co_await (*clone)->begin(std::move(spec));
-  if (!first || first->refusal) {
-    co_await (*clone)->wait_stopped();
-    if (!first) co_return base::annotate(std::move(first).error(), "start the machine");
-    co_return StartedMachine{nullptr, std::move(*first)};
+  auto clone = co_await clone_of(spec.shape);
+  if (!clone) {
+    pool_.refill();
+    co_return clone;
   }
-  keep(id, *clone);
-  spdlog::debug("start phases of {}: clone {:.2f} ms, process {:.2f} ms", id.substr(0, 12),
-                obtained, milliseconds_since(begun_at) - obtained);
-  co_return StartedMachine{*clone, std::move(*first)};
+  // The next clone is made when this machine no longer needs the processor that much.
+  auto begun = [this, turn, id = spec.id, begun_at, obtained = milliseconds_since(begun_at)] {
+    turn->reset();
+    pool_.refill();
+    spdlog::debug("start phases of {}: clone {:.2f} ms, process {:.2f} ms", id.substr(0, 12),
+                  obtained, milliseconds_since(begun_at) - obtained);
+  };
+  if (auto done = co_await (*clone)->become(std::move(spec), std::move(begun)); !done) {
+    co_await (*clone)->wait_stopped();
+    co_return std::move(done).error();
+  }
+  co_return clone;
 }
 
-net::awaitable<Result<LocalMachines::Clone>> LocalMachines::obtain(launch::Shape shape) {
+net::awaitable<Result<LocalMachines::Clone>> LocalMachines::clone_of(launch::Shape shape) {
   if (auto ready = pool_.take(shape)) co_return ready;
   const auto from = co_await templates_.get(shape);
   if (!from) co_return from.error();
@@ -142,6 +155,10 @@ net::awaitable<Result<LocalMachines::Clone>> LocalMachines::obtain(launch::Shape
 void LocalMachines::keep(const std::string& id, const Clone& clone) {
   running_[id] = clone;
   clone->on_ended([this, id] { running_.erase(id); });
+}
+
+net::awaitable<Result<void>> LocalMachines::check_host_path(std::string path) {
+  return context_.launcher.check_host_path(std::move(path));
 }
 
 // ---- after a restart ------------------------------------------------------------------------
@@ -155,6 +172,7 @@ net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt(AdoptSpec 
 }
 
 net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt_whole(AdoptSpec spec) {
+  co_await settled_.wait();
   if (left_over_.erase(spec.id) == 0) co_return Error{Code::kNotFound, "no machine " + spec.id};
   const std::string id = spec.id;
   auto process = context_.launcher.reopen(id);
@@ -165,7 +183,7 @@ net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt_whole(Adop
     co_return error;
   }
   running_.emplace(id, nullptr);
-  std::vector<EndpointLease> endpoints = resume(spec);
+  std::vector<EndpointLease> endpoints = co_await resume(spec.id, spec.endpoints);
   auto clone = co_await CloneMachine::adopt(context_, std::move(*process), std::move(spec),
                                             std::move(endpoints));
   if (!clone) {
@@ -176,32 +194,30 @@ net::awaitable<Result<std::shared_ptr<Machine>>> LocalMachines::adopt_whole(Adop
   co_return std::shared_ptr<Machine>(*clone);
 }
 
-std::vector<EndpointLease> LocalMachines::resume(const AdoptSpec& spec) const {
+net::awaitable<std::vector<EndpointLease>> LocalMachines::resume(
+    std::string id, std::vector<Endpoint> endpoints) const {
   std::vector<EndpointLease> leases;
-  if (networks_ == nullptr) return leases;
-  for (const Endpoint& endpoint : spec.endpoints) {
-    auto resumed = networks_->resume(endpoint);
+  if (networks_ == nullptr) co_return std::move(leases);
+  for (const Endpoint& endpoint : endpoints) {
+    auto resumed = co_await networks_->resume(endpoint);
     if (resumed)
       leases.push_back(*std::move(resumed));
     else
-      spdlog::warn("machine {} is without network: {}", spec.id, resumed.error().message);
+      spdlog::warn("machine {} is without network: {}", id, resumed.error().message);
   }
-  return leases;
+  co_return std::move(leases);
 }
 
 net::awaitable<void> LocalMachines::remove_left_over() {
   const std::set<std::string> names = std::exchange(left_over_, {});
-  for (const std::string& name : names) {
-    std::function<bool()> removal = [&launcher = context_.launcher, name] {
-      launcher.remove_left_over(name);
-      return true;
-    };
-    co_await context_.pool.run(std::move(removal));
-  }
-  // Now it is known which addresses are taken.
+  for (const std::string& name : names) co_await context_.launcher.remove_left_over(name);
+  // All addresses of earlier machines are taken again or free by now.
   if (networks_ != nullptr) networks_->refill();
 }
 
-net::awaitable<void> LocalMachines::close() { return pool_.close(); }
+net::awaitable<void> LocalMachines::close() {
+  co_await settled_.wait();
+  co_await pool_.close();
+}
 
 }  // namespace engine

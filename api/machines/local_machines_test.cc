@@ -27,9 +27,8 @@ class LocalMachinesTest : public MachineFixture {
     config.monitor = FAKE_MONITOR;
     config.tenant = "default";
     templates_ = std::make_unique<Templates>(executor(), pool_, *launcher_, config);
-    machines_ =
-        std::make_unique<LocalMachines>(CloneMachine::Context{executor(), pool_, *launcher_},
-                                        *templates_, &networks_, shape_, pool_size);
+    machines_ = std::make_unique<LocalMachines>(CloneMachine::Context{executor(), *launcher_},
+                                                *templates_, &networks_, shape_, pool_size);
     machines_->open();
   }
 
@@ -43,15 +42,27 @@ class LocalMachinesTest : public MachineFixture {
     machines_.reset();
   }
 
-  base::Result<StartedMachine> start(std::string id, std::vector<std::string> argv,
-                                     int endpoints = 0) {
-    MachineSpec wanted = spec(std::move(argv));
+  struct Started {
+    std::shared_ptr<Machine> machine;
+    ProcessStart first;
+  };
+
+  /// As an engine does: a machine whose first process does not start is killed.
+  base::Result<Started> start(std::string id, std::vector<std::string> argv, int endpoints = 0) {
+    MachineSpec wanted = machine_spec(std::move(id));
     for (; endpoints > 0; --endpoints) wanted.endpoints.push_back(networks_.lend_next());
-    wanted.id = std::move(id);
     wanted.shape = shape_;
-    auto started = run(machines_->start(std::move(wanted)));
-    if (started && started->machine) started_.push_back(started->machine);
-    return started;
+    const auto machine = run(machines_->obtain(std::move(wanted)));
+    if (!machine) return machine.error();
+    auto first = run((*machine)->add_container(container_spec(std::move(argv))));
+    if (first && !first->refusal) {
+      started_.push_back(*machine);
+      return Started{*machine, *std::move(first)};
+    }
+    (*machine)->kill();
+    run((*machine)->wait_stopped());
+    if (!first) return std::move(first).error();
+    return Started{nullptr, *std::move(first)};
   }
 
   fs::path templates_root() const { return directory_.path() / "templates"; }
@@ -74,11 +85,11 @@ TEST_F(LocalMachinesTest, BuildsTheTemplateOnceAndKeepsIt) {
   open(0);
   ASSERT_TRUE(start("one", {"sleep"}));
   ASSERT_TRUE(start("two", {"sleep"}));
-  EXPECT_EQ(privileged_.spawned, 3);  // the template's machine, two clones
+  EXPECT_EQ(acts_.spawned, 3);  // the template's machine, two clones
 
   open(0);
   ASSERT_TRUE(start("three", {"sleep"}));
-  EXPECT_EQ(privileged_.spawned, 4);
+  EXPECT_EQ(acts_.spawned, 4);
   EXPECT_EQ(template_count(), 1u);
 }
 
@@ -89,7 +100,7 @@ TEST_F(LocalMachinesTest, AnotherKernelMakesAnotherTemplateAndTheOldOneGoes) {
   open(0);
   ASSERT_TRUE(start("two", {"sleep"}));
 
-  EXPECT_EQ(privileged_.spawned, 4);
+  EXPECT_EQ(acts_.spawned, 4);
   EXPECT_EQ(template_count(), 1u);
 }
 
@@ -172,7 +183,7 @@ TEST_F(LocalMachinesTest, RemovesWhatIsLeftOfAnEarlierDaemon) {
   fs::create_directory(run_directory() / "feed");
   open(0);
 
-  EXPECT_FALSE(fs::exists(run_directory() / "pool-7"));
+  run_until([&] { return !fs::exists(run_directory() / "pool-7"); });
   EXPECT_EQ(machines_->left_over(), std::vector<std::string>{"feed"});
   run(machines_->remove_left_over());
   EXPECT_FALSE(fs::exists(run_directory() / "feed"));
@@ -181,7 +192,7 @@ TEST_F(LocalMachinesTest, RemovesWhatIsLeftOfAnEarlierDaemon) {
 TEST_F(LocalMachinesTest, ANewMachineNeverGetsTheUidOfOneLeftOver) {
   open(0);
   MonitorProcess::Record record;
-  record.uid_slot = 0;
+  record.slot = 0;
   fs::create_directory(run_directory() / "feed");
   const wire::Bytes bytes = wire::encode(record);
   std::ofstream(run_directory() / "feed" / "record", std::ios::binary)
@@ -190,7 +201,7 @@ TEST_F(LocalMachinesTest, ANewMachineNeverGetsTheUidOfOneLeftOver) {
   open(0);
   ASSERT_TRUE(start("one", {"sleep"}));
 
-  EXPECT_EQ(privileged_.last_uid, launcher_config().first_uid + 1);
+  EXPECT_EQ(acts_.slots, (std::set<MonitorSlot>{0, 1}));
   run(machines_->remove_left_over());
 }
 

@@ -6,10 +6,14 @@
 // Machine reports (pids, exit statuses, output, console text) was chosen by the guest. A guest that
 // breaks the protocol ends its own machine, nothing else.
 //
-// Call order: Machines::start (or adopt) -> wait_exit / write_stdin / start_process / ... ->
-// shutdown or kill -> wait_stopped. When a container's main process has exited, its machine still
-// holds the writable disk: shutdown() writes the disk back, kill() does not (right for a container
-// that is removed anyway). Start the container again only after wait_stopped() returned.
+// Call order: Machines::obtain -> add_container -> wait_exit / write_stdin / start_process / ... ->
+// shutdown or kill -> wait_stopped; or adopt in place of the first two. Between them further
+// containers may be added, and removed again, the first one as well, each with its own root, limits
+// and processes; they have the machine's kernel, network cards and memory in common, and what
+// PrepareContainer::Namespaces says. When a container's main process has exited, its machine still
+// holds the container's disk: remove_container() and shutdown() write it back, kill() does not
+// (right for a container that is removed anyway). Use the disk elsewhere only after
+// remove_container() or wait_stopped() returned.
 #pragma once
 
 #include <chrono>
@@ -19,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -28,7 +33,9 @@
 #include "api/networks/networks.h"
 #include "api/privileged/privileged.h"
 #include "guest-init/protocol/messages.h"
+#include "images/store/values/layer_file.h"
 #include "vmm/base/result.h"
+#include "vmm/launch/file_server.h"
 #include "vmm/launch/messages.h"
 
 namespace engine {
@@ -40,7 +47,7 @@ using ProcessId = std::uint32_t;
 /// PrepareContainer and StartProcess.
 using ContainerNumber = std::uint32_t;
 
-/// The one container that the engine puts into a machine.
+/// The first container of a machine has this number.
 inline constexpr ContainerNumber kMainContainer = 1;
 
 /// Takes one process's output. Implemented by whoever logs and forwards it.
@@ -64,22 +71,27 @@ class OutputSink {
   virtual void hurry() {}
 };
 
-/// One read-only layer: an EROFS file.
-struct LayerFile {
-  std::filesystem::path path;
-  std::uint64_t bytes = 0;
+/// Answers what processes in machines ask their resolver (127.0.0.11).
+class NameAnswers {
+ public:
+  virtual ~NameAnswers() = default;
+
+  /// `machine`: the ID of the one that asks. `message`: of the domain name system, as the process
+  /// sent it, so any bytes. The answer is a message, too; empty: there is none. `stream`: it may be
+  /// longer than a datagram. Must not throw. A machine has at most kMostQuestions under way.
+  virtual net::awaitable<std::vector<std::byte>> answer(std::string machine,
+                                                        std::vector<std::byte> message,
+                                                        bool stream) = 0;
 };
 
-/// Everything one container's machine is made of.
+/// Further questions of a machine that has so many under way are dropped: whoever asked asks again.
+inline constexpr int kMostQuestions = 32;
+
+/// A machine, before there is anything in it.
 struct MachineSpec {
-  std::string id;  // the container's id: unique among running machines, [a-z0-9-], at most 64
+  std::string id;  // unique among running machines, [a-z0-9-], at most 64
   /// Round memory with shape_for(). Has at least a network card for each endpoint.
   launch::Shape shape;
-  std::vector<LayerFile> layers;  // lowest first
-  std::filesystem::path disk;     // made by Disks::create; used by one machine at a time
-  /// Volumes, each made by Disks::create and used by one machine at a time; what appears where is
-  /// in container.volumes, whose `disk` is the place in here.
-  std::vector<std::filesystem::path> volumes;
   /// From Networks::connect, each for the network card of its place in here; none: only loopback.
   /// The machine holds them until it has ended.
   std::vector<EndpointLease> endpoints;
@@ -88,15 +100,41 @@ struct MachineSpec {
   /// later has to keep it.
   protocol::Secret secret{};
   GroupWeights weights;  // against other machines
-  /// `request`, `layers` and `volume_disks` are filled in by start().
-  protocol::PrepareContainer container;
-  /// The container's first process; `request` is filled in by start().
+  /// As in ContainerSpec: obtain() is kUnavailable then.
+  std::stop_token abandoned;
+  std::shared_ptr<NameAnswers> names;  // null: its resolver answers nothing
+};
+
+/// A file or directory of the host in a container.
+struct SharedFiles {
+  HostTree tree;
+  launch::file_server::Caching caching = launch::file_server::Caching::kStrict;
+  bool operator==(const SharedFiles&) const = default;
+};
+
+/// A container, with its first process, in a machine.
+struct ContainerSpec {
+  std::vector<images::LayerFile> layers;  // lowest first
+  std::filesystem::path disk;             // made by Disks::create; used by one machine at a time
+  /// Volumes, each made by Disks::create and used by one machine at a time; what appears where is
+  /// in settings.mounts, whose `number` is the place in here.
+  std::vector<std::filesystem::path> volumes;
+  /// What the mounts of settings.mounts that are not disks show: `number` is the place in here
+  /// until add_container() changes it.
+  std::vector<SharedFiles> shares;
+  /// With its number, kMainContainer or another up to kMostContainers that the machine does not
+  /// have. `request`, `layers`, `disk` and `volume_disks` are filled in by add_container().
+  protocol::PrepareContainer settings;
+  /// In this container; `request` is filled in by add_container().
   protocol::StartProcess process;
   std::shared_ptr<OutputSink> sink;
-  /// Stopped, on the io_context thread, when nobody wants the machine any more while it is being
-  /// started: start() is kUnavailable then, soon.
+  /// Stopped, on the io_context thread, when nobody wants the container any more while it is being
+  /// added: add_container() is kUnavailable then, for a machine's first one soon.
   std::stop_token abandoned;
 };
+
+/// Containers are numbered from 1 to this.
+inline constexpr ContainerNumber kMostContainers = 63;
 
 /// Why a machine is no more.
 enum class EndReason {
@@ -127,6 +165,29 @@ class Machine {
   virtual ~Machine() = default;
 
   virtual const std::string& id() const = 0;
+
+  /// Puts a container into the machine, which runs from its first one on, and starts its first
+  /// process. A refusal or an Error leaves nothing of the container in the machine; after that of
+  /// its first container it is of no use any more: kill it. Errors: kInvalidArgument,
+  /// kAlreadyExists (the number is taken), kResourceExhausted, kUnavailable, kDeadlineExceeded,
+  /// kInternal; for its shares those of PrivilegedActs::open_host_tree.
+  virtual net::awaitable<base::Result<ProcessStart>> add_container(ContainerSpec spec) = 0;
+
+  /// The containers that are in the machine, on their way in, or on their way out.
+  virtual std::vector<ContainerNumber> containers() const = 0;
+
+  /// Kills what runs in the container, writes its files back and takes it out; the guest is given
+  /// `timeout` for that. Whatever comes of it, nothing of the machine uses its layers, its disk and
+  /// its volumes when this completes; on an Error (kNotFound, kUnavailable, kDeadlineExceeded,
+  /// kInternal) they may lack what was written last. The exits of its processes are told as ever.
+  /// kConflict, and nothing is done, while it is being added, or removed already.
+  virtual net::awaitable<base::Result<void>> remove_container(
+      ContainerNumber container, std::chrono::milliseconds timeout) = 0;
+
+  /// Takes the machine's network away for good; only loopback is left. Its endpoints are given back
+  /// when this completes, whatever the guest says. kUnavailable: the machine has ended, or ends as
+  /// its monitor does not let go of them.
+  virtual net::awaitable<base::Result<void>> disconnect() = 0;
 
   /// One more process (exec) in the container `process.container`. The number in `process.process`
   /// must be new in the machine, whichever container has it. Errors: kUnavailable if
@@ -164,7 +225,7 @@ class Machine {
   virtual net::awaitable<base::Result<void>> update_limits(
       ContainerNumber container, protocol::PrepareContainer::Limits limits) = 0;
   /// How the machine competes with others from now on. kNotSupported: not on this host.
-  virtual base::Result<void> set_weights(const GroupWeights& weights) = 0;
+  virtual net::awaitable<base::Result<void>> set_weights(GroupWeights weights) = 0;
   /// What the container uses now. All text in it was chosen by the guest.
   virtual net::awaitable<base::Result<protocol::Statistics>> statistics(
       ContainerNumber container) = 0;
@@ -186,11 +247,6 @@ class Machine {
   virtual pid_t monitor_pid() const = 0;
 };
 
-struct StartedMachine {
-  std::shared_ptr<Machine> machine;  // null if `first.refusal` is set: the machine is being removed
-  ProcessStart first;
-};
-
 /// What a restarted daemon knows about a machine that it had started.
 struct AdoptSpec {
   struct Process {
@@ -202,9 +258,12 @@ struct AdoptSpec {
     bool tty = false;
   };
   std::string id;
-  std::vector<Endpoint> endpoints;  // of the leases given to start()
-  protocol::Secret secret{};        // as given to start()
+  std::vector<Endpoint> endpoints;     // of the leases given to obtain()
+  protocol::Secret secret{};           // as given to obtain()
+  std::shared_ptr<NameAnswers> names;  // as in MachineSpec
   std::map<ProcessId, Process> processes;
+  /// All others are removed, as they were on their way in or out. Empty: all stay.
+  std::set<ContainerNumber> containers;
   /// Other processes of the machine go on unwatched; those from this number on are killed.
   ProcessId kill_unknown_from = ~ProcessId{0};
 };
@@ -213,10 +272,10 @@ class Machines {
  public:
   virtual ~Machines() = default;
 
-  /// Clones a machine and starts the container's first process in it. Errors: kInvalidArgument,
-  /// kAlreadyExists (the id runs), kResourceExhausted, kUnavailable, kDeadlineExceeded, kInternal:
-  /// nothing of the machine is left then, but its disk.
-  virtual net::awaitable<base::Result<StartedMachine>> start(MachineSpec spec) = 0;
+  /// A machine for this shape: give it its first container soon, others wait for their turn until
+  /// then. Errors: kInvalidArgument, kAlreadyExists (the id runs), kResourceExhausted,
+  /// kUnavailable, kInternal: nothing of the machine is left then.
+  virtual net::awaitable<base::Result<std::shared_ptr<Machine>>> obtain(MachineSpec spec) = 0;
 
   /// Goes on with a machine of an earlier daemon: its exits and output arrive as if nothing had
   /// been. kNotFound if there is none; kUnavailable, with how it ended, if it died meanwhile.
@@ -227,6 +286,9 @@ class Machines {
 
   /// Ends and removes all left-over machines that were not adopted. Once, after the adopt() calls.
   virtual net::awaitable<void> remove_left_over() = 0;
+
+  /// Whether a container may have this of the host. Errors: see PrivilegedActs::check_host_path.
+  virtual net::awaitable<base::Result<void>> check_host_path(std::string path) = 0;
 
   /// Drains the pool; running machines go on (kill or shut them down before, if they should not).
   virtual net::awaitable<void> close() = 0;

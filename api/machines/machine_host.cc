@@ -52,15 +52,12 @@ class LocalMachineHost final : public MachineHost {
  public:
   LocalMachineHost(net::io_context& io, const MachineHostConfig& config, UidRange uids)
       : config_(config),
-        uids_(std::move(uids)),
-        tag_(host_tag(config.state)),
         executor_(io.get_executor()),
-        privileged_({.group_root = config.group_root}),
-        launcher_(privileged_, executor_, blocking_,
+        rights_(config, std::move(uids)),
+        launcher_(rights_.privileged, executor_, blocking_,
                   {.run = config.state / "run" / "machines",
                    .program = config.monitor,
-                   .group_prefix = "machine-",
-                   .first_uid = uids_.first_uid()}),
+                   .file_server = config.file_server}),
         templates_(executor_, blocking_, launcher_,
                    {.root = config.state / "templates",
                     .kernel = config.kernel,
@@ -82,8 +79,8 @@ class LocalMachineHost final : public MachineHost {
         return Error{Code::kInternal, "make " + directory.string() + ": " + error.message()};
     RETURN_IF_ERROR(disks_.open());
     if (config_.networking) RETURN_IF_ERROR(open_networks());
-    machines_.emplace(CloneMachine::Context{executor_, blocking_, launcher_}, templates_,
-                      networks_.get(), config_.default_shape, config_.pool);
+    machines_.emplace(CloneMachine::Context{executor_, launcher_}, templates_, networks_.get(),
+                      config_.default_shape, config_.pool);
     machines_->open();
     return {};
   }
@@ -103,43 +100,62 @@ class LocalMachineHost final : public MachineHost {
   }
 
  private:
-  /// Where networking is switched off.
+  /// The networks of a host whose networking is switched off.
   class NoNetworks final : public Networks {
    public:
-    NetworkInfo default_network() const override { return {}; }
-    net::awaitable<Result<EndpointLease>> connect(std::string) override {
-      co_return Error{Code::kNotSupported, "networking is switched off: use --network none"};
+    const NetworkSpec* find(const std::string&) const override { return nullptr; }
+    net::awaitable<Result<NetworkSpec>> create(NetworkSpec, bool) override {
+      co_return switched_off();
     }
-    Result<EndpointLease> resume(const Endpoint&) override {
-      return Error{Code::kNotSupported, "networking is switched off"};
+    net::awaitable<Result<void>> remove(std::string) override { co_return switched_off(); }
+    net::awaitable<Result<EndpointLease>> connect(EndpointRequest) override {
+      co_return switched_off();
     }
-    std::string resolv_conf(std::vector<std::string>, std::vector<std::string>,
-                            std::vector<std::string>) const override {
-      return {};
+    net::awaitable<Result<EndpointLease>> resume(Endpoint) override { co_return switched_off(); }
+    net::awaitable<Result<PortLease>> publish(PortRequest) override { co_return switched_off(); }
+    net::awaitable<Result<PortLease>> resume_port(PublishedPort) override {
+      co_return switched_off();
     }
+    std::string resolv_conf(ResolverRequest) const override { return {}; }
 
    private:
+    static Error switched_off() {
+      return {Code::kNotSupported, "networking is switched off: use --network none"};
+    }
     void take_back(const Endpoint&) override {}
+    void take_back_port(const PublishedPort&, base::UniqueFd) override {}
   };
 
   Result<void> open_networks() {
     BridgeNetworks::Config config;
-    config.tag = tag_;
+    config.tag = host_tag(config_.state);
     config.bridge = config_.bridge;
     config.subnet = config_.subnet;
     config.link_local = config_.link_local;
-    auto networks = BridgeNetworks::open(executor_, blocking_, privileged_, config);
+    auto networks = BridgeNetworks::open(executor_, rights_.acts, rights_.privileged, config);
     if (!networks) return base::annotate(std::move(networks).error(), "set up the network");
     networks_ = std::move(*networks);
     return {};
   }
 
+  struct Rights {
+    Rights(const MachineHostConfig& config, UidRange range)
+        : uids(std::move(range)),
+          acts({.group_root = config.group_root,
+                .port_list = config.port_list,
+                .host_directories = config.host_directories,
+                .first_uid = uids.first_uid()}),
+          privileged(acts) {}
+
+    UidRange uids;
+    LocalPrivileged acts;
+    Privileged privileged;
+  };
+
   MachineHostConfig config_;
-  UidRange uids_;
   std::string kernel_release_;
-  std::string tag_;
   net::any_io_executor executor_;
-  LocalPrivileged privileged_;
+  Rights rights_;
   MonitorLauncher launcher_;
   Templates templates_;
   Ext4Disks disks_;

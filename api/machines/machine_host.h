@@ -20,12 +20,16 @@ struct MachineHostConfig {
   std::filesystem::path kernel;     // uncompressed vmlinux
   std::filesystem::path initramfs;  // guest-init.cpio
   std::filesystem::path monitor;    // containervm-vmm
+  std::filesystem::path file_server = {};  // containervm-fileserver
+  /// See LocalPrivileged::Config.
+  std::vector<std::string> host_directories = {};
   std::string tenant = "default";
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
-  std::size_t pool = 2;     // clones restored in advance; 0: none
-  bool networking = true;   // false: connect() answers kNotSupported, nothing is made on the host
-  std::string bridge;       // name of the default bridge; empty: derived from `state`
-  std::string subnet;       // "172.17.0.0/16"; empty: the first free one
+  std::size_t pool = 2;    // clones restored in advance; 0: none
+  bool networking = true;  // false: connect() answers kNotSupported, nothing is made on the host
+  std::string bridge;      // name of the default bridge; empty: derived from `state`
+  std::string subnet;      // "172.17.0.0/16"; empty: the first free one
+  std::filesystem::path port_list = {};  // see LocalPrivileged::Config
   bool link_local = false;  // whether machines may reach 169.254.0.0/16 (metadata services)
   std::filesystem::path group_root;  // host_groups.h; empty: machines have no cgroups
   /// Which daemon of this host has which uids (uid_range.h).

@@ -88,7 +88,8 @@ net::awaitable<base::Result<void>> ProcessIo::write(std::shared_ptr<ProcessIo> s
       co_await net::async_write(*self->stdin_, net::buffer(bytes), async::kTuple);
   self->stdin_writing_ = false;
   if (self->stdin_closing_) self->half_close_stdin();
-  if (error) co_return base::Error{base::Code::kUnavailable, "the process does not read any more"};
+  if (error)
+    co_return base::Error{base::Code::kUnavailable, "the process no longer reads standard input"};
   co_return base::Result<void>();
 }
 

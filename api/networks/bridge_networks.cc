@@ -1,12 +1,14 @@
 #include "api/networks/bridge_networks.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <charconv>
 
+#include "api/networks/port_range.h"
 #include "api/networks/resolv_conf.h"
 
 namespace engine {
@@ -17,135 +19,265 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-constexpr const char* kDefaultNetwork = "bridge";
-constexpr std::uint32_t kGatewayHost = 1;
-constexpr std::uint32_t kFirstHost = 2;
-constexpr std::chrono::milliseconds kClosePoll{10};
-
 /// Docker's: 02:42 and the address.
-MacAddress mac_of(std::uint32_t address) {
-  const auto byte = [&](unsigned shift) { return static_cast<std::uint8_t>(address >> shift); };
-  return {0x02, 0x42, byte(24), byte(16), byte(8), byte(0)};
+MacAddress mac_of(const std::string& address) {
+  in_addr raw{};
+  ::inet_pton(AF_INET, address.c_str(), &raw);
+  MacAddress mac{0x02, 0x42};
+  std::memcpy(&mac[2], &raw, sizeof raw);
+  return mac;
 }
 
-Result<Subnet> subnet_for(const std::string& bridge, const std::string& wanted) {
-  // A bridge that outlived its daemon keeps its subnet: machines may be using it.
-  if (const auto existing = subnet_of_interface(bridge)) return *existing;
-  if (!wanted.empty()) return Subnet::parse(wanted);
-  return choose_subnet(subnets_in_use());
+BridgeSpec bridge_of(const NetworkSpec& spec, bool take_over) {
+  return {spec.bridge,  to_string(mac_of(spec.gateway)),
+          spec.gateway, Subnet::parse(spec.subnet)->prefix_length,
+          spec.mtu,     take_over};
+}
+
+Result<Subnet> subnet_for(const NetworkSpec& spec) {
+  if (spec.subnet.empty()) return choose_subnet(subnets_in_use());
+  return Subnet::parse(spec.subnet);
 }
 
 }  // namespace
 
 std::string to_string(const MacAddress& mac) { return fmt::format("{:02x}", fmt::join(mac, ":")); }
 
-BridgeNetworks::BridgeNetworks(net::any_io_executor executor, async::BlockingPool& pool,
-                               Privileged& privileged, Config config, Subnet subnet)
+BridgeNetworks::BridgeNetworks(net::any_io_executor executor, Privileged& privileged, Config config)
     : executor_(executor),
-      pool_(pool),
       privileged_(privileged),
       config_(std::move(config)),
-      subnet_(subnet),
-      info_{kDefaultNetwork, config_.bridge, subnet.to_string(), subnet.address(kGatewayHost),
-            config_.mtu} {}
+      planning_(executor),
+      changed_(executor) {}
 
 Result<std::unique_ptr<BridgeNetworks>> BridgeNetworks::open(net::any_io_executor executor,
-                                                             async::BlockingPool& pool,
+                                                             PrivilegedActs& acts,
                                                              Privileged& privileged,
                                                              Config config) {
   if (config.bridge.empty()) config.bridge = "cvb" + config.tag;
-  const auto subnet = subnet_for(config.bridge, config.subnet);
-  if (!subnet) return subnet.error();
   std::unique_ptr<BridgeNetworks> networks(
-      new BridgeNetworks(executor, pool, privileged, config, *subnet));
-  RETURN_IF_ERROR(
-      privileged.create_bridge({config.bridge, to_string(mac_of(subnet->network + kGatewayHost)),
-                                subnet->address(kGatewayHost), subnet->prefix_length, config.mtu}));
-  RETURN_IF_ERROR(privileged.install_rules({networks->table(), config.bridge, subnet->to_string(),
-                                            networks->tap_prefix(), config.link_local}));
-  RETURN_IF_ERROR(privileged.enable_forwarding());
+      new BridgeNetworks(executor, privileged, std::move(config)));
+  RETURN_IF_ERROR(networks->open_default(acts));
   return networks;
 }
 
+Result<void> BridgeNetworks::open_default(PrivilegedActs& acts) {
+  NetworkSpec spec{.name = kDefaultNetwork,
+                   .bridge = config_.bridge,
+                   .subnet = config_.subnet,
+                   .ip_range = {},
+                   .gateway = {},
+                   .reserved = {},
+                   .mtu = config_.mtu};
+  // A bridge that outlived its daemon keeps its subnet: machines may be using it.
+  if (const auto existing = subnet_of_interface(spec.bridge)) spec.subnet = existing->to_string();
+  auto planned = plan(std::move(spec));
+  if (!planned) return std::move(planned).error();
+  RETURN_IF_ERROR(acts.install_rules({table(), tap_prefix(), config_.link_local}));
+  RETURN_IF_ERROR(acts.create_bridge(bridge_of(planned->spec, true)));
+  RETURN_IF_ERROR(acts.add_network(rule_of(planned->spec)));
+  networks_.emplace(kDefaultNetwork, *std::move(planned));
+  return {};
+}
+
 TapRule BridgeNetworks::rule_of(const Endpoint& endpoint) const {
-  return {table(), endpoint.tap, to_string(endpoint.mac), endpoint.address};
+  return {table(), endpoint.tap, to_string(endpoint.mac), endpoint.address, endpoint.reaches_host};
 }
 
-Result<Endpoint> BridgeNetworks::allocate() {
-  std::uint32_t host = kFirstHost;
-  while (used_.contains(host)) ++host;
-  if (host > subnet_.last_host())
-    return Error{Code::kResourceExhausted,
-                 "no available IPv4 addresses on this network's address pools: " +
-                     std::string(kDefaultNetwork)};
-  used_.insert(host);
-  Endpoint endpoint;
-  endpoint.network = kDefaultNetwork;
-  endpoint.tap = fmt::format("{}{:x}", tap_prefix(), host);
-  endpoint.mac = mac_of(subnet_.network + host);
-  endpoint.address = subnet_.address(host);
-  endpoint.prefix_length = subnet_.prefix_length;
-  endpoint.gateway = info_.gateway;
-  endpoint.mtu = config_.mtu;
-  return endpoint;
+NetworkRule BridgeNetworks::rule_of(const NetworkSpec& spec) const {
+  return {table(), spec.bridge, spec.subnet, spec.internal, spec.masquerade};
 }
 
-net::awaitable<Result<BridgeNetworks::Spare>> BridgeNetworks::make_endpoint() {
-  const auto endpoint = allocate();
+PortRule BridgeNetworks::rule_of(const PublishedPort& port) const {
+  return {table(), port.protocol, port.host_address, port.host_port, port.address, port.port};
+}
+
+const NetworkSpec* BridgeNetworks::find(const std::string& name) const {
+  const auto found = networks_.find(name);
+  return found == networks_.end() ? nullptr : &found->second.spec;
+}
+
+BridgeNetworks::Network* BridgeNetworks::network(const std::string& name) {
+  const auto found = networks_.find(name == "default" ? kDefaultNetwork : name);
+  return found == networks_.end() || found->second.removing ? nullptr : &found->second;
+}
+
+// --- networks --------------------------------------------------------------------------------
+
+Result<BridgeNetworks::Network> BridgeNetworks::plan(NetworkSpec spec) const {
+  const auto subnet = subnet_for(spec);
+  if (!subnet) return subnet.error();
+  auto pool = AddressPool::create(*subnet, spec.ip_range, spec.gateway, spec.reserved);
+  if (!pool) return std::move(pool).error();
+  spec.subnet = subnet->to_string();
+  spec.gateway = pool->gateway();
+  return Network{.spec = std::move(spec), .pool = *std::move(pool)};
+}
+
+net::awaitable<Result<NetworkSpec>> BridgeNetworks::create(NetworkSpec spec, bool again) {
+  const auto planning = co_await planning_.lock();
+  if (networks_.contains(spec.name))
+    co_return Error{Code::kAlreadyExists, "network with name " + spec.name + " already exists"};
+  for (const auto& [name, other] : networks_)
+    if (other.spec.bridge == spec.bridge)
+      co_return Error{Code::kAlreadyExists,
+                      "the bridge " + spec.bridge + " is that of the network " + name};
+  auto planned = plan(std::move(spec));
+  if (!planned) co_return std::move(planned).error();
+  for (const auto& [name, other] : networks_)
+    if (other.pool.subnet().overlaps(planned->pool.subnet()))
+      co_return Error{Code::kPermissionDenied,
+                      "invalid pool request: Pool overlaps with other one on this address space"};
+  const NetworkSpec made = planned->spec;
+  if (auto done = co_await make_bridge(made, again); !done) co_return std::move(done).error();
+  networks_.emplace(made.name, *std::move(planned));
+  co_return made;
+}
+
+net::awaitable<Result<void>> BridgeNetworks::make_bridge(const NetworkSpec& spec, bool again) {
+  auto made = co_await privileged_.create_bridge(bridge_of(spec, again));
+  if (!made && made.error().code == Code::kAlreadyExists)
+    co_return Error{Code::kAlreadyExists,
+                    "this host has an interface " + spec.bridge + " already, which is not ours"};
+  if (!made) co_return made;
+  auto added = co_await privileged_.add_network(rule_of(spec));
+  if (added) co_return added;
+  const auto undone = co_await privileged_.delete_bridge(spec.bridge);
+  if (!undone) spdlog::warn("removing the bridge {}: {}", spec.bridge, undone.error().message);
+  co_return added;
+}
+
+net::awaitable<Result<void>> BridgeNetworks::delete_bridge(const NetworkSpec& spec) {
+  auto closed = co_await privileged_.remove_network(rule_of(spec));
+  if (!closed) co_return closed;
+  co_return co_await privileged_.delete_bridge(spec.bridge);
+}
+
+net::awaitable<Result<void>> BridgeNetworks::remove(std::string name) {
+  Network* const going = network(name);
+  if (going == nullptr) co_return Error{Code::kNotFound, "network " + name + " not found"};
+  if (going->leased > 0)
+    co_return Error{Code::kConflict, "network " + name + " has active endpoints"};
+  going->removing = true;
+  while (going->ending > 0) co_await changed_.wait();
+  auto done = co_await delete_bridge(going->spec);
+  if (done) {
+    networks_.erase(name);
+  } else {
+    going->removing = false;
+  }
+  co_return done;
+}
+
+// --- endpoints -------------------------------------------------------------------------------
+
+std::string BridgeNetworks::take_tap_name() {
+  std::uint32_t number = 2;
+  for (auto used = taps_.begin(); used != taps_.end() && *used == number; ++used) ++number;
+  taps_.insert(number);
+  return fmt::format("{}{:x}", tap_prefix(), number);
+}
+
+Result<Endpoint> BridgeNetworks::allocate(Network& network, const EndpointRequest& request) {
+  std::string address = request.address;
+  if (address.empty()) {
+    auto taken = network.pool.take();
+    if (!taken)
+      return Error{
+          taken.error().code,
+          taken.error().message + " on this network's address pools: " + network.spec.name};
+    address = *std::move(taken);
+  } else {
+    RETURN_IF_ERROR(network.pool.take(address));
+  }
+  return Endpoint{.network = network.spec.name,
+                  .tap = take_tap_name(),
+                  .mac = request.mac.value_or(mac_of(address)),
+                  .address = address,
+                  .prefix_length = network.pool.subnet().prefix_length,
+                  .gateway = network.spec.internal ? std::string() : network.spec.gateway,
+                  .mtu = network.spec.mtu,
+                  .reaches_host = request.reaches_host,
+                  .default_route = request.default_route};
+}
+
+/// What allocate() took of it.
+void BridgeNetworks::release(const Endpoint& endpoint) {
+  std::uint32_t number = 0;
+  const std::string digits = endpoint.tap.substr(tap_prefix().size());
+  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  taps_.erase(number);
+  if (const auto found = networks_.find(endpoint.network); found != networks_.end())
+    found->second.pool.give_back(endpoint.address);
+}
+
+/// The network stays while it is made: `leased` has been raised for it.
+net::awaitable<Result<BridgeNetworks::Spare>> BridgeNetworks::make_endpoint(
+    EndpointRequest request) {
+  Network& on = networks_.at(request.network);
+  const auto endpoint = allocate(on, request);
   if (!endpoint) co_return endpoint.error();
-  std::function<Result<base::UniqueFd>()> work =
-      [&privileged = privileged_, mtu = endpoint->mtu, bridge = config_.bridge,
-       rule = rule_of(*endpoint)] { return privileged.create_tap(rule, bridge, mtu); };
-  auto tap = co_await pool_.run(std::move(work));
+  TapPort port{on.spec.bridge, endpoint->mtu, !on.spec.connects};
+  auto tap = co_await privileged_.create_tap(rule_of(*endpoint), std::move(port));
   if (!tap) {
-    used_.erase(*subnet_.host(endpoint->address));
+    release(*endpoint);
     co_return base::annotate(std::move(tap).error(), "connect to the network");
   }
   co_return Spare(*endpoint, std::move(*tap));
 }
 
-net::awaitable<Result<EndpointLease>> BridgeNetworks::connect(std::string network) {
-  if (network != kDefaultNetwork && network != "default")
-    co_return Error{Code::kNotFound, "network " + network + " not found"};
-  Result<Spare> made = Error{};
-  if (spare_.empty()) {
-    made = co_await make_endpoint();
-    if (!made) co_return std::move(made).error();
-  } else {
-    made = std::move(spare_.begin()->second);
+net::awaitable<Result<EndpointLease>> BridgeNetworks::connect(EndpointRequest request) {
+  Network* const on = network(request.network);
+  if (on == nullptr) co_return Error{Code::kNotFound, "network " + request.network + " not found"};
+  request.network = on->spec.name;
+  const bool any =
+      request.address.empty() && !request.mac && !request.reaches_host && request.default_route;
+  ++on->leased;
+  if (any && on->spec.name == kDefaultNetwork && !spare_.empty()) {
+    Spare spare = std::move(spare_.begin()->second);
     spare_.erase(spare_.begin());
+    co_return lend(std::move(spare.first), std::move(spare.second));
   }
-  ++leased_;
-  co_return lend(std::move(made->first), std::move(made->second));
+  auto made = co_await make_endpoint(std::move(request));
+  if (made) co_return lend(std::move(made->first), std::move(made->second));
+  --on->leased;
+  co_return std::move(made).error();
 }
 
 void BridgeNetworks::take_back(const Endpoint& endpoint) {
-  --leased_;
+  Network& network = networks_.at(endpoint.network);
+  --network.leased;
+  ++network.ending;
   ++background_;
-  net::co_spawn(executor_, remove(this, endpoint), net::detached);
+  net::co_spawn(executor_, remove_endpoint(this, endpoint), net::detached);
 }
 
-net::awaitable<void> BridgeNetworks::remove(BridgeNetworks* self, Endpoint endpoint) {
-  std::function<Result<void>()> work = [&privileged = self->privileged_,
-                                        rule = self->rule_of(endpoint)] {
-    return privileged.forbid_tap(rule);
-  };
-  const auto done = co_await self->pool_.run(std::move(work));
+net::awaitable<void> BridgeNetworks::remove_endpoint(BridgeNetworks* self, Endpoint endpoint) {
+  const auto done = co_await self->privileged_.forbid_tap(self->rule_of(endpoint));
   if (!done) spdlog::warn("removing the rule of {}: {}", endpoint.tap, done.error().message);
-  self->used_.erase(*self->subnet_.host(endpoint.address));
+  self->release(endpoint);
+  --self->networks_.at(endpoint.network).ending;
   --self->background_;
+  self->changed_.notify_all();
 }
 
-Result<EndpointLease> BridgeNetworks::resume(const Endpoint& endpoint) {
-  const auto host = subnet_.host(endpoint.address);
-  if (!host) return Error{Code::kConflict, "the network's subnet has changed"};
-  if (!used_.insert(*host).second)
-    return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
-  ++leased_;
+net::awaitable<Result<EndpointLease>> BridgeNetworks::resume(Endpoint endpoint) {
+  Network* const on = network(endpoint.network);
+  if (on == nullptr || !on->pool.subnet().host(endpoint.address))
+    co_return Error{Code::kConflict, "the network's subnet has changed"};
+  if (!endpoint.tap.starts_with(tap_prefix()))
+    co_return Error{Code::kConflict, endpoint.tap + " is no tap of this daemon"};
+  if (!on->pool.take(endpoint.address))
+    co_return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
+  std::uint32_t number = 0;
+  const std::string digits = endpoint.tap.substr(tap_prefix().size());
+  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  taps_.insert(number);
+  ++on->leased;
   // The machine has the address, whether or not it can send.
-  if (const auto allowed = privileged_.allow_tap(rule_of(endpoint)); !allowed)
+  if (const auto allowed = co_await privileged_.allow_tap(rule_of(endpoint)); !allowed)
     spdlog::warn("{} is without network: {}", endpoint.tap, allowed.error().message);
-  return lend(endpoint);
+  co_return lend(endpoint);
 }
 
 void BridgeNetworks::refill() {
@@ -157,44 +289,96 @@ void BridgeNetworks::refill() {
 
 net::awaitable<void> BridgeNetworks::fill(BridgeNetworks* self) {
   while (!self->closed_ && self->spare_.size() < self->config_.spare_endpoints) {
-    auto made = co_await self->make_endpoint();
+    EndpointRequest any{.network = kDefaultNetwork};
+    auto made = co_await self->make_endpoint(std::move(any));
     if (!made) {
       spdlog::warn("preparing a network endpoint failed: {}", made.error().message);
       break;
     }
-    const std::uint32_t host = *self->subnet_.host(made->first.address);
-    self->spare_.emplace(host, std::move(*made));
+    const std::string tap = made->first.tap;
+    self->spare_.emplace(tap, std::move(*made));
   }
   self->filling_ = false;
   --self->background_;
+  self->changed_.notify_all();
 }
 
-std::string BridgeNetworks::resolv_conf(std::vector<std::string> servers,
-                                        std::vector<std::string> search,
-                                        std::vector<std::string> options) const {
+// --- ports -----------------------------------------------------------------------------------
+
+net::awaitable<Result<PortLease>> BridgeNetworks::publish(PortRequest request) {
+  PublishedPort port{request.protocol, request.host_address, 0, request.address, request.port};
+  const bool any = request.first_host_port == 0;
+  const PortRange range =
+      any ? host_port_range() : PortRange{request.first_host_port, request.last_host_port};
+  // The host's own range is gone through in turn: a port that was just given back may still be
+  // known to somebody.
+  const std::uint32_t count = range.last - range.first + 1u;
+  const std::uint32_t begin = any && ports_.next >= range.first && ports_.next <= range.last
+                                  ? ports_.next - range.first
+                                  : 0u;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    port.host_port = static_cast<std::uint16_t>(range.first + (begin + i) % count);
+    if (any) ports_.next = static_cast<std::uint16_t>(port.host_port + 1u);
+    auto lease = co_await publish_at(port);
+    if (lease || lease.error().code != Code::kAlreadyExists || (!any && count == 1))
+      co_return lease;
+  }
+  co_return Error{Code::kAlreadyExists, "all ports are allocated"};
+}
+
+net::awaitable<Result<PortLease>> BridgeNetworks::publish_at(PublishedPort port) {
+  while (ports_.ending.contains(key_of(port))) co_await changed_.wait();
+  auto reservation = co_await privileged_.publish(rule_of(port));
+  if (!reservation) co_return std::move(reservation).error();
+  ++ports_.leased;
+  co_return lend_port(std::move(port), *std::move(reservation));
+}
+
+net::awaitable<Result<PortLease>> BridgeNetworks::resume_port(PublishedPort port) {
+  co_return co_await publish_at(std::move(port));
+}
+
+void BridgeNetworks::take_back_port(const PublishedPort& port, base::UniqueFd reservation) {
+  --ports_.leased;
+  ++background_;
+  ports_.ending.insert(key_of(port));
+  net::co_spawn(executor_, remove_port(this, port, std::move(reservation)), net::detached);
+}
+
+net::awaitable<void> BridgeNetworks::remove_port(BridgeNetworks* self, PublishedPort port,
+                                                 base::UniqueFd reservation) {
+  const auto done = co_await self->privileged_.withdraw(self->rule_of(port));
+  if (!done) spdlog::warn("withdrawing port {}: {}", port.host_port, done.error().message);
+  reservation.reset();
+  self->ports_.ending.erase(key_of(port));
+  --self->background_;
+  self->changed_.notify_all();
+}
+
+// --- the rest --------------------------------------------------------------------------------
+
+std::string BridgeNetworks::resolv_conf(ResolverRequest request) const {
   ResolverSettings settings = host_resolver_settings();
-  if (!servers.empty()) settings.servers = std::move(servers);
-  if (!search.empty()) settings.search = std::move(search);
-  if (!options.empty()) settings.options = std::move(options);
+  if (!request.servers.empty()) settings.servers = std::move(request.servers);
+  if (!request.search.empty()) settings.search = std::move(request.search);
+  if (!request.options.empty()) settings.options = std::move(request.options);
+  if (request.internal) ask_internal_resolver(settings);
   return to_text(settings);
 }
 
 net::awaitable<void> BridgeNetworks::close() {
   closed_ = true;
-  net::steady_timer timer(executor_);
-  while (background_ > 0) {
-    timer.expires_after(kClosePoll);
-    co_await timer.async_wait(async::kTuple);
-  }
+  while (background_ > 0) co_await changed_.wait();
   spare_.clear();
-  if (leased_ > 0) co_return;
-  std::function<bool()> work = [&privileged = privileged_, table = table(),
-                                bridge = config_.bridge] {
-    for (const auto& done : {privileged.remove_rules(table), privileged.delete_bridge(bridge)})
-      if (!done) spdlog::warn("taking down the network: {}", done.error().message);
-    return true;
-  };
-  co_await pool_.run(std::move(work));
+  std::size_t leased = ports_.leased;
+  for (const auto& [name, network] : networks_) leased += network.leased;
+  if (leased > 0) co_return;
+  auto rules = co_await privileged_.remove_rules(table());
+  if (!rules) spdlog::warn("taking down the networks: {}", rules.error().message);
+  for (const auto& [name, network] : networks_) {
+    const auto bridge = co_await privileged_.delete_bridge(network.spec.bridge);
+    if (!bridge) spdlog::warn("taking down the network {}: {}", name, bridge.error().message);
+  }
 }
 
 }  // namespace engine

@@ -40,7 +40,7 @@ class BridgeNetworksTest : public async::testing::LoopFixture {
  protected:
   void SetUp() override {
     if (::unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "cannot make a network namespace";
-    pool_ = std::make_unique<async::BlockingPool>(1);  // its thread lives in the namespace
+    privileged_ = std::make_unique<Privileged>(host_, 1);  // its thread lives in the namespace
     open();
   }
 
@@ -48,7 +48,7 @@ class BridgeNetworksTest : public async::testing::LoopFixture {
     BridgeNetworks::Config config;
     config.tag = "0test0";
     config.spare_endpoints = 1;
-    auto opened = BridgeNetworks::open(executor(), *pool_, host_, config);
+    auto opened = BridgeNetworks::open(executor(), host_, *privileged_, config);
     ASSERT_TRUE(opened) << opened.error().message;
     networks_ = std::move(*opened);
   }
@@ -57,21 +57,31 @@ class BridgeNetworksTest : public async::testing::LoopFixture {
     if (networks_) run(networks_->close());
   }
 
+  base::Result<NetworkSpec> create(const std::string& name, const std::string& bridge,
+                                   const std::string& subnet = {}, bool internal = false) {
+    NetworkSpec spec;
+    spec.name = name;
+    spec.bridge = bridge;
+    spec.subnet = subnet;
+    spec.internal = internal;
+    return run(networks_->create(std::move(spec), false));
+  }
+
   /// As a daemon that was killed.
   void forget_everything() {
-    pool_.reset();
-    io_ = std::make_unique<net::io_context>();
+    privileged_.reset();
     networks_.reset();
-    pool_ = std::make_unique<async::BlockingPool>(1);
+    io_ = std::make_unique<net::io_context>();
+    privileged_ = std::make_unique<Privileged>(host_, 1);
   }
 
   LocalPrivileged host_{{}};
-  std::unique_ptr<async::BlockingPool> pool_;
+  std::unique_ptr<Privileged> privileged_;
   std::unique_ptr<BridgeNetworks> networks_;
 };
 
 TEST_F(BridgeNetworksTest, MakesABridgeWithTheGatewaysAddress) {
-  const NetworkInfo info = networks_->default_network();
+  const NetworkSpec info = *networks_->find("bridge");
 
   EXPECT_EQ(info.subnet, "172.17.0.0/16");
   EXPECT_EQ(info.gateway, "172.17.0.1");
@@ -79,10 +89,10 @@ TEST_F(BridgeNetworksTest, MakesABridgeWithTheGatewaysAddress) {
 }
 
 TEST_F(BridgeNetworksTest, TheGatewaysMacStaysWhenTapsComeAndGo) {
-  const std::string bridge = networks_->default_network().bridge;
+  const std::string bridge = networks_->find("bridge")->bridge;
   const std::string mac = mac_of(bridge);
   for (int round = 0; round < 5; ++round) {  // each tap's own MAC is random
-    auto lease = run(networks_->connect("bridge"));
+    auto lease = run(networks_->connect({.network = "bridge"}));
     ASSERT_TRUE(lease) << lease.error().message;
     ASSERT_TRUE(lease->take_tap());
     EXPECT_EQ(mac_of(bridge), mac);
@@ -93,7 +103,7 @@ TEST_F(BridgeNetworksTest, TheGatewaysMacStaysWhenTapsComeAndGo) {
 }
 
 TEST_F(BridgeNetworksTest, AnEndpointHasATapAMacOfItsAddressAndARule) {
-  auto lease = run(networks_->connect("bridge"));
+  auto lease = run(networks_->connect({.network = "bridge"}));
   ASSERT_TRUE(lease) << lease.error().message;
   const Endpoint* const endpoint = &lease->endpoint();
   const auto tap = lease->take_tap();
@@ -112,47 +122,47 @@ TEST_F(BridgeNetworksTest, AnEndpointHasATapAMacOfItsAddressAndARule) {
 
 TEST_F(BridgeNetworksTest, AddressesAreUniqueAndFreeAgainWhenTheirLeasesHaveEnded) {
   {
-    const auto first = run(networks_->connect("bridge"));
-    const auto second = run(networks_->connect("bridge"));
+    const auto first = run(networks_->connect({.network = "bridge"}));
+    const auto second = run(networks_->connect({.network = "bridge"}));
     ASSERT_TRUE(first && second);
     EXPECT_NE(first->endpoint().address, second->endpoint().address);
   }
   run(networks_->close());
   open();
-  const auto third = run(networks_->connect("bridge"));
+  const auto third = run(networks_->connect({.network = "bridge"}));
 
   EXPECT_EQ(third->endpoint().address, "172.17.0.2");
 }
 
 TEST_F(BridgeNetworksTest, ALeaseThatWasMovedGivesItsEndpointBackOnce) {
-  auto first = run(networks_->connect("bridge"));
-  auto second = run(networks_->connect("bridge"));
+  auto first = run(networks_->connect({.network = "bridge"}));
+  auto second = run(networks_->connect({.network = "bridge"}));
   ASSERT_TRUE(first && second);
   const Endpoint kept = second->endpoint();
   {
     EndpointLease moved = *std::move(first);
     moved = *std::move(second);  // what it had before ends here
     EXPECT_EQ(moved.endpoint().address, kept.address);
-    EXPECT_EQ(networks_->resume(kept).error().code, Code::kAlreadyExists);
+    EXPECT_EQ(run(networks_->resume(kept)).error().code, Code::kAlreadyExists);
   }
   run(networks_->close());
   open();
 
-  EXPECT_TRUE(networks_->resume(kept));
+  EXPECT_TRUE(run(networks_->resume(kept)));
 }
 
 TEST_F(BridgeNetworksTest, ALeaseMayOutliveItsNetworks) {
-  auto lease = run(networks_->connect("bridge"));
+  auto lease = run(networks_->connect({.network = "bridge"}));
   forget_everything();
   open();
   const Endpoint endpoint = lease->endpoint();
   { const EndpointLease ended = *std::move(lease); }
 
-  EXPECT_TRUE(networks_->resume(endpoint));
+  EXPECT_TRUE(run(networks_->resume(endpoint)));
 }
 
 TEST_F(BridgeNetworksTest, ATapIsGivenAwayOnce) {
-  auto lease = run(networks_->connect("bridge"));
+  auto lease = run(networks_->connect({.network = "bridge"}));
   const auto first = lease->take_tap();
   const auto second = lease->take_tap();
 
@@ -161,26 +171,101 @@ TEST_F(BridgeNetworksTest, ATapIsGivenAwayOnce) {
 }
 
 TEST_F(BridgeNetworksTest, UnknownNetworksAreNotFound) {
-  EXPECT_EQ(run(networks_->connect("nowhere")).error().code, Code::kNotFound);
+  EXPECT_EQ(run(networks_->connect({.network = "nowhere"})).error().code, Code::kNotFound);
 }
 
 TEST_F(BridgeNetworksTest, AResumedEndpointKeepsItsAddress) {
-  auto lease = run(networks_->connect("bridge"));
+  auto lease = run(networks_->connect({.network = "bridge"}));
   const auto tap = lease->take_tap();
   const Endpoint endpoint = lease->endpoint();
   forget_everything();  // the monitor holds the tap
   open();
-  auto resumed = networks_->resume(endpoint);
+  auto resumed = run(networks_->resume(endpoint));
   ASSERT_TRUE(resumed);
-  const auto other = run(networks_->connect("bridge"));
+  const auto other = run(networks_->connect({.network = "bridge"}));
 
   EXPECT_EQ(other->endpoint().address, "172.17.0.3");
   EXPECT_FALSE(resumed->take_tap());
-  EXPECT_FALSE(networks_->resume(endpoint));
+  EXPECT_FALSE(run(networks_->resume(endpoint)));
+}
+
+TEST_F(BridgeNetworksTest, NetworksHaveBridgesSubnetsAndAddressesOfTheirOwn) {
+  const auto first = create("one", "br-0test0");
+  const auto second = create("two", "br-0test1", "", true);
+  ASSERT_TRUE(first && second);
+  const auto inner = run(networks_->connect({.network = "two"}));
+  ASSERT_TRUE(inner) << inner.error().message;
+
+  EXPECT_EQ(first->subnet, "172.18.0.0/16");
+  EXPECT_EQ(second->subnet, "172.19.0.0/16");
+  EXPECT_EQ(inner->endpoint().address, "172.19.0.2");
+  EXPECT_EQ(inner->endpoint().gateway, "");
+  EXPECT_EQ(create("one", "br-0test2").error().code, Code::kAlreadyExists);
+  EXPECT_EQ(create("x", "br-0test2", "172.18.4.0/24").error().code, Code::kPermissionDenied);
+}
+
+TEST_F(BridgeNetworksTest, AnInterfaceOfSomebodyElseIsNotTaken) {
+  ASSERT_TRUE(links::create_bridge("br-foreign"));
+
+  const auto refused = create("one", "br-foreign");
+
+  EXPECT_EQ(refused.error().code, Code::kAlreadyExists);
+  EXPECT_TRUE(links::exists("br-foreign"));
+  ASSERT_TRUE(links::delete_bridge("br-foreign"));
+}
+
+TEST_F(BridgeNetworksTest, ANetworkIsRemovedWhenNobodyHasAPlaceOnIt) {
+  ASSERT_TRUE(create("one", "br-0test0"));
+  {
+    const auto lease = run(networks_->connect({.network = "one"}));
+    ASSERT_TRUE(lease) << lease.error().message;
+    EXPECT_EQ(run(networks_->remove("one")).error().code, Code::kConflict);
+  }
+
+  EXPECT_TRUE(run(networks_->remove("one")));
+  EXPECT_FALSE(links::exists("br-0test0"));
+  EXPECT_EQ(run(networks_->remove("one")).error().code, Code::kNotFound);
+}
+
+TEST_F(BridgeNetworksTest, AnAddressThatIsAskedForIsHadOnce) {
+  const auto first = run(networks_->connect({.network = "bridge", .address = "172.17.9.9"}));
+  ASSERT_TRUE(first) << first.error().message;
+
+  EXPECT_EQ(first->endpoint().address, "172.17.9.9");
+  EXPECT_EQ(run(networks_->connect({.network = "bridge", .address = "172.17.9.9"})).error().code,
+            Code::kAlreadyExists);
+  EXPECT_EQ(run(networks_->connect({.network = "bridge", .address = "10.0.0.1"})).error().code,
+            Code::kInvalidArgument);
+}
+
+TEST_F(BridgeNetworksTest, APortIsOneLeasesAndFreeAfterIt) {
+  const PortRequest request{
+      .first_host_port = 8080, .last_host_port = 8081, .address = "172.17.0.2", .port = 80};
+  {
+    const auto first = run(networks_->publish(request));
+    const auto second = run(networks_->publish(request));
+    ASSERT_TRUE(first && second);
+    EXPECT_EQ(first->port().host_port, 8080);
+    EXPECT_EQ(second->port().host_port, 8081);
+    EXPECT_EQ(run(networks_->publish(request)).error().code, Code::kAlreadyExists);
+  }
+
+  const auto again = run(networks_->publish(request));
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->port().host_port, 8080);
+}
+
+TEST_F(BridgeNetworksTest, APortThatNobodyAskedForIsOneOfTheHosts) {
+  const auto first = run(networks_->publish({.address = "172.17.0.2", .port = 80}));
+  const auto second = run(networks_->publish({.address = "172.17.0.2", .port = 81}));
+  ASSERT_TRUE(first && second);
+
+  EXPECT_NE(first->port().host_port, 0);
+  EXPECT_NE(first->port().host_port, second->port().host_port);
 }
 
 TEST_F(BridgeNetworksTest, CloseLeavesNothing) {
-  { const auto lease = run(networks_->connect("bridge")); }
+  { const auto lease = run(networks_->connect({.network = "bridge"})); }
   run(networks_->close());
 
   EXPECT_EQ(output_of("/usr/sbin/nft list ruleset"), "");
@@ -188,8 +273,8 @@ TEST_F(BridgeNetworksTest, CloseLeavesNothing) {
 }
 
 TEST_F(BridgeNetworksTest, CloseLeavesTheBridgeToAMachineThatRunsOn) {
-  auto lease = run(networks_->connect("bridge"));
-  const std::string bridge = networks_->default_network().bridge;
+  auto lease = run(networks_->connect({.network = "bridge"}));
+  const std::string bridge = networks_->find("bridge")->bridge;
   run(networks_->close());
 
   EXPECT_TRUE(links::exists(bridge));

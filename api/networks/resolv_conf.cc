@@ -9,6 +9,9 @@ namespace engine {
 
 namespace {
 
+/// Docker's, where the host has none that could be asked.
+const std::vector<std::string> kPublicServers{"8.8.8.8", "8.8.4.4"};
+
 std::string read_text(const char* path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
@@ -54,8 +57,21 @@ ResolverSettings host_resolver_settings() {
     const auto behind_stub = parse_resolv_conf(read_text("/run/systemd/resolve/resolv.conf"));
     settings.servers = reachable_servers(behind_stub.servers);
   }
-  if (settings.servers.empty()) settings.servers = {"8.8.8.8", "8.8.4.4"};
+  if (settings.servers.empty()) settings.servers = kPublicServers;
   return settings;
+}
+
+std::vector<std::string> host_name_servers() {
+  std::vector<std::string> servers = parse_resolv_conf(read_text("/etc/resolv.conf")).servers;
+  return servers.empty() ? kPublicServers : servers;
+}
+
+void ask_internal_resolver(ResolverSettings& settings) {
+  settings.servers = {"127.0.0.11"};
+  const bool says_dots =
+      std::any_of(settings.options.begin(), settings.options.end(),
+                  [](const std::string& option) { return option.starts_with("ndots:"); });
+  if (!says_dots) settings.options.push_back("ndots:0");
 }
 
 std::string to_text(const ResolverSettings& settings) {

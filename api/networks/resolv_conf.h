@@ -23,6 +23,12 @@ std::vector<std::string> reachable_servers(const std::vector<std::string>& serve
 /// local stub; Docker's public defaults if nothing is left.
 ResolverSettings host_resolver_settings();
 
+/// Whom the host itself asks: addresses, loopback ones too.
+std::vector<std::string> host_name_servers();
+
+/// 127.0.0.11 is asked instead of the servers, and first of all for the name as it is.
+void ask_internal_resolver(ResolverSettings& settings);
+
 std::string to_text(const ResolverSettings& settings);
 
 }  // namespace engine

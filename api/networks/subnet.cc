@@ -20,10 +20,6 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-std::uint32_t mask_of(unsigned prefix_length) {
-  return prefix_length == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix_length);
-}
-
 std::string text_of(std::uint32_t address) {
   const in_addr raw{htonl(address)};
   char text[INET_ADDRSTRLEN] = {};
@@ -79,18 +75,27 @@ std::vector<std::pair<std::string, Subnet>> interface_subnets() {
   return found;
 }
 
+Error bad_subnet(std::string_view text) {
+  return {Code::kInvalidArgument, "bad subnet '" + std::string(text.substr(0, 64)) + "'"};
+}
+
 }  // namespace
 
 Result<Subnet> Subnet::parse(std::string_view text) {
-  const Error bad{Code::kInvalidArgument, "bad subnet '" + std::string(text) + "'"};
+  auto subnet = parse_range(text);
+  if (subnet && (subnet->prefix_length < 8 || subnet->prefix_length > 30)) return bad_subnet(text);
+  return subnet;
+}
+
+Result<Subnet> Subnet::parse_range(std::string_view text) {
   const std::size_t slash = text.find('/');
-  if (slash == std::string_view::npos) return bad;
+  if (slash == std::string_view::npos) return bad_subnet(text);
   const auto address = parse_address(std::string(text.substr(0, slash)));
   const std::string_view digits = text.substr(slash + 1);
   unsigned prefix = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), prefix);
-  if (!address || error != std::errc() || end != digits.data() + digits.size()) return bad;
-  if (prefix < 8 || prefix > 30) return bad;
+  if (!address || error != std::errc() || end != digits.data() + digits.size() || prefix > 32)
+    return bad_subnet(text);
   return Subnet{*address & mask_of(prefix), static_cast<std::uint8_t>(prefix)};
 }
 

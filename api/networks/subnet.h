@@ -18,6 +18,8 @@ struct Subnet {
   /// "172.17.0.0/16"; host bits are cleared. kInvalidArgument: not that, or smaller than /30 or
   /// larger than /8.
   static base::Result<Subnet> parse(std::string_view text);
+  /// The same for a part of a subnet, which may be as small as one address.
+  static base::Result<Subnet> parse_range(std::string_view text);
 
   std::string to_string() const;
   /// Host 1 is the gateway.
@@ -28,6 +30,11 @@ struct Subnet {
   std::optional<std::uint32_t> host(const std::string& address) const;
   bool overlaps(const Subnet& other) const;
 };
+
+/// The bits of an address that say its network; host byte order.
+constexpr std::uint32_t mask_of(unsigned prefix_length) {
+  return prefix_length == 0 ? 0 : ~std::uint32_t{0} << (32 - prefix_length);
+}
 
 /// Networks that this host has addresses in or routes to (the default route left out).
 std::vector<Subnet> subnets_in_use();

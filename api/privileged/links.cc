@@ -2,16 +2,22 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/ether.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <memory>
 
 namespace engine::links {
@@ -51,6 +57,37 @@ Result<void> set_inet(unsigned long number, const std::string& name, in_addr add
   return socket_ioctl(number, &*request, what);
 }
 
+/// `attribute`: one of IFLA_BRPORT_*, of a byte.
+Result<void> switch_on(const std::string& port, int attribute, const std::string& what) {
+  const std::unique_ptr<nl_sock, decltype(&nl_socket_free)> socket(nl_socket_alloc(),
+                                                                   &nl_socket_free);
+  const std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(
+      nlmsg_alloc_simple(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK), &nlmsg_free);
+  if (!socket || !message) return Error{Code::kInternal, what + ": no memory"};
+  ifinfomsg link{};
+  link.ifi_family = AF_BRIDGE;
+  link.ifi_index = static_cast<int>(::if_nametoindex(port.c_str()));
+  int error = nl_connect(socket.get(), NETLINK_ROUTE);
+  if (error == 0) error = nlmsg_append(message.get(), &link, sizeof link, NLMSG_ALIGNTO);
+  if (error == 0) {
+    nlattr* const nest = nla_nest_start(message.get(), IFLA_PROTINFO | NLA_F_NESTED);
+    error = nla_put_u8(message.get(), attribute, 1);
+    nla_nest_end(message.get(), nest);
+  }
+  // It takes the message.
+  if (error == 0) {
+    nlmsg_get(message.get());
+    error = nl_send_sync(socket.get(), message.get());
+  }
+  if (error < 0) return Error{Code::kInternal, what + ": " + nl_geterror(error)};
+  return {};
+}
+
+bool bridges_show_frames() {
+  std::ifstream file("/proc/sys/net/bridge/bridge-nf-call-iptables");
+  return file.get() == '1';
+}
+
 }  // namespace
 
 bool exists(const std::string& name) { return ::if_nametoindex(name.c_str()) != 0; }
@@ -81,7 +118,13 @@ Result<void> add_to_bridge(const std::string& bridge, const std::string& port) {
   auto request = request_for(bridge);
   if (!request) return std::move(request).error();
   request->ifr_ifindex = static_cast<int>(::if_nametoindex(port.c_str()));
-  return socket_ioctl(SIOCBRADDIF, &*request, "add " + port + " to " + bridge);
+  RETURN_IF_ERROR(socket_ioctl(SIOCBRADDIF, &*request, "add " + port + " to " + bridge));
+  if (!bridges_show_frames()) return {};
+  return switch_on(port, IFLA_BRPORT_MODE, "let " + port + " have its frames back");
+}
+
+Result<void> isolate(const std::string& port) {
+  return switch_on(port, IFLA_BRPORT_ISOLATED, "isolate " + port);
 }
 
 Result<base::UniqueFd> create_tap(const std::string& name) {

@@ -1,4 +1,5 @@
-// Links: network interfaces of the host by ioctl (netdevice(7), bridge and tun/tap).
+// Links: network interfaces of the host, by ioctl (netdevice(7), bridge and tun/tap) and
+// rtnetlink(7).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,11 @@ std::vector<std::string> with_prefix(const std::string& prefix);
 base::Result<void> create_bridge(const std::string& name);
 /// The bridge must be down.
 base::Result<void> delete_bridge(const std::string& name);
+/// On a host whose bridges show their frames to IPv4's rules (br_netfilter), the port gets frames
+/// back that it sent itself: else a machine would not reach a published port of its own there.
 base::Result<void> add_to_bridge(const std::string& bridge, const std::string& port);
+/// A port of a bridge reaches the bridge's host, but no other isolated port, from now on.
+base::Result<void> isolate(const std::string& port);
 
 /// A tap with IFF_NO_PI | IFF_VNET_HDR and the 12-byte header of virtio 1.x, not persistent,
 /// non-blocking.

@@ -6,11 +6,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
 #include <fstream>
 #include <thread>
 
+#include "api/privileged/host_files.h"
 #include "api/privileged/links.h"
+#include "api/privileged/network_rules.h"
 #include "api/privileged/packet_rules.h"
+#include "api/privileged/port_reservation.h"
 #include "guest-init/protocol/cpu_weight.h"
 #include "vmm/base/spawn.h"
 
@@ -31,6 +36,18 @@ Result<void> write_file(const fs::path& path, const std::string& text) {
   return {};
 }
 
+constexpr const char* kForwarding = "/proc/sys/net/ipv4/ip_forward";
+
+std::string list_line(const PortRule& rule) {
+  return std::string(to_string(rule.protocol)) + " " + rule.host_address + " " +
+         std::to_string(rule.host_port) + "\n";
+}
+
+bool forwards() {
+  std::ifstream file(kForwarding);
+  return file.get() == '1';
+}
+
 /// Where cgroup v2 is mounted: its own hierarchy, or beside version 1.
 Result<fs::path> group_mount() {
   for (const char* candidate : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"})
@@ -38,6 +55,9 @@ Result<fs::path> group_mount() {
       return fs::path(candidate);
   return Error{Code::kNotSupported, "no cgroup v2 is mounted below /sys/fs/cgroup"};
 }
+
+/// Of a monitor's cgroup: its slot follows.
+const std::string kGroupPrefix = "machine-";
 
 /// Docker's 10..1000 on the scale of 1..10000.
 std::uint32_t io_weight(std::uint32_t weight) {
@@ -64,16 +84,55 @@ Result<fs::path> LocalPrivileged::make_group_root(const std::string& name) {
   return root;
 }
 
-Result<base::UniqueFd> LocalPrivileged::open_kvm() {
-  base::UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
-  if (!kvm) return base::errno_error("open /dev/kvm");
-  return kvm;
+fs::path LocalPrivileged::group_of(MonitorSlot slot) const {
+  return config_.group_root / (kGroupPrefix + std::to_string(slot));
 }
 
-Result<base::UniqueFd> LocalPrivileged::make_group(const std::string& group,
-                                                   const GroupLimits& limits) {
+std::vector<MonitorSlot> LocalPrivileged::groups() const {
+  std::vector<MonitorSlot> slots;
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(config_.group_root, ignored)) {
+    const std::string name = entry.path().filename();
+    if (!name.starts_with(kGroupPrefix)) continue;
+    const char* const end = name.data() + name.size();
+    MonitorSlot slot = 0;
+    const auto number = std::from_chars(name.data() + kGroupPrefix.size(), end, slot);
+    if (number.ec == std::errc() && number.ptr == end) slots.push_back(slot);
+  }
+  return slots;
+}
+
+void LocalPrivileged::remove_strays() {
+  if (config_.group_root.empty()) return;
+  for (const MonitorSlot slot : groups()) {
+    const std::lock_guard lock(slots_mutex_);
+    if (!slots_.contains(slot)) remove_group(slot);
+  }
+}
+
+Result<MonitorSlot> LocalPrivileged::take_slot() {
+  const std::lock_guard lock(slots_mutex_);
+  MonitorSlot slot = 0;
+  while (slots_.contains(slot)) ++slot;
+  if (slot >= UidRange::kUids) return Error{Code::kResourceExhausted, "too many machines"};
+  slots_.insert(slot);
+  return slot;
+}
+
+void LocalPrivileged::keep_monitor(MonitorSlot slot) {
+  const std::lock_guard lock(slots_mutex_);
+  slots_.insert(slot);
+}
+
+void LocalPrivileged::release_monitor(MonitorSlot slot) {
+  remove_group(slot);
+  const std::lock_guard lock(slots_mutex_);
+  slots_.erase(slot);
+}
+
+Result<base::UniqueFd> LocalPrivileged::make_group(MonitorSlot slot, const GroupLimits& limits) {
   if (config_.group_root.empty()) return base::UniqueFd();
-  const fs::path path = config_.group_root / group;
+  const fs::path path = group_of(slot);
   // One whose removal failed earlier is used again.
   if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
     return base::errno_error("make cgroup " + path.string());
@@ -102,29 +161,58 @@ Result<int> LocalPrivileged::empty_network_namespace() {
 }
 
 Result<SpawnedMonitor> LocalPrivileged::spawn_monitor(const MonitorSpec& spec) {
-  const auto network_namespace = empty_network_namespace();
-  if (!network_namespace) return network_namespace.error();
-  auto group = make_group(spec.group, spec.limits);
-  if (!group) {
-    remove_group(spec.group);
-    return std::move(group).error();
-  }
-  const base::SpawnPlan plan{
-      .argv = {spec.program, "--control-fd", "3", "--kvm-fd", "4", "--result-fd", "5", "--uid",
-               std::to_string(spec.uid), "--gid", std::to_string(spec.uid), "--netns-fd", "6"},
-      .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file,
-                      *network_namespace},
-      .own_pid_namespace = true,
-      .group = group->get(),
-      .oom_score_adj = kMonitorOomScore};
-  auto spawned = base::spawn(plan);
-  if (!spawned) remove_group(spec.group);
-  return spawned;
+  const auto slot = take_slot();
+  if (!slot) return slot.error();
+  auto process = spawn_in(*slot, spec);
+  if (process) return SpawnedMonitor{.process = *std::move(process), .slot = *slot};
+  release_monitor(*slot);
+  return std::move(process).error();
 }
 
-Result<void> LocalPrivileged::set_weights(const std::string& group, const GroupWeights& weights) {
+Result<base::Spawned> LocalPrivileged::spawn_in(MonitorSlot slot, const MonitorSpec& spec) {
+  const base::UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (!kvm) return base::errno_error("open /dev/kvm");
+  const auto network_namespace = empty_network_namespace();
+  if (!network_namespace) return network_namespace.error();
+  const auto group = make_group(slot, spec.limits);
+  if (!group) return group.error();
+  const std::string uid = std::to_string(config_.first_uid + slot);
+  return base::spawn({.argv = {spec.program, "--control-fd", "3", "--kvm-fd", "4", "--result-fd",
+                               "5", "--uid", uid, "--gid", uid, "--netns-fd", "6"},
+                      .descriptors = {-1, -1, spec.log_file, spec.control_socket, kvm.get(),
+                                      spec.result_file, *network_namespace},
+                      .own_pid_namespace = true,
+                      .group = group->get(),
+                      .oom_score_adj = kMonitorOomScore});
+}
+
+Result<base::Spawned> LocalPrivileged::spawn_file_server(const FileServerSpec& spec) {
+  const auto network_namespace = empty_network_namespace();
+  if (!network_namespace) return network_namespace.error();
+  base::UniqueFd group;
+  if (!config_.group_root.empty()) {
+    group.reset(::open(group_of(spec.slot).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!group) return base::errno_error("open cgroup " + group_of(spec.slot).string());
+  }
+  return base::spawn({.argv = {spec.program},
+                      .descriptors = {-1, -1, spec.log_file, spec.session_socket,
+                                      spec.control_socket, *network_namespace},
+                      .own_pid_namespace = true,
+                      .group = group.get(),
+                      .oom_score_adj = kMonitorOomScore});
+}
+
+Result<void> LocalPrivileged::check_host_path(const std::string& path) {
+  return host_files::check(path, config_.host_directories);
+}
+
+Result<base::UniqueFd> LocalPrivileged::open_host_tree(const HostTree& tree) {
+  return host_files::open(tree, config_.host_directories);
+}
+
+Result<void> LocalPrivileged::set_weights(MonitorSlot slot, const GroupWeights& weights) {
   if (config_.group_root.empty()) return {};
-  const fs::path path = config_.group_root / group;
+  const fs::path path = group_of(slot);
   const auto has = [&](const char* file) { return ::access((path / file).c_str(), W_OK) == 0; };
   if (has("cpu.weight")) {
     const std::uint64_t weight =
@@ -151,44 +239,50 @@ Result<void> LocalPrivileged::set_weights(const std::string& group, const GroupW
   return {};
 }
 
-void LocalPrivileged::remove_group(const std::string& group) {
-  if (config_.group_root.empty() || group.empty()) return;
-  const fs::path path = config_.group_root / group;
+void LocalPrivileged::remove_group(MonitorSlot slot) const {
+  if (config_.group_root.empty()) return;
+  const fs::path path = group_of(slot);
   if (::rmdir(path.c_str()) == 0 || errno == ENOENT) return;
-  // Something is left in it: end that. The caller comes again (a later start removes strays).
+  // Something is left in it: end that, which takes a moment. (The next daemon comes again.)
   [[maybe_unused]] const auto ended = write_file(path / "cgroup.kill", "1");
-  ::rmdir(path.c_str());
+  constexpr int kAttempts = 100;
+  constexpr std::chrono::milliseconds kBetween{10};
+  for (int attempt = 0; attempt < kAttempts && ::rmdir(path.c_str()) != 0 && errno == EBUSY;
+       ++attempt)
+    std::this_thread::sleep_for(kBetween);
 }
 
 Result<void> LocalPrivileged::create_bridge(const BridgeSpec& spec) {
   if (auto made = links::create_bridge(spec.name);
-      !made && made.error().code != Code::kAlreadyExists)
+      !made && (made.error().code != Code::kAlreadyExists || !spec.take_over))
     return made;
   RETURN_IF_ERROR(links::set_mac(spec.name, spec.mac));
   RETURN_IF_ERROR(links::set_address(spec.name, spec.address, spec.prefix_length));
   RETURN_IF_ERROR(links::set_mtu(spec.name, spec.mtu));
+  // What the host's loopback sends to a published port leaves with a loopback address until it is
+  // masqueraded.
+  RETURN_IF_ERROR(write_file("/proc/sys/net/ipv4/conf/" + spec.name + "/route_localnet", "1"));
   return links::set_up(spec.name, true);
 }
 
-Result<base::UniqueFd> LocalPrivileged::create_tap(const TapRule& rule, const std::string& bridge,
-                                                   std::uint32_t mtu) {
+Result<base::UniqueFd> LocalPrivileged::create_tap(const TapRule& rule, const TapPort& port) {
   auto tap = links::create_tap(rule.tap);
   if (!tap) return tap;
-  auto connected = connect_tap(rule, bridge, mtu);
+  auto connected = connect_tap(rule, port);
   if (connected) return tap;
   tap->reset();
   [[maybe_unused]] const auto forgotten = forbid_tap(rule);  // the first error is the one to tell
   return std::move(connected).error();
 }
 
-Result<void> LocalPrivileged::connect_tap(const TapRule& rule, const std::string& bridge,
-                                          std::uint32_t mtu) {
+Result<void> LocalPrivileged::connect_tap(const TapRule& rule, const TapPort& port) {
   RETURN_IF_ERROR(allow_tap(rule));
   // The host itself sends nothing over IPv6 into the tap.
   [[maybe_unused]] const auto no_ipv6 =
       write_file("/proc/sys/net/ipv6/conf/" + rule.tap + "/disable_ipv6", "1");
-  RETURN_IF_ERROR(links::set_mtu(rule.tap, mtu));
-  RETURN_IF_ERROR(links::add_to_bridge(bridge, rule.tap));
+  RETURN_IF_ERROR(links::set_mtu(rule.tap, port.mtu));
+  RETURN_IF_ERROR(links::add_to_bridge(port.bridge, rule.tap));
+  if (port.isolated) RETURN_IF_ERROR(links::isolate(rule.tap));
   return links::set_up(rule.tap, true);
 }
 
@@ -198,18 +292,67 @@ Result<void> LocalPrivileged::delete_bridge(const std::string& name) {
   return links::delete_bridge(name);
 }
 
-Result<void> LocalPrivileged::enable_forwarding() {
-  return write_file("/proc/sys/net/ipv4/ip_forward", "1");
-}
-
 Result<void> LocalPrivileged::install_rules(const RuleSpec& spec) {
   const std::lock_guard lock(rules_mutex_);
-  return packet_rules::install(spec);
+  // A daemon that was killed may have switched it on: its table still says so.
+  auto guarded = network_rules::guarded_interfaces(spec.table);
+  if (!forwards()) guarded = links::with_prefix("");
+  RETURN_IF_ERROR(packet_rules::install(spec, guarded));
+  ports_.clear();
+  RETURN_IF_ERROR(list_ports());
+  return write_file(kForwarding, "1");
 }
 
 Result<void> LocalPrivileged::remove_rules(const std::string& table) {
   const std::lock_guard lock(rules_mutex_);
-  return packet_rules::remove(table);
+  const bool began_forwarding = !network_rules::guarded_interfaces(table).empty();
+  RETURN_IF_ERROR(packet_rules::remove(table));
+  return began_forwarding ? write_file(kForwarding, "0") : Result<void>();
+}
+
+Result<void> LocalPrivileged::add_network(const NetworkRule& rule) {
+  const std::lock_guard lock(rules_mutex_);
+  return network_rules::add(rule);
+}
+
+Result<void> LocalPrivileged::remove_network(const NetworkRule& rule) {
+  const std::lock_guard lock(rules_mutex_);
+  return network_rules::remove(rule);
+}
+
+Result<base::UniqueFd> LocalPrivileged::publish(const PortRule& rule) {
+  auto reserved = reserve_port(rule.protocol, rule.host_address, rule.host_port);
+  if (!reserved) return reserved;
+  const std::lock_guard lock(rules_mutex_);
+  RETURN_IF_ERROR(network_rules::publish(rule));
+  ports_.insert(list_line(rule));
+  if (const auto listed = list_ports(); !listed) {
+    ports_.erase(list_line(rule));
+    [[maybe_unused]] const auto withdrawn = network_rules::withdraw(rule);
+    return listed.error();
+  }
+  return reserved;
+}
+
+Result<void> LocalPrivileged::list_ports() const {
+  if (config_.port_list.empty()) return {};
+  std::string text;
+  for (const std::string& line : ports_) text += line;
+  fs::path aside = config_.port_list;
+  aside += ".new";
+  std::ofstream file(aside, std::ios::trunc);
+  if (!(file << text).flush()) return Error{Code::kInternal, "write " + aside.string()};
+  std::error_code error;
+  fs::rename(aside, config_.port_list, error);
+  if (error) return Error{Code::kInternal, "rename " + aside.string() + ": " + error.message()};
+  return {};
+}
+
+Result<void> LocalPrivileged::withdraw(const PortRule& rule) {
+  const std::lock_guard lock(rules_mutex_);
+  ports_.erase(list_line(rule));
+  RETURN_IF_ERROR(list_ports());
+  return network_rules::withdraw(rule);
 }
 
 Result<void> LocalPrivileged::allow_tap(const TapRule& rule) {

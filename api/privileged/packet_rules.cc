@@ -1,34 +1,20 @@
 #include "api/privileged/packet_rules.h"
 
 #include <fmt/format.h>
-#include <nftables/libnftables.h>
-
-#include <memory>
 
 #include "api/privileged/links.h"
+#include "api/privileged/network_rules.h"
+#include "api/privileged/nft_commands.h"
 
 namespace engine::packet_rules {
 
 namespace {
 
-using base::Code;
-using base::Error;
 using base::Result;
+using nft::run;
 
 /// Taps may go between the look at them and the transaction that names them.
 constexpr int kInstallAttempts = 5;
-
-/// One transaction: all of `commands` or nothing.
-Result<void> run(const std::string& commands) {
-  const std::unique_ptr<nft_ctx, decltype(&nft_ctx_free)> context(nft_ctx_new(NFT_CTX_DEFAULT),
-                                                                  &nft_ctx_free);
-  if (!context) return Error{Code::kInternal, "nftables does not start"};
-  nft_ctx_buffer_output(context.get());
-  nft_ctx_buffer_error(context.get());
-  if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) == 0) return {};
-  return Error{Code::kUnavailable,
-               std::string("nftables: ") + nft_ctx_get_error_buffer(context.get())};
-}
 
 /// "add" makes what is missing, so that the "delete" that follows cannot fail. Daemons of earlier
 /// versions filtered in family bridge; what one of them left would silence every tap.
@@ -39,21 +25,11 @@ std::string reset_tables(const std::string& table) {
   return commands;
 }
 
-std::string nat_table(const RuleSpec& spec) {
-  return fmt::format(
-      "table ip {} {{\n"
-      "  chain outbound {{\n"
-      "    type nat hook postrouting priority srcnat; policy accept;\n"
-      "    ip saddr {} oifname != \"{}\" masquerade\n"
-      "  }}\n"
-      "}}\n",
-      spec.table, spec.subnet, spec.bridge);
-}
-
 /// What no tap may send, whoever it says it is. Group addresses other than broadcast and IPv4
 /// multicast belong to protocols between bridges and switches, and a bridge hands many of them to
 /// its host before its own filters see them. Source routing would name another destination than
-/// the one that is looked at.
+/// the one that is looked at. The host's loopback can be reached from its bridges, so that what it
+/// sends to a published port of its own gets there. Who gives out addresses or routes is the host.
 std::string shared_table(const RuleSpec& spec) {
   std::string text = fmt::format(
       "table netdev {} {{\n"
@@ -62,7 +38,10 @@ std::string shared_table(const RuleSpec& spec) {
       " ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00"
       " ether daddr & ff:ff:ff:80:00:00 != 01:00:5e:00:00:00 drop\n"
       "    ether type ip ip option lsrr exists drop\n"
-      "    ether type ip ip option ssrr exists drop\n",
+      "    ether type ip ip option ssrr exists drop\n"
+      "    ether type ip ip daddr 127.0.0.0/8 drop\n"
+      "    ether type ip udp sport 67 udp dport 68 drop\n"
+      "    ether type ip icmp type {{ redirect, router-advertisement }} drop\n",
       spec.table);
   if (!spec.link_local)
     text +=
@@ -100,8 +79,9 @@ std::string remove_chain(const TapRule& rule) {
   return commands;
 }
 
-std::string install_commands(const RuleSpec& spec) {
-  std::string commands = reset_tables(spec.table) + nat_table(spec) + shared_table(spec);
+std::string install_commands(const RuleSpec& spec, const std::vector<std::string>& guarded) {
+  std::string commands = reset_tables(spec.table) +
+                         network_rules::table_commands(spec.table, guarded) + shared_table(spec);
   for (const std::string& tap : links::with_prefix(spec.tap_prefix))
     commands += closed_chain(spec.table, tap);
   return commands;
@@ -109,11 +89,11 @@ std::string install_commands(const RuleSpec& spec) {
 
 }  // namespace
 
-Result<void> install(const RuleSpec& spec) {
-  std::string commands = install_commands(spec);
+Result<void> install(const RuleSpec& spec, const std::vector<std::string>& guarded) {
+  std::string commands = install_commands(spec, guarded);
   Result<void> done = run(commands);
   for (int attempt = 1; !done && attempt < kInstallAttempts; ++attempt) {
-    std::string now = install_commands(spec);
+    std::string now = install_commands(spec, guarded);
     if (now == commands) break;  // not for a tap that went
     commands = std::move(now);
     done = run(commands);
@@ -124,12 +104,16 @@ Result<void> install(const RuleSpec& spec) {
 Result<void> remove(const std::string& table) { return run(reset_tables(table)); }
 
 Result<void> allow(const TapRule& rule) {
+  if (rule.reaches_host)
+    RETURN_IF_ERROR(network_rules::let_reach_host(rule.table, rule.address, true));
   // The usual case by itself: removing a chain costs a grace period of the kernel.
   if (run(open_chain(rule))) return {};
   return run(remove_chain(rule) + open_chain(rule));
 }
 
 Result<void> forbid(const TapRule& rule) {
+  if (rule.reaches_host)
+    RETURN_IF_ERROR(network_rules::let_reach_host(rule.table, rule.address, false));
   if (links::exists(rule.tap) && run(remove_chain(rule) + closed_chain(rule.table, rule.tap)))
     return {};
   return run(remove_chain(rule));

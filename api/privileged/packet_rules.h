@@ -1,20 +1,24 @@
-// Packet rules: this daemon's own nftables tables, through libnftables. Other tables are never
+// Packet rules: what taps may send, in this daemon's own nftables tables. Other tables are never
 // touched.
 //
-// Family ip has the NAT to the outside. Family netdev has a chain for each tap, hooked where the
-// tap's frames enter the host: before the bridge, before any protocol, so there is no frame of a
-// guest that it does not see. A chain lets pass what its TapRule says and drops the rest; frames
-// that go to a tap are not filtered. A tap is put on a bridge only after allow().
+// Family netdev has a chain for each tap, hooked where the tap's frames enter the host: before the
+// bridge, before any protocol, so there is no frame of a guest that it does not see. A chain lets
+// pass what its TapRule says and drops the rest; frames that go to a tap are not filtered. A tap is
+// put on a bridge only after allow().
 //
 // Threads: one call at a time. Errors: kUnavailable with nftables' words; nothing has changed then.
 #pragma once
 
-#include "api/privileged/privileged.h"
+#include <string>
+#include <vector>
+
+#include "api/privileged/privileged_acts.h"
 
 namespace engine::packet_rules {
 
-/// All tables anew. Taps that exist may send nothing until allow().
-base::Result<void> install(const RuleSpec& spec);
+/// All tables anew, that of network_rules.h too, with its `guarded`. Taps that exist may send
+/// nothing until allow().
+base::Result<void> install(const RuleSpec& spec, const std::vector<std::string>& guarded);
 base::Result<void> remove(const std::string& table);
 /// The tap must exist. What was said of one of this name before is replaced.
 base::Result<void> allow(const TapRule& rule);

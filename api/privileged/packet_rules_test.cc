@@ -34,12 +34,14 @@ constexpr const char* kBroadcast = "ff:ff:ff:ff:ff:ff";
 constexpr const char* kElsewhere = "02:42:de:ad:be:ef";  // a MAC that nobody has
 constexpr const char* kNobody = "00:00:00:00:00:00";
 
-const RuleSpec kRules{.table = "containervm_0test0",
-                      .bridge = kBridge,
-                      .subnet = "172.17.0.0/16",
-                      .tap_prefix = "cvt0test0"};
-const TapRule kOwn{"containervm_0test0", "cvt0test02", "02:42:ac:11:00:02", "172.17.0.2"};
-const TapRule kVictim{"containervm_0test0", "cvt0test03", "02:42:ac:11:00:03", "172.17.0.3"};
+const RuleSpec kRules{.table = "containervm_0test0", .tap_prefix = "cvt0test0"};
+const NetworkRule kNetwork{.table = kRules.table,
+                           .bridge = kBridge,
+                           .subnet = "172.17.0.0/16",
+                           .internal = false,
+                           .masquerade = true};
+const TapRule kOwn{"containervm_0test0", "cvt0test02", "02:42:ac:11:00:02", "172.17.0.2", true};
+const TapRule kVictim{"containervm_0test0", "cvt0test03", "02:42:ac:11:00:03", "172.17.0.3", true};
 
 /// Where a frame can come out.
 enum class Place { kHostSocket, kOnBridge, kAtVictim };
@@ -85,10 +87,13 @@ class PacketRulesTest : public ::testing::Test {
   void install(const RuleSpec& spec) {
     const auto installed = host_.install_rules(spec);
     ASSERT_TRUE(installed) << installed.error().message;
+    NetworkRule network = kNetwork;
+    network.table = spec.table;
+    ASSERT_TRUE(host_.add_network(network));
   }
 
   UniqueFd make_tap(const TapRule& rule) {
-    auto tap = host_.create_tap(rule, kBridge, 1500);
+    auto tap = host_.create_tap(rule, {kBridge, 1500});
     EXPECT_TRUE(tap) << tap.error().message;
     return tap ? std::move(*tap) : UniqueFd();
   }
@@ -407,7 +412,7 @@ TEST_F(PacketRulesTest, AnotherDaemonsTablesDoNotMatter) {
 TEST_F(PacketRulesTest, ATapWithoutTablesIsRefusedAndLeavesNothing) {
   const TapRule stray{"containervm_nowhere", "cvt0test09", "02:42:ac:11:00:09", "172.17.0.9"};
 
-  EXPECT_FALSE(host_.create_tap(stray, kBridge, 1500));
+  EXPECT_FALSE(host_.create_tap(stray, {kBridge, 1500}));
   EXPECT_FALSE(links::exists(stray.tap));
 }
 

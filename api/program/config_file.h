@@ -1,4 +1,4 @@
-// The daemon's configuration file, daemon.json as Docker has it: the part that this host knows.
+// Reads the daemon's configuration file: the settings of Docker's daemon.json that this host has.
 #pragma once
 
 #include <filesystem>
@@ -8,8 +8,9 @@
 
 namespace program {
 
-/// Adds what the file says to `options`. kInvalidArgument for JSON that is not understood in full:
-/// a setting is not passed over.
+/// Adds what the file says to `options`. kInvalidArgument, with the file's name, if it cannot be
+/// read, is no JSON object, or has a setting that this host does not know, of a wrong type, or
+/// given as a flag already: no setting is passed over in silence.
 base::Result<void> read_config_file(const std::filesystem::path& path, Options& options);
 
 }  // namespace program

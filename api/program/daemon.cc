@@ -16,8 +16,8 @@
 #include "api/async/blocking_pool.h"
 #include "api/docker/api.h"
 #include "api/engine/containers/containers.h"
-#include "api/engine/process/execs.h"
-#include "api/engine/process/health_monitor.h"
+#include "api/engine/execs/execs.h"
+#include "api/engine/execs/health_monitor.h"
 #include "api/engine/state/identifiers.h"
 #include "api/http/server.h"
 #include "api/program/signature_policy.h"
@@ -36,7 +36,7 @@ constexpr std::size_t kBlockingThreads = 4;
 constexpr std::size_t kStreamThreads = 32;   // commits and copies into containers at once
 constexpr std::size_t kWorkThreads = 8;      // loads, saves, imports and build contexts at once
 constexpr std::size_t kSpoolThreads = 2;     // write what clients send, piece by piece
-constexpr std::size_t kWorkPerClient = 6;    // of these
+constexpr std::size_t kWorkPerClient = 6;    // of kWorkThreads, for one process
 constexpr std::size_t kTransferThreads = 8;  // pulls, pushes and the like at once; others wait
 
 /// Connections take at most a quarter of the descriptors: machines and files need the others.
@@ -60,7 +60,7 @@ Result<base::UniqueFd> lock_state(const fs::path& state) {
   return lock;
 }
 
-/// The same 64 digits after every restart.
+/// The ID by which clients know this host: the same 64 hexadecimal digits after every restart.
 Result<std::string> host_id(const fs::path& state) {
   const fs::path path = state / "host-id";
   std::string id;
@@ -69,35 +69,203 @@ Result<std::string> host_id(const fs::path& state) {
   std::ofstream file(path);
   file << id << "\n";
   file.flush();
-  if (!file) return Error{Code::kInternal, "write " + path.string()};
+  if (!file) return Error{Code::kInternal, "cannot write the host's ID to " + path.string()};
   return id;
 }
 
-/// Everything that lives as long as the daemon. Members are destroyed from the last to the first.
-struct Parts {
-  net::io_context io{1};
-  base::UniqueFd lock;
+/// What the daemon keeps and whom it asks.
+struct Stores {
   std::unique_ptr<engine::Database> database;
   std::unique_ptr<engine::Events> events;
   std::unique_ptr<images::Store> images;
   std::unique_ptr<registry::Registries> registries;
   std::unique_ptr<engine::MachineHost> machines;
+};
+
+struct Pools {
+  explicit Pools(const net::any_io_executor& executor)
+      : work(executor, kWorkThreads, kWorkPerClient) {}
+
   async::BlockingPool pool{kBlockingThreads};
   async::BlockingPool transfers{kTransferThreads};
   async::BlockingPool streams{kStreamThreads};
   async::BlockingPool spooling{kSpoolThreads};
-  http::ClientPool work{io.get_executor(), kWorkThreads, kWorkPerClient};
-  std::unique_ptr<http::Spool> spool;
+  http::ClientPool work;
+};
+
+struct Engine {
   std::unique_ptr<engine::Volumes> volumes;
+  std::unique_ptr<engine::NetworkCatalog> networks;
   std::unique_ptr<engine::ContainerEvents> container_events;
   std::unique_ptr<engine::SeccompFilters> seccomp;
   std::unique_ptr<engine::Containers> containers;
   std::unique_ptr<engine::Execs> execs;
+  std::unique_ptr<engine::ContainerArchives> archives;
+  std::unique_ptr<engine::ImageCommits> commits;
+  std::unique_ptr<engine::build::Builds> builds;
+  std::unique_ptr<engine::ContainerNetworks> container_networks;
   std::unique_ptr<engine::HealthMonitor> health;
+};
+
+struct Front {
+  std::unique_ptr<http::Spool> spool;
   std::unique_ptr<docker::Api> api;
   http::Router router;
   std::unique_ptr<http::Server> server;
 };
+
+/// Everything that lives as long as the daemon. Members are destroyed from the last to the first.
+struct Parts {
+  net::io_context io{1};
+  base::UniqueFd lock;
+  std::string host_id;
+  Stores stores;
+  Pools pools{io.get_executor()};
+  Engine engine;
+  Front front;
+};
+
+Result<void> open_stores(Parts& parts, const DaemonConfig& config) {
+  Stores& stores = parts.stores;
+  auto database = engine::Database::open(config.state / "containers.db");
+  if (!database) return std::move(database).error();
+  stores.database = *std::move(database);
+  stores.events = std::make_unique<engine::Events>(parts.io.get_executor(), *stores.database);
+  RETURN_IF_ERROR(stores.events->load());
+  const auto policy = open_signature_policy(config.signature_policy, config.signature_lookaside,
+                                            config.state / "signature-keys");
+  if (!policy) return policy.error();
+  auto images = config.open_images(policy->for_store);
+  if (!images) return base::annotate(std::move(images), "image store");
+  stores.images = *std::move(images);
+  registry::RegistriesOptions registry_options = config.registries;
+  registry_options.admit = policy->for_pulls;
+  auto registries = registry::Registries::make(std::move(registry_options), *stores.images);
+  if (!registries) return std::move(registries).error();
+  stores.registries = *std::move(registries);
+  auto machines = config.open_machines(parts.io);
+  if (!machines) return base::annotate(std::move(machines), "machines");
+  stores.machines = *std::move(machines);
+  return {};
+}
+
+Result<void> open_containers(Parts& parts, const DaemonConfig& config) {
+  const Stores& stores = parts.stores;
+  Engine& engine = parts.engine;
+  engine.volumes = std::make_unique<engine::Volumes>(
+      engine::Volumes::Parts{.executor = parts.io.get_executor(),
+                             .database = *stores.database,
+                             .events = *stores.events,
+                             .pool = parts.pools.pool,
+                             .disks = stores.machines->disks(),
+                             .directory = config.state / "volumes"});
+  RETURN_IF_ERROR(engine.volumes->load());
+  engine.networks = std::make_unique<engine::NetworkCatalog>(
+      engine::NetworkCatalog::Parts{.executor = parts.io.get_executor(),
+                                    .database = *stores.database,
+                                    .events = *stores.events,
+                                    .networks = stores.machines->networks(),
+                                    .host_id = parts.host_id});
+  engine.container_events = std::make_unique<engine::ContainerEvents>(*stores.events);
+  engine.seccomp =
+      std::make_unique<engine::SeccompFilters>(parts.pools.pool, stores.machines->kernel_release());
+  engine.containers = std::make_unique<engine::Containers>(
+      engine::EngineParts{.executor = parts.io.get_executor(),
+                          .database = *stores.database,
+                          .events = *engine.container_events,
+                          .pool = parts.pools.pool,
+                          .images = *stores.images,
+                          .machines = *stores.machines,
+                          .volumes = *engine.volumes,
+                          .networks = *engine.networks,
+                          .seccomp = *engine.seccomp,
+                          .directory = config.state / "containers",
+                          .default_shape = config.default_shape});
+  return {};
+}
+
+/// What is done with containers and images beside running them.
+void open_use_cases(Parts& parts, const DaemonConfig& config) {
+  const Stores& stores = parts.stores;
+  Engine& engine = parts.engine;
+  const net::any_io_executor executor = parts.io.get_executor();
+  engine.execs =
+      std::make_unique<engine::Execs>(executor, *engine.seccomp, *engine.container_events);
+  engine.archives =
+      std::make_unique<engine::ContainerArchives>(*engine.containers, parts.pools.streams);
+  engine.commits = std::make_unique<engine::ImageCommits>(
+      engine::ImageCommits::Parts{.executor = executor,
+                                  .containers = *engine.containers,
+                                  .events = *stores.events,
+                                  .images = *stores.images,
+                                  .pool = parts.pools.pool,
+                                  .streams = parts.pools.streams});
+  engine.builds = std::make_unique<engine::build::Builds>(
+      engine::build::BuildParts{.executor = executor,
+                                .containers = *engine.containers,
+                                .commits = *engine.commits,
+                                .events = *stores.events,
+                                .images = *stores.images,
+                                .registries = *stores.registries,
+                                .pool = parts.pools.pool,
+                                .transfers = parts.pools.transfers,
+                                .spool_directory = config.state.string()});
+  engine.container_networks =
+      std::make_unique<engine::ContainerNetworks>(*engine.containers, *engine.networks);
+  engine.health =
+      std::make_unique<engine::HealthMonitor>(executor, engine.containers->health(), *engine.execs);
+}
+
+void add_routes(http::Router& router, docker::Api& api) {
+  docker::add_system_routes(router, api);
+  docker::add_container_routes(router, api);
+  docker::add_stream_routes(router, api);
+  docker::add_archive_routes(router, api);
+  docker::add_changes_routes(router, api);
+  docker::add_build_routes(router, api);
+  docker::add_commit_routes(router, api);
+  docker::add_statistics_routes(router, api);
+  docker::add_registry_routes(router, api);
+  docker::add_image_routes(router, api);
+  docker::add_volume_routes(router, api);
+  docker::add_exec_routes(router, api);
+  docker::add_network_routes(router, api);
+  docker::add_minimal_routes(router, api);
+}
+
+void open_front(Parts& parts, const DaemonConfig& config) {
+  const Stores& stores = parts.stores;
+  const Engine& engine = parts.engine;
+  Front& front = parts.front;
+  front.spool = std::make_unique<http::Spool>(parts.pools.spooling, config.state.string());
+  front.api = std::make_unique<docker::Api>(
+      docker::Api{.containers = *engine.containers,
+                  .execs = *engine.execs,
+                  .use_cases = {.archives = *engine.archives,
+                                .commits = *engine.commits,
+                                .builds = *engine.builds,
+                                .networks = *engine.container_networks},
+                  .volumes = *engine.volumes,
+                  .networks = *engine.networks,
+                  .events = *stores.events,
+                  .images = *stores.images,
+                  .registries = *stores.registries,
+                  .threads = {.pool = parts.pools.pool,
+                              .transfers = parts.pools.transfers,
+                              .streams = parts.pools.streams,
+                              .work = parts.pools.work},
+                  .spool = *front.spool,
+                  .host = {.id = parts.host_id,
+                           .state_directory = config.state.string(),
+                           .kernel_release = stores.machines->kernel_release(),
+                           .live_restore = config.live_restore}});
+  front.router.use_spool(parts.io.get_executor(), *front.spool, parts.pools.pool);
+  add_routes(front.router, *front.api);
+  front.server = std::make_unique<http::Server>(
+      parts.io.get_executor(), front.router,
+      http::Server::Options{.limits = {.connections = connections_allowed()},
+                            .fixed_headers = docker::fixed_headers()});
+}
 
 Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   auto lock = lock_state(config.state);
@@ -105,98 +273,23 @@ Result<void> open_parts(Parts& parts, const DaemonConfig& config) {
   parts.lock = *std::move(lock);
   auto id = host_id(config.state);
   if (!id) return std::move(id).error();
-  auto database = engine::Database::open(config.state / "containers.db");
-  if (!database) return std::move(database).error();
-  parts.database = *std::move(database);
-  parts.events = std::make_unique<engine::Events>(parts.io.get_executor(), *parts.database);
-  RETURN_IF_ERROR(parts.events->load());
-  const auto policy = open_signature_policy(config.signature_policy, config.signature_lookaside,
-                                            config.state / "signature-keys");
-  if (!policy) return policy.error();
-  auto images = config.open_images(policy->for_store);
-  if (!images) return base::annotate(std::move(images), "image store");
-  parts.images = *std::move(images);
-  registry::RegistriesOptions registry_options = config.registries;
-  registry_options.admit = policy->for_pulls;
-  auto registries = registry::Registries::make(std::move(registry_options), *parts.images);
-  if (!registries) return std::move(registries).error();
-  parts.registries = *std::move(registries);
-  auto machines = config.open_machines(parts.io);
-  if (!machines) return base::annotate(std::move(machines), "machines");
-  parts.machines = *std::move(machines);
-
-  parts.volumes = std::make_unique<engine::Volumes>(
-      engine::Volumes::Parts{.executor = parts.io.get_executor(),
-                             .database = *parts.database,
-                             .events = *parts.events,
-                             .pool = parts.pool,
-                             .disks = parts.machines->disks(),
-                             .directory = config.state / "volumes"});
-  RETURN_IF_ERROR(parts.volumes->load());
-  parts.container_events = std::make_unique<engine::ContainerEvents>(*parts.events, *id);
-  parts.seccomp =
-      std::make_unique<engine::SeccompFilters>(parts.pool, parts.machines->kernel_release());
-  parts.containers = std::make_unique<engine::Containers>(
-      engine::EngineParts{.executor = parts.io.get_executor(),
-                          .database = *parts.database,
-                          .events = *parts.container_events,
-                          .pool = parts.pool,
-                          .images = *parts.images,
-                          .machines = *parts.machines,
-                          .volumes = *parts.volumes,
-                          .seccomp = *parts.seccomp,
-                          .directory = config.state / "containers",
-                          .default_shape = config.default_shape});
-  parts.spool = std::make_unique<http::Spool>(parts.spooling, config.state.string());
-  parts.execs = std::make_unique<engine::Execs>(parts.io.get_executor(), *parts.seccomp,
-                                                *parts.container_events);
-  parts.health = std::make_unique<engine::HealthMonitor>(parts.io.get_executor(),
-                                                         parts.containers->health(), *parts.execs);
-  parts.api = std::make_unique<docker::Api>(
-      docker::Api{.executor = parts.io.get_executor(),
-                  .containers = *parts.containers,
-                  .execs = *parts.execs,
-                  .volumes = *parts.volumes,
-                  .networks = parts.machines->networks(),
-                  .events = *parts.events,
-                  .images = *parts.images,
-                  .registries = *parts.registries,
-                  .threads = {.pool = parts.pool,
-                              .transfers = parts.transfers,
-                              .streams = parts.streams,
-                              .work = parts.work},
-                  .spool = *parts.spool,
-                  .host = {.id = *std::move(id),
-                           .state_directory = config.state.string(),
-                           .kernel_release = parts.machines->kernel_release(),
-                           .live_restore = config.live_restore}});
-  parts.router.use_spool(parts.io.get_executor(), *parts.spool, parts.pool);
-  docker::add_system_routes(parts.router, *parts.api);
-  docker::add_container_routes(parts.router, *parts.api);
-  docker::add_stream_routes(parts.router, *parts.api);
-  docker::add_archive_routes(parts.router, *parts.api);
-  docker::add_changes_routes(parts.router, *parts.api);
-  docker::add_build_routes(parts.router, *parts.api);
-  docker::add_commit_routes(parts.router, *parts.api);
-  docker::add_statistics_routes(parts.router, *parts.api);
-  docker::add_registry_routes(parts.router, *parts.api);
-  docker::add_image_routes(parts.router, *parts.api);
-  docker::add_volume_routes(parts.router, *parts.api);
-  docker::add_exec_routes(parts.router, *parts.api);
-  docker::add_minimal_routes(parts.router, *parts.api);
-  parts.server = std::make_unique<http::Server>(
-      parts.io.get_executor(), parts.router,
-      http::Server::Options{.limits = {.connections = connections_allowed()},
-                            .fixed_headers = docker::fixed_headers()});
+  parts.host_id = *std::move(id);
+  RETURN_IF_ERROR(open_stores(parts, config));
+  RETURN_IF_ERROR(open_containers(parts, config));
+  open_use_cases(parts, config);
+  open_front(parts, config);
   return {};
 }
 
 net::awaitable<Result<void>> start_serving(Parts& parts, const fs::path& socket) {
-  auto recovered = co_await parts.containers->recover();
+  // Before containers: those that run have their places on networks.
+  auto restored = co_await parts.engine.networks->restore();
+  if (!restored) co_return std::move(restored).error();
+  auto recovered = co_await parts.engine.containers->recover();
   if (!recovered) co_return std::move(recovered).error();
   auto listener = http::listen_unix(socket);
   if (!listener) co_return std::move(listener).error();
-  auto started = parts.server->start(*std::move(listener));
+  auto started = parts.front.server->start(*std::move(listener));
   if (!started) co_return std::move(started).error();
   spdlog::info("listening on {}", socket.string());
   co_return Result<void>();
@@ -205,22 +298,23 @@ net::awaitable<Result<void>> start_serving(Parts& parts, const fs::path& socket)
 net::awaitable<void> stop_everything(Parts& parts, const fs::path& socket) {
   spdlog::info("stopping");
   ::unlink(socket.c_str());
-  co_await parts.server->stop();
-  co_await parts.containers->shut_down();
-  co_await parts.health->drained();
-  co_await parts.execs->drained();
-  parts.events->flush();
-  co_await parts.machines->close();
+  co_await parts.front.server->stop();
+  co_await parts.engine.containers->shut_down();
+  co_await parts.engine.health->drained();
+  co_await parts.engine.execs->drained();
+  parts.stores.events->flush();
+  co_await parts.stores.machines->close();
 }
 
-/// Everything stands still and is committed then, but what follows the machines has not ended.
+/// Leaves the machines to the next daemon. All operations have ended and are committed; the
+/// coroutines that follow the machines still run.
 net::awaitable<void> leave_containers_running(Parts& parts, const fs::path& socket) {
   spdlog::info("stopping; the containers go on");
   ::unlink(socket.c_str());
-  co_await parts.server->stop();
-  co_await parts.containers->let_go();
-  parts.events->flush();
-  co_await parts.machines->close();
+  co_await parts.front.server->stop();
+  co_await parts.engine.containers->let_go();
+  parts.stores.events->flush();
+  co_await parts.stores.machines->close();
 }
 
 net::awaitable<void> serve(Parts& parts, const DaemonConfig& config, Result<void>& result) {
@@ -233,13 +327,13 @@ net::awaitable<void> serve(Parts& parts, const DaemonConfig& config, Result<void
     signals.clear();
     if (config.live_restore) {
       co_await leave_containers_running(parts, socket);
-      // Not by way of the destructors: they would pull down what those coroutines hold.
+      // Not by way of the destructors: those coroutines still use what would be destroyed.
       spdlog::shutdown();
       ::_exit(0);
     }
     co_await stop_everything(parts, socket);
   } else {
-    co_await parts.machines->close();
+    co_await parts.stores.machines->close();
   }
   parts.io.stop();
 }
@@ -248,7 +342,8 @@ net::awaitable<void> serve(Parts& parts, const DaemonConfig& config, Result<void
 
 Result<void> run_daemon(DaemonConfig config) {
   std::signal(SIGPIPE, SIG_IGN);
-  // Who started the daemon may have left it ignored: then how a child ended could never be learnt.
+  // Whoever started the daemon may have left SIGCHLD ignored: the kernel would then not tell how a
+  // child ended.
   std::signal(SIGCHLD, SIG_DFL);
   ::umask(077);
   Parts parts;

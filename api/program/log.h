@@ -19,7 +19,7 @@ namespace program {
 /// Makes this the process's log. `level` as spdlog names it.
 void open_log(const std::string& level);
 
-/// The same, into a sink of the caller's.
+/// As above, but the lines go to `sink`.
 void open_log(const std::string& level, std::shared_ptr<spdlog::sinks::sink> sink);
 
 }  // namespace program

@@ -9,7 +9,7 @@
 
 namespace {
 
-/// This daemon's place among the host's processes. Without cgroups of its own it works, too.
+/// Opens the cgroups of this daemon and its machines. The daemon runs without them, too.
 std::optional<engine::HostGroups> open_groups(const std::filesystem::path& state) {
   if (const auto done = engine::protect_from_oom(); !done)
     spdlog::warn("the daemon is not spared when memory runs out: {}", done.error().message);
@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
   config.registries.settings.proxies = options.proxies;
   config.signature_policy = options.signature_policy;
   config.signature_lookaside = options.signature_lookaside;
-  // Opened with the state's lock held, first of all that starts processes; closed last.
+  // They are opened while the state is locked, before anything starts processes, and closed last.
   std::optional<engine::HostGroups> groups;
   config.open_images = [&](std::shared_ptr<images::Admission> admission) {
     groups = open_groups(options.state);
@@ -60,12 +60,15 @@ int main(int argc, char** argv) {
                                           .kernel = options.kernel,
                                           .initramfs = options.initramfs,
                                           .monitor = options.monitor,
+                                          .file_server = options.file_server,
+                                          .host_directories = options.host_directories,
                                           .tenant = "default",
                                           .default_shape = config.default_shape,
                                           .pool = options.pool,
                                           .networking = options.networking,
                                           .bridge = {},
                                           .subnet = {},
+                                          .port_list = options.port_list,
                                           .link_local = options.link_local,
                                           .group_root = groups ? groups->root() : ""});
   };

@@ -8,13 +8,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Where the build, or an installation, puts containervm-layer.
-fs::path find_layer_tool() {
+/// Finds another program where an installation puts it (beside this one) or the build.
+fs::path find_program(const char* name, const char* build_directory) {
   std::error_code error;
   const fs::path here = fs::read_symlink("/proc/self/exe", error).parent_path();
-  const fs::path beside = here / "containervm-layer";
+  const fs::path beside = here / name;
   if (fs::exists(beside, error)) return beside;
-  return here.parent_path() / "images" / "containervm-layer";
+  return here.parent_path() / build_directory / name;
 }
 
 }  // namespace
@@ -36,6 +36,11 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_option("--init", options.initramfs, "guest-init.cpio")->required();
   app.add_option("--vmm", options.monitor, "the containervm-vmm program")->required();
   app.add_option("--layer-tool", options.layer_tool, "the containervm-layer program");
+  app.add_option("--file-server", options.file_server, "the containervm-fileserver program");
+  app.add_option("--host-directory", options.host_directories,
+                 "containers may have this directory of the host, and others that are named so "
+                 "(default: all; \"none\": no bind mounts)")
+      ->allow_extra_args(false);
   app.add_option("--signature-policy", options.signature_policy,
                  "which images may come in and run, a containers-policy.json(5) (default: all)");
   app.add_option("--signature-lookaside", options.signature_lookaside,
@@ -67,6 +72,8 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   app.add_flag("--live-restore", options.live_restore,
                "containers go on running when the daemon is stopped; the next one takes them over");
   app.add_flag("!--no-network", options.networking, "make no bridge: only --network none works");
+  app.add_option("--port-list", options.port_list,
+                 "a file that lists published ports, for whoever offers them elsewhere");
   app.add_flag("--allow-link-local", options.link_local,
                "containers may reach 169.254.0.0/16, where clouds have metadata services");
   try {
@@ -81,7 +88,9 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
     options.signature_policy = fs::absolute(options.signature_policy).lexically_normal();
   if (!options.signature_lookaside.empty())
     options.signature_lookaside = fs::absolute(options.signature_lookaside).lexically_normal();
-  if (options.layer_tool.empty()) options.layer_tool = find_layer_tool();
+  if (options.layer_tool.empty()) options.layer_tool = find_program("containervm-layer", "images");
+  if (options.file_server.empty())
+    options.file_server = find_program("containervm-fileserver", "vmm/fileserver");
   return {.options = std::move(options), .exit_code = 0};
 }
 

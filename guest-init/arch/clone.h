@@ -1,5 +1,5 @@
-// clone3_onto_stack(): clone3(2) onto a stack of its own, which glibc 2.36 does not offer, as the
-// processor that this is compiled for needs it. Threads: any.
+// clone3_onto_stack(): clone3(2) whose child runs on a stack of its own, which glibc 2.36 does not
+// offer; written for the processor that this is compiled for. Threads: any.
 #pragma once
 
 #if defined(__x86_64__)

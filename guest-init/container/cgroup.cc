@@ -17,10 +17,10 @@ namespace guest_init {
 
 namespace {
 
-/// A container that makes cgroups of its own can nest them at will: a systemd in which a systemd
+/// How deep processes() looks. A container can nest cgroups at will; a systemd in which a systemd
 /// runs Kubernetes comes to about 16.
 constexpr int kDeepestCgroup = 32;
-/// Nor is there a limit to how many it makes; looked at in one request:
+/// How many cgroups processes() looks at: a container can make any number.
 constexpr int kMostCgroups = 4096;
 constexpr std::size_t kMostRemovalSteps = 1u << 17;
 constexpr std::size_t kLargestPidList = 1u << 20;
@@ -210,7 +210,7 @@ base::Result<void> Cgroup::freeze(bool frozen) const {
     if (poll(&change, 1, kStep) <= 0) waited += kStep;
   }
   RETURN_IF_ERROR(write_file_at(directory_.get(), "cgroup.freeze", "0"));
-  return base::Error{base::Code::kDeadlineExceeded, "its processes do not stand still"};
+  return base::Error{base::Code::kDeadlineExceeded, "its processes did not freeze in two seconds"};
 }
 
 base::Result<std::vector<pid_t>> Cgroup::processes() const {
@@ -228,7 +228,7 @@ base::Result<base::UniqueFd> Cgroup::directory_of(pid_t pid) const {
   const auto text = read_regular_file("/proc/" + std::to_string(pid) + "/cgroup", kLargestPidList);
   if (!text) return base::Error{base::Code::kNotFound, "the process is gone"};
   const auto place = place_below(*text, path_.substr(path_.find_last_of('/') + 1));
-  if (!place) return base::Error{base::Code::kNotFound, "the process is in no cgroup of its own"};
+  if (!place) return base::Error{base::Code::kNotFound, "the process is in another cgroup"};
   // Kernel's directories only: there is nothing to follow.
   base::UniqueFd directory(
       openat(directory_.get(), place->c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -1,4 +1,5 @@
-// A container's cgroup (v2): its limits in Docker's terms, and what it reports.
+// Cgroup: a container's cgroup (v2): its limits, given in Docker's terms, and what it reports.
+// Threads: the loop's. Trust: the container may make and remove cgroups below it at any moment.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@ std::vector<CgroupSetting> settings_of(const protocol::PrepareContainer::Limits&
 /// The files to write so that exactly `limits` hold: those that are not set are lifted.
 std::vector<CgroupSetting> all_settings_of(const protocol::PrepareContainer::Limits& limits);
 
-/// Whether anything in `limits` is for disks.
+/// Whether `limits` has any limit for block I/O.
 bool limits_disks(const protocol::PrepareContainer::Limits& limits);
 /// The line of io.max for one disk ("254:16"); what is not limited is lifted.
 std::string io_max(const std::string& disk, const protocol::PrepareContainer::Limits& limits);
@@ -36,8 +37,9 @@ std::string io_max(const std::string& disk, const protocol::PrepareContainer::Li
 /// The value of `key` in a flat-keyed cgroup file ("low 0\nhigh 0\noom_kill 2\n"); 0 if missing.
 std::uint64_t flat_keyed_value(std::string_view text, std::string_view key);
 
-/// Where a process's cgroup is below the one called `name`, from its /proc/<pid>/cgroup
-/// ("0::/container1/init\n"): "init", "." for that one itself. Nothing if it is not below.
+/// The path of a process's cgroup relative to the cgroup `name`, from the text of its
+/// /proc/<pid>/cgroup: "init" for "0::/container1/init\n" and "container1"; "." if the process is
+/// in `name` itself; nullopt if it is elsewhere.
 std::optional<std::string> place_below(std::string_view proc_cgroup, std::string_view name);
 
 /// One cgroup directory below guest-init's own mount. Destroying it does not remove it.
@@ -48,23 +50,23 @@ class Cgroup {
 
   int directory() const { return directory_.get(); }
   const std::string& path() const { return path_; }
-  /// The disks that block I/O limits are for, "254:16". Before apply().
+  /// The disks to which block I/O limits apply: "254:16". To be called before apply().
   void set_disks(std::vector<std::string> disks) { disks_ = std::move(disks); }
   base::Result<void> apply(const protocol::PrepareContainer::Limits& limits) const;
-  /// As apply(), but lifts what is not in `limits`.
+  /// As apply(), but lifts the limits that `limits` does not set.
   base::Result<void> replace(const protocol::PrepareContainer::Limits& limits) const;
-  /// Stops everything in it, or lets it go on. An error if not all of it stands still in time: then
-  /// it goes on.
+  /// Stops every process in it, or lets them go on. kDeadlineExceeded if not all of them stand
+  /// still within two seconds: then they all go on.
   base::Result<void> freeze(bool frozen) const;
-  /// Every process in it and in the cgroups below.
+  /// Every process in it and in the cgroups below, up to bounds on their depth and number.
   base::Result<std::vector<pid_t>> processes() const;
   /// How many processes of this cgroup the kernel has killed for want of memory.
   std::uint64_t oom_kills() const;
   /// SIGKILL to everything in it.
   base::Result<void> kill_all() const;
-  /// Only when nothing is in it any more; with the cgroups that the container made below.
+  /// Removes it and the cgroups that the container made below. An Error while processes are in one.
   base::Result<void> remove() const;
-  /// The cgroup below this one (or this one) that `pid`, one of its processes, is in. kNotFound:
+  /// A descriptor of the cgroup that the process `pid` is in: this one, or one below it. kNotFound:
   /// the process is gone, or elsewhere.
   base::Result<base::UniqueFd> directory_of(pid_t pid) const;
 

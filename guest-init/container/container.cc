@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "guest-init/system/network.h"
 #include "guest-init/system/text_files.h"
 
 namespace guest_init {
@@ -13,7 +14,7 @@ namespace {
 
 using protocol::FailureKind;
 
-/// How EBUSY arrives.
+/// The code that EBUSY becomes: the cgroup has others below that use its controllers.
 constexpr base::Code kInnerCgroup = base::Code::kConflict;
 
 protocol::Failure failure(FailureKind kind, std::string stage, base::Error error) {
@@ -54,28 +55,65 @@ base::Result<void> set_names(const protocol::PrepareContainer& spec) {
 
 }  // namespace
 
-base::Result<std::unique_ptr<Container>> Container::stage(const Place& place) {
+base::Result<std::unique_ptr<Container>> Container::stage(const Place& place,
+                                                          const Donors& donors) {
   auto cgroup = Cgroup::create(place.cgroups, place.name);
   if (!cgroup) return std::move(cgroup).error();
   auto devices = DevicePolicy::load();
   if (!devices) return std::move(devices).error();
-  std::unique_ptr<Container> container(new Container(
-      *std::move(cgroup), *std::move(devices), ContainerFilesystem(place.stage, place.files)));
-  auto task = SharedTask::create(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC,
-                                 container->cgroup_.directory());
-  if (!task) return std::move(task).error();
-  container->task_ = *std::move(task);
+  std::unique_ptr<Container> container(
+      new Container(*std::move(cgroup), *std::move(devices),
+                    ContainerFilesystem(place.stage, place.files, place.mount_shares)));
+  RETURN_IF_ERROR(container->create_task(donors));
+  RETURN_IF_ERROR(container->share_filesystem(donors));
 
   base::Result<void> staged;
   RETURN_IF_ERROR(container->task_->run([&] {
-    // A cgroup namespace begins where its maker is, so it must be made inside.
-    if (unshare(CLONE_NEWCGROUP) != 0)
-      staged = base::errno_error("unshare the cgroup namespace");
-    else
-      staged = container->filesystem_.stage();
+    staged = container->enter_namespaces(donors);
+    if (staged) staged = container->filesystem_.stage();
   }));
   if (!staged) return annotate(std::move(staged), "stage a container");
   return container;
+}
+
+/// In new namespaces where it has no donor. It must be born in the PID namespace that it is to
+/// have.
+base::Result<void> Container::create_task(const Donors& donors) {
+  std::uint64_t own = CLONE_NEWNS | CLONE_NEWUTS;
+  if (donors.pid == nullptr) own |= CLONE_NEWPID;
+  if (donors.ipc == nullptr) own |= CLONE_NEWIPC;
+  if (donors.only_loopback) own |= CLONE_NEWNET;
+  shares_processes_ = donors.pid != nullptr;
+  auto task = shares_processes_ ? donors.pid->create_beside(
+                                      donors.own_pid_namespace,
+                                      [&] { return SharedTask::create(own, cgroup_.directory()); })
+                                : SharedTask::create(own, cgroup_.directory());
+  if (!task) return std::move(task).error();
+  task_ = *std::move(task);
+  return {};
+}
+
+/// What it has of its donors' files; mounts are copied where they are.
+base::Result<void> Container::share_filesystem(const Donors& donors) {
+  if (donors.network != nullptr) filesystem_.share_network_files(donors.network->filesystem_);
+  if (donors.ipc == nullptr) return {};
+  const auto donor = donors.ipc->enter_filesystem();
+  if (!donor) return annotate(base::Error(donor.error()), "share the IPC namespace");
+  base::Result<void> shared;
+  RETURN_IF_ERROR(
+      (*donor)->run([&] { shared = filesystem_.share_memory(donors.ipc->filesystem_); }));
+  return shared;
+}
+
+base::Result<void> Container::enter_namespaces(const Donors& donors) {
+  if (donors.ipc != nullptr && setns(donors.ipc->task_->pidfd(), CLONE_NEWIPC) != 0)
+    return base::errno_error("share the IPC namespace");
+  if (donors.network != nullptr && setns(donors.network->task_->pidfd(), CLONE_NEWNET) != 0)
+    return base::errno_error("share the network");
+  if (donors.only_loopback) RETURN_IF_ERROR(bring_up_loopback());
+  // A cgroup namespace begins where its maker is, so it must be made inside.
+  if (unshare(CLONE_NEWCGROUP) != 0) return base::errno_error("unshare the cgroup namespace");
+  return {};
 }
 
 std::optional<protocol::Failure> Container::prepare(const protocol::PrepareContainer& spec,
@@ -94,18 +132,26 @@ std::optional<protocol::Failure> Container::prepare(const protocol::PrepareConta
       refused = failure(FailureKind::kRootFilesystem, "root filesystem", std::move(built).error());
   });
   if (!ran) return failure(FailureKind::kInternal, "prepare", std::move(ran).error());
-  // Only now: the task needed the disks. A privileged container uses every device of its machine.
+  // Attached last, as the policy would keep the task from opening the disks. A privileged container
+  // may use every device of its machine.
   if (!refused && !spec.privileged)
     if (auto attached = devices_.attach(cgroup_.directory()); !attached)
       return failure(FailureKind::kInternal, "devices", std::move(attached).error());
   return refused;
 }
 
-base::Result<std::unique_ptr<SharedTask>> Container::join(int own_pid_namespace) const {
-  // What is cloned next is born in the container's PID namespace; guest-init itself stays.
+/// What is cloned by `create` is born in the container's PID namespace; guest-init itself stays.
+base::Result<std::unique_ptr<SharedTask>> Container::create_beside(
+    int own_pid_namespace,
+    const std::function<base::Result<std::unique_ptr<SharedTask>>()>& create) const {
   if (setns(task_->pidfd(), CLONE_NEWPID) != 0) return base::errno_error("join the container");
-  auto task = create_member();
+  auto task = create();
   if (setns(own_pid_namespace, CLONE_NEWPID) != 0) return base::errno_error("leave the container");
+  return task;
+}
+
+base::Result<std::unique_ptr<SharedTask>> Container::join(int own_pid_namespace) const {
+  auto task = create_beside(own_pid_namespace, [this] { return create_member(); });
   if (!task) return task;
   base::Result<void> joined;
   RETURN_IF_ERROR((*task)->run([&] {
@@ -118,7 +164,7 @@ base::Result<std::unique_ptr<SharedTask>> Container::join(int own_pid_namespace)
 
 /// As runc does: a cgroup that hands controllers on to others below takes no processes (EBUSY).
 base::Result<std::unique_ptr<SharedTask>> Container::create_member() const {
-  constexpr int kAttempts = 8;  // the first process may go on while it is looked for
+  constexpr int kAttempts = 8;  // the first process may change its cgroup while it is looked up
   auto task = SharedTask::create(0, cgroup_.directory());
   for (int attempt = 0; !task && task.error().code == kInnerCgroup && attempt < kAttempts;
        ++attempt) {

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "guest-init/container/device_nodes.h"
 #include "guest-init/container/mount_options.h"
@@ -16,6 +18,9 @@
 namespace guest_init {
 namespace {
 
+/// The directory of a container's ext4 that holds what the container writes. Disks that exist have
+/// it under this name.
+constexpr const char* kOwnDirectory = "1";
 constexpr unsigned long kNoExecution = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
 std::vector<std::string> strings(auto& views) { return {views.begin(), views.end()}; }
@@ -41,6 +46,36 @@ base::Result<void> mask(int target) {
   auto null = clone_mount(AT_FDCWD, "/dev/null");
   if (!null) return std::move(null).error();
   return move_mount_to(null->get(), target);
+}
+
+/// How many names a path has.
+std::size_t depth(const std::string& path) {
+  std::size_t names = 0;
+  for (std::size_t i = 0; i < path.size(); ++i)
+    if (path[i] != '/' && (i == 0 || path[i - 1] == '/')) ++names;
+  return names;
+}
+
+base::Result<void> mount_tmpfs(const protocol::PrepareContainer::Tmpfs& tmpfs,
+                               const RootDirectory& root) {
+  auto options = parse_tmpfs_options(tmpfs.options);
+  if (!options) return std::move(options).error();
+  options->parameters.emplace_back("source", "tmpfs");
+  auto mount = new_mount("tmpfs", options->parameters, options->attributes);
+  if (!mount) return std::move(mount).error();
+  auto target = root.directory(tmpfs.path);
+  if (!target) return std::move(target).error();
+  return move_mount_to(mount->get(), target->get());
+}
+
+/// Shows the file `path` of guest-init's as `place`.
+base::Result<void> mount_file(const std::string& path, const std::string& place,
+                              const RootDirectory& root) {
+  auto copy = clone_mount(AT_FDCWD, path);
+  if (!copy) return std::move(copy).error();
+  auto target = root.file(place);
+  if (!target) return std::move(target).error();
+  return move_mount_to(copy->get(), target->get());
 }
 
 base::Result<void> protect(int target) {
@@ -97,13 +132,13 @@ base::Result<void> ContainerFilesystem::cover_paths(
 base::Result<void> ContainerFilesystem::build(const protocol::PrepareContainer& spec,
                                               const ContainerDisks& disks,
                                               const std::string& machine_id) {
-  RETURN_IF_ERROR(mount_root(spec, disks));
+  RETURN_IF_ERROR(mount_root(disks));
   auto fd = open_path(stage_ + "/root");
   if (!fd) return std::move(fd).error();
   const RootDirectory root(*std::move(fd));
   RETURN_IF_ERROR(attach_kernel_filesystems(spec, root));
-  RETURN_IF_ERROR(volumes_.mount(disks.volumes, stage_ + "/volumes", spec.volumes, root));
-  RETURN_IF_ERROR(mount_tmpfs(spec, root));
+  RETURN_IF_ERROR(mounts_.open(disks.volumes, stage_ + "/volumes", spec.mounts));
+  RETURN_IF_ERROR(mount_all(spec, root));
   RETURN_IF_ERROR(mount_files(spec, root, machine_id));
   RETURN_IF_ERROR(cover_paths(root, missing(spec.masked_paths, masked_),
                               missing(spec.read_only_paths, read_only_)));
@@ -125,15 +160,14 @@ base::Result<void> ContainerFilesystem::mount_layers(
   return {};
 }
 
-base::Result<void> ContainerFilesystem::mount_root(const protocol::PrepareContainer& spec,
-                                                   const ContainerDisks& disks) {
+base::Result<void> ContainerFilesystem::mount_root(const ContainerDisks& disks) {
   RETURN_IF_ERROR(mount_layers(disks.layers));
   RETURN_IF_ERROR(mount_disk(disks.writable, stage_ + "/disk"));
   auto disk = open_path(stage_ + "/disk");
   if (!disk) return std::move(disk).error();
   disk_ = *std::move(disk);
 
-  const std::string own = stage_ + "/disk/" + std::to_string(spec.container);
+  const std::string own = stage_ + "/disk/" + kOwnDirectory;
   is_new_ = access((own + "/upper").c_str(), F_OK) != 0;
   RETURN_IF_ERROR(make_directories(own + "/upper"));
   RETURN_IF_ERROR(make_directories(own + "/work"));
@@ -159,7 +193,8 @@ base::Result<void> ContainerFilesystem::mount_root(const protocol::PrepareContai
 
 base::Result<void> ContainerFilesystem::attach_kernel_filesystems(
     const protocol::PrepareContainer& spec, const RootDirectory& root) {
-  // The staged ones have Docker's default covers. Whoever wants fewer gets new ones.
+  // The staged /proc and /sys have Docker's default paths covered. A container that wants fewer
+  // paths covered gets new mounts.
   const bool as_staged = !spec.privileged && missing(masked_, spec.masked_paths).empty() &&
                          missing(read_only_, spec.read_only_paths).empty();
   if (!as_staged) {
@@ -171,8 +206,7 @@ base::Result<void> ContainerFilesystem::attach_kernel_filesystems(
     RETURN_IF_ERROR(mount_kernel_filesystems(spec.privileged));
   }
   if (spec.privileged) RETURN_IF_ERROR(add_all_devices("/dev", stage_ + "/dev"));
-  if (spec.shm_bytes != shm_bytes_) RETURN_IF_ERROR(resize_shm(stage_ + "/dev", spec.shm_bytes));
-
+  RETURN_IF_ERROR(set_up_memory(spec));
   for (const char* name : {"/proc", "/sys", "/dev"}) {
     auto mount = open_path(stage_ + name);
     if (!mount) return std::move(mount).error();
@@ -184,44 +218,93 @@ base::Result<void> ContainerFilesystem::attach_kernel_filesystems(
   return {};
 }
 
-base::Result<void> ContainerFilesystem::mount_tmpfs(const protocol::PrepareContainer& spec,
-                                                    const RootDirectory& root) const {
-  for (const protocol::PrepareContainer::Tmpfs& tmpfs : spec.tmpfs) {
-    auto options = parse_tmpfs_options(tmpfs.options);
-    if (!options) return annotate(std::move(options), "tmpfs at " + tmpfs.path);
-    options->parameters.emplace_back("source", "tmpfs");
-    auto mount = new_mount("tmpfs", options->parameters, options->attributes);
-    if (!mount) return annotate(std::move(mount), "tmpfs at " + tmpfs.path);
-    auto target = root.directory(tmpfs.path);
-    if (!target) return annotate(std::move(target), "tmpfs at " + tmpfs.path);
-    if (auto moved = move_mount_to(mount->get(), target->get()); !moved)
-      return annotate(std::move(moved), "tmpfs at " + tmpfs.path);
+base::Result<void> ContainerFilesystem::set_up_memory(const protocol::PrepareContainer& spec) {
+  const std::string devices = stage_ + "/dev";
+  if (shared_memory_) {
+    RETURN_IF_ERROR(replace_shm(devices, shared_memory_.get()));
+    shared_memory_.reset();
+  } else if (spec.shm_bytes == 0) {
+    return remove_shm(devices);
+  } else if (spec.shm_bytes != shm_bytes_) {
+    RETURN_IF_ERROR(resize_shm(devices, spec.shm_bytes));
   }
+  auto memory = open_path(devices + "/shm");
+  if (!memory) return std::move(memory).error();
+  memory_ = *std::move(memory);
   return {};
 }
 
-base::Result<void> ContainerFilesystem::mount_file(const std::string& name,
-                                                   const std::string& contents,
-                                                   const RootDirectory& root) const {
+base::Result<void> ContainerFilesystem::share_memory(const ContainerFilesystem& donor) {
+  if (!donor.memory_) return {};  // what it has not cannot be shared
+  auto copy = clone_mount(donor.memory_.get(), "");
+  if (!copy) return annotate(std::move(copy), "share /dev/shm");
+  shared_memory_ = *std::move(copy);
+  return {};
+}
+
+/// Volumes, the host's files and tmpfs: a directory before what is below it, whichever it is.
+base::Result<void> ContainerFilesystem::mount_all(const protocol::PrepareContainer& spec,
+                                                  const RootDirectory& root) {
+  std::vector<std::pair<std::string, std::function<base::Result<void>()>>> all;
+  for (const ContainerMounts::Place& place : mounts_.places())
+    all.emplace_back(place.path, [&] {
+      const bool host = place.source == ContainerMounts::Source::kHost;
+      auto mounted = mounts_.mount(place, root);
+      if (mounted) return mounted;
+      return base::Result<void>(
+          annotate(std::move(mounted), (host ? "mount at " : "volume at ") + place.path));
+    });
+  for (const protocol::PrepareContainer::Tmpfs& tmpfs : spec.tmpfs)
+    all.emplace_back(tmpfs.path, [&] {
+      auto mounted = mount_tmpfs(tmpfs, root);
+      if (mounted) return mounted;
+      return base::Result<void>(annotate(std::move(mounted), "tmpfs at " + tmpfs.path));
+    });
+  std::stable_sort(all.begin(), all.end(),
+                   [](const auto& a, const auto& b) { return depth(a.first) < depth(b.first); });
+  for (const auto& [path, mount] : all) RETURN_IF_ERROR(mount());
+  return {};
+}
+
+base::Result<void> ContainerFilesystem::write_file(const std::string& name,
+                                                   const std::string& contents) const {
   const std::string path = files_ + "/" + name;
   const base::UniqueFd file(open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644));
   if (!file) return base::errno_error("create " + path);
-  RETURN_IF_ERROR(write_all(file.get(), contents));
-  auto copy = clone_mount(AT_FDCWD, path);
-  if (!copy) return std::move(copy).error();
-  auto target = root.file("/etc/" + name);
-  if (!target) return std::move(target).error();
-  return move_mount_to(copy->get(), target->get());
+  return write_all(file.get(), contents);
+}
+
+base::Result<void> ContainerFilesystem::show_file(const std::string& directory,
+                                                  const std::string& name,
+                                                  const RootDirectory& root) const {
+  const std::string place = "/etc/" + name;
+  // What the client mounts there wins.
+  if (std::ranges::find(mounts_.places(), place, &ContainerMounts::Place::path) !=
+      mounts_.places().end())
+    return {};
+  return mount_file(directory + "/" + name, place, root);
+}
+
+base::Result<void> ContainerFilesystem::mount_network_files(const protocol::PrepareContainer& spec,
+                                                            const RootDirectory& root) const {
+  if (!shares_network_files_) {
+    RETURN_IF_ERROR(write_file("hostname", spec.hostname_file));
+    RETURN_IF_ERROR(write_file("hosts", spec.hosts_file));
+    RETURN_IF_ERROR(write_file("resolv.conf", spec.resolv_conf_file));
+  }
+  for (const char* name : {"hostname", "hosts", "resolv.conf"})
+    RETURN_IF_ERROR(show_file(network_files_, name, root));
+  return {};
 }
 
 base::Result<void> ContainerFilesystem::mount_files(const protocol::PrepareContainer& spec,
                                                     const RootDirectory& root,
                                                     const std::string& machine_id) const {
-  RETURN_IF_ERROR(mount_file("hostname", spec.hostname_file, root));
-  RETURN_IF_ERROR(mount_file("hosts", spec.hosts_file, root));
-  RETURN_IF_ERROR(mount_file("resolv.conf", spec.resolv_conf_file, root));
-  if (root.find("/etc/machine-id"))
-    RETURN_IF_ERROR(mount_file("machine-id", machine_id + "\n", root));
+  RETURN_IF_ERROR(mount_network_files(spec, root));
+  if (root.find("/etc/machine-id")) {
+    RETURN_IF_ERROR(write_file("machine-id", machine_id + "\n"));
+    RETURN_IF_ERROR(show_file(files_, "machine-id", root));
+  }
   if (!is_new_) return {};  // what the container has removed since then stays removed
   // Programs look for this file to find out that they run in a Docker container.
   auto marker = root.file("/.dockerenv");
@@ -257,8 +340,8 @@ base::Result<std::vector<base::UniqueFd>> ContainerFilesystem::directories() con
 base::Result<void> ContainerFilesystem::make_disks_clean() const {
   base::Result<void> clean;
   if (disk_) clean = make_disk_read_only(disk_.get());
-  auto volumes = volumes_.make_clean();
-  return clean ? volumes : clean;
+  auto mounts = mounts_.make_clean();
+  return clean ? mounts : clean;
 }
 
 }  // namespace guest_init

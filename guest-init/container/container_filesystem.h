@@ -1,17 +1,19 @@
 // The root filesystem of one container: EROFS layers, a writable directory on the ext4 disk, an
-// overlay of both, what Docker mounts into every container, volumes and tmpfs.
+// overlay of both, what Docker mounts into every container, volumes, files of the host and tmpfs.
 //
 // All of it runs in the container's own task (system/shared_task.h), in its mount namespace:
 //   stage()  what depends on no container, made before the machine is cloned: /proc, /sys, /dev.
 //   build()  the rest; afterwards the task's root is the container's root.
-// Calls come in this order, each once.
+// Calls come in this order, each once; before them, for a container that shares with another,
+// share_memory() and share_network_files().
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "guest-init/container/volumes.h"
+#include "guest-init/container/container_mounts.h"
+#include "guest-init/container/machine_disks.h"
 #include "guest-init/protocol/messages.h"
 #include "guest-init/system/mounts.h"
 #include "vmm/base/result.h"
@@ -19,66 +21,71 @@
 
 namespace guest_init {
 
-struct ContainerDisks {
-  struct Layer {
-    std::string device;      // block device with an EROFS
-    bool in_memory = false;  // its files need no page cache (DAX)
-  };
-  std::vector<Layer> layers;         // lowest layer first
-  std::string writable;              // block device with an ext4
-  std::vector<std::string> volumes;  // the same
-  std::vector<std::string> numbers;  // of the whole disks: "254:16"
-};
-
 class ContainerFilesystem {
  public:
   /// `stage` is a directory prepared by prepare_stage(); `files` one for this container alone.
-  ContainerFilesystem(std::string stage, std::string files)
-      : stage_(std::move(stage)), files_(std::move(files)) {}
+  ContainerFilesystem(std::string stage, std::string files, MountShares mount_shares)
+      : stage_(std::move(stage)),
+        files_(std::move(files)),
+        network_files_(files_),
+        mounts_(std::move(mount_shares)) {}
 
   /// Makes the empty directories all containers' mounts start from (once, at boot).
   static base::Result<void> prepare_stage(const std::string& stage);
+
+  /// Its /etc/hostname, /etc/hosts and /etc/resolv.conf are those of `donor`.
+  void share_network_files(const ContainerFilesystem& donor) {
+    network_files_ = donor.network_files_;
+    shares_network_files_ = true;
+  }
+  /// Its /dev/shm is that of `donor`, in whose mount namespace this is called.
+  base::Result<void> share_memory(const ContainerFilesystem& donor);
 
   base::Result<void> stage();
   base::Result<void> build(const protocol::PrepareContainer& spec, const ContainerDisks& disks,
                            const std::string& machine_id);
 
-  /// For whoever compares the container's files with its image's: its writable directory, then its
-  /// layers, highest first. Valid as long as this object; reading them does not touch the
-  /// container.
+  /// New descriptors of the container's writable directory and of its layers, highest first, for
+  /// the files tool, which compares the container's files with its image's.
   base::Result<std::vector<base::UniqueFd>> directories() const;
 
-  /// After the container's processes are gone: writes its disk and its volumes back and leaves them
-  /// clean (read-only), also if one of them fails.
+  /// To be called once the container's processes are gone: writes its disk and its volumes back and
+  /// leaves them clean (read-only). If one fails, the others are still done.
   base::Result<void> make_disks_clean() const;
 
  private:
   base::Result<void> mount_kernel_filesystems(bool privileged);
   base::Result<void> cover_paths(const RootDirectory& root, const std::vector<std::string>& masked,
                                  const std::vector<std::string>& read_only) const;
-  base::Result<void> mount_root(const protocol::PrepareContainer& spec,
-                                const ContainerDisks& disks);
+  base::Result<void> mount_root(const ContainerDisks& disks);
   base::Result<void> mount_layers(const std::vector<ContainerDisks::Layer>& layers);
   base::Result<void> attach_kernel_filesystems(const protocol::PrepareContainer& spec,
                                                const RootDirectory& root);
-  base::Result<void> mount_tmpfs(const protocol::PrepareContainer& spec,
-                                 const RootDirectory& root) const;
+  base::Result<void> mount_all(const protocol::PrepareContainer& spec, const RootDirectory& root);
   base::Result<void> mount_files(const protocol::PrepareContainer& spec, const RootDirectory& root,
                                  const std::string& machine_id) const;
-  base::Result<void> mount_file(const std::string& name, const std::string& contents,
-                                const RootDirectory& root) const;
+  base::Result<void> mount_network_files(const protocol::PrepareContainer& spec,
+                                         const RootDirectory& root) const;
+  base::Result<void> show_file(const std::string& directory, const std::string& name,
+                               const RootDirectory& root) const;
+  base::Result<void> write_file(const std::string& name, const std::string& contents) const;
+  base::Result<void> set_up_memory(const protocol::PrepareContainer& spec);
   base::Result<void> enter_root() const;
 
   std::string stage_;
   std::string files_;
-  std::uint64_t shm_bytes_ = 64u << 20;  // of the staged /dev/shm
+  std::string network_files_;  // where those are that go with the network: its own, or a donor's
+  bool shares_network_files_ = false;
+  std::uint64_t shm_bytes_ = 64u << 20;  // size of the staged /dev/shm
+  base::UniqueFd shared_memory_;         // a copy of a donor's /dev/shm, to be mounted
+  base::UniqueFd memory_;                // O_PATH, its /dev/shm; none: it has none
   std::vector<std::string> masked_;
   std::vector<std::string> read_only_;
   bool is_new_ = true;   // the disk had no files of this container
   base::UniqueFd disk_;  // O_PATH, as the following; they outlive the mount namespace
   base::UniqueFd upper_;
   std::vector<base::UniqueFd> layers_;  // lowest first
-  Volumes volumes_;
+  ContainerMounts mounts_;
 };
 
 }  // namespace guest_init

@@ -72,6 +72,21 @@ base::Result<void> resize_shm(const std::string& path, std::uint64_t shm_bytes) 
   return mount_at("shm", path + "/shm", nullptr, MS_REMOUNT | kNoExecution, shm_options(shm_bytes));
 }
 
+base::Result<void> remove_shm(const std::string& path) {
+  const std::string shm = path + "/shm";
+  if (umount2(shm.c_str(), MNT_DETACH) != 0) return base::errno_error("unmount " + shm);
+  if (rmdir(shm.c_str()) != 0) return base::errno_error("remove " + shm);
+  return {};
+}
+
+base::Result<void> replace_shm(const std::string& path, int mount) {
+  const std::string shm = path + "/shm";
+  if (umount2(shm.c_str(), MNT_DETACH) != 0) return base::errno_error("unmount " + shm);
+  auto target = open_path(shm);
+  if (!target) return std::move(target).error();
+  return move_mount_to(mount, target->get());
+}
+
 base::Result<void> add_all_devices(const std::string& from, const std::string& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir(from.c_str()), &closedir);
   if (!directory) return base::errno_error("open " + from);

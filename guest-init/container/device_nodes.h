@@ -1,4 +1,4 @@
-// A container's /dev.
+// Makes and changes a container's /dev. Runs in the container's task, before its first process.
 #pragma once
 
 #include <string>
@@ -12,8 +12,14 @@ namespace guest_init {
 /// namespaces.
 base::Result<void> make_device_directory(const std::string& path, std::uint64_t shm_bytes);
 
-/// Changes the size of the shm made above.
+/// Changes the size of the shm in the /dev at `path`, which make_device_directory() made.
 base::Result<void> resize_shm(const std::string& path, std::uint64_t shm_bytes);
+
+/// Takes the shm away: the container has none.
+base::Result<void> remove_shm(const std::string& path);
+
+/// Puts the detached `mount`, a copy of another container's shm, in its place.
+base::Result<void> replace_shm(const std::string& path, int mount);
 
 /// Adds every device node of `from` (guest-init's own /dev) that is missing: a privileged container
 /// sees all devices of its machine.

@@ -1,13 +1,12 @@
-// Which devices a container may open: Docker's default list, as an eBPF program on its cgroup.
-// Making device nodes is allowed (CAP_MKNOD), using others than these is not.
+// DevicePolicy: which devices a container may open: Docker's default list, as an eBPF program on
+// its cgroup. A container may make any device node (CAP_MKNOD), but can open only those of the
+// list.
 #pragma once
-
-#include <linux/bpf.h>
 
 #include <vector>
 
+#include "guest-init/system/bpf.h"
 #include "vmm/base/result.h"
-#include "vmm/base/unique_fd.h"
 
 namespace guest_init {
 
@@ -18,11 +17,12 @@ class DevicePolicy {
  public:
   /// Loads the program (before the machine is cloned).
   static base::Result<DevicePolicy> load();
-  /// From now on it holds for every process in the cgroup, also for one that mounts disks.
+  /// From now on the policy holds for every process in the cgroup. That includes a task of
+  /// guest-init that mounts disks, so it is attached after the container's disks are mounted.
   base::Result<void> attach(int cgroup) const;
 
  private:
-  base::UniqueFd program_;
+  BpfProgram program_;
 };
 
 }  // namespace guest_init

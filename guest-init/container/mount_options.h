@@ -1,4 +1,5 @@
-// The options of `docker run --tmpfs PATH:OPTIONS`, sorted into what the kernel takes where.
+// parse_tmpfs_options(): the options of `docker run --tmpfs PATH:OPTIONS`, divided into attributes
+// of the mount and parameters of the file system. A pure function; the text is the client's.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@ struct TmpfsOptions {
 };
 
 /// Starts from Docker's defaults (noexec, nosuid, nodev); later options win over earlier ones.
-/// kInvalidArgument for what tmpfs does not have.
+/// kInvalidArgument for an option that tmpfs does not have.
 base::Result<TmpfsOptions> parse_tmpfs_options(std::string_view options);
 
 }  // namespace guest_init

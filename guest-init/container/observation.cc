@@ -45,7 +45,7 @@ bool describe(pid_t pid, protocol::ProcessList::Entry& entry) {
 
 }  // namespace
 
-protocol::Statistics read_statistics(const Cgroup& cgroup) {
+protocol::Statistics read_statistics(const Cgroup& cgroup, const std::string& network_files) {
   const auto of_cgroup = [&](const char* file) {
     return text_of(cgroup.path() + "/" + file, kLargestFile);
   };
@@ -57,7 +57,7 @@ protocol::Statistics read_statistics(const Cgroup& cgroup) {
   statistics.pids_current = of_cgroup("pids.current");
   statistics.pids_max = of_cgroup("pids.max");
   statistics.io_stat = of_cgroup("io.stat");
-  statistics.network_devices = text_of("/proc/net/dev", kLargestFile);
+  statistics.network_devices = text_of(network_files + "/dev", kLargestFile);
   statistics.memory_info = text_of("/proc/meminfo", kLargestFile);
   statistics.cpus = online_cpus();
   return statistics;

@@ -1,17 +1,21 @@
-// What the host asks about a running container: what it uses, and which processes it has.
+// Answers what the host asks about a running container: what it uses, and which processes it has.
 //
-// Both are snapshots, read from cgroupfs and procfs; processes may come and go meanwhile.
+// Both answers are read from cgroupfs and procfs; processes may come and go meanwhile.
 #pragma once
+
+#include <string>
 
 #include "guest-init/container/cgroup.h"
 #include "guest-init/protocol/messages.h"
 
 namespace guest_init {
 
-/// Without `request`. A file that cannot be read is an empty text.
-protocol::Statistics read_statistics(const Cgroup& cgroup);
+/// The answer, in which the caller sets `request`. A file that cannot be read is an empty text.
+/// `network_files`: a /proc/net that shows the container's network.
+protocol::Statistics read_statistics(const Cgroup& cgroup, const std::string& network_files);
 
-/// Without `request`. Everything in the cgroup and those below it, by pid.
+/// The answer, in which the caller sets `request`: all processes of the cgroup and those below it,
+/// by pid.
 base::Result<protocol::ProcessList> list_processes(const Cgroup& cgroup);
 
 }  // namespace guest_init

@@ -8,9 +8,9 @@
 // resolve. What guest-init itself puts into every container (container/container_filesystem.h) is
 // no change.
 //
-// The container may change its files meanwhile: each is what it was when it was reached.
-// Threads: one. Memory: the names in the directories from the root to where the walk is; in a
-// layer, also those of files with several names.
+// The container may change its files meanwhile: each is sent as it was when the walk reached it.
+// Threads: one. Memory: the names in the directories from the root to where the walk is; for kLayer
+// also the names of files with several links.
 #pragma once
 
 #include <sys/stat.h>
@@ -29,7 +29,8 @@ enum class ChangesAs { kList, kLayer };
 class ContainerChanges {
  public:
   /// `volumes`: relative paths ("var/lib") of directories whose contents are none of the
-  /// container's changes; one that its layers do not have is, as Docker makes it.
+  /// container's changes. Such a directory itself is a change if the layers do not have it, as with
+  /// Docker.
   ContainerChanges(FilesChannel& channel, ChangesAs form, std::vector<std::string> volumes = {})
       : channel_(channel),
         form_(form),
@@ -59,7 +60,7 @@ class ContainerChanges {
   base::Result<void> enter(Directory& directory, const std::string& name, const std::string& path,
                            bool sent);
   base::Result<std::vector<std::string>> names_to_compare(const Directory& directory) const;
-  /// Also the directories above, if nothing of theirs was sent yet.
+  /// Sends the change, and before it the directories above that were not sent yet.
   base::Result<void> send_change(Directory& directory, const std::string& name,
                                  const std::string& path, protocol::files::ChangeKind kind);
   base::Result<void> send_parents(Directory* directory);

@@ -1,8 +1,7 @@
-// Copies a tree of an image's files into a volume, and removes one.
+// copy_tree() copies a tree of an image's files into a volume; remove_tree() removes one.
 //
-// All of it goes from directory to directory by descriptors, whose number is bounded; no symbolic
-// link is followed. Nothing else may change either tree meanwhile: no process of the container runs
-// yet.
+// Both walk from directory to directory by descriptors, whose number is bounded, and follow no
+// symbolic link. Nothing else may change either tree meanwhile: the container has no process yet.
 #pragma once
 
 #include <string>
@@ -20,11 +19,13 @@ struct CopiedTree {
 /// Makes the directory `name` of `parent` like `from`, with all that is below: owners, modes,
 /// times, the extended attributes that belong to files and directories (file_metadata.h), links,
 /// holes, devices. Sockets are left out; so is what is mounted below. What `name` was before is
-/// removed. After an Error nothing is left of the copy, if that can be. kResourceExhausted: the
-/// directories are nested too deeply, or there is no room. Both descriptors may be O_PATH.
+/// removed. After an Error the copy is removed as far as possible; the next call for `name` removes
+/// the rest. kResourceExhausted: the directories are nested too deeply, or there is no room. Both
+/// descriptors may be O_PATH.
 base::Result<CopiedTree> copy_tree(int from, int parent, const std::string& name);
 
-/// Removes what `name` of `parent` is, at any depth; nothing may be there.
+/// Removes `name` in `parent`, whatever it is, with all that is below, at any depth. That nothing
+/// is there is no Error.
 base::Result<void> remove_tree(int parent, const std::string& name);
 
 }  // namespace guest_init

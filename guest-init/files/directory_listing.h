@@ -1,4 +1,5 @@
-// The names in a directory, one after the other. They are any bytes, of an image or a container.
+// DirectoryListing: the names in a directory, one after the other. Trust: a name is any bytes, from
+// an image or a container.
 #pragma once
 
 #include <dirent.h>
@@ -16,7 +17,7 @@ class DirectoryListing {
   /// `directory` may be O_PATH. A symbolic link is not followed.
   static base::Result<DirectoryListing> open(int directory, const std::string& name = ".");
 
-  /// Without "." and "..", in no order; nullopt at the end.
+  /// The next name, in no order and without "." and ".."; nullopt at the end.
   base::Result<std::optional<std::string>> next();
 
   /// The directory that is listed; valid as long as this object.

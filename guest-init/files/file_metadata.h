@@ -1,5 +1,5 @@
-// What of a file's metadata belongs to the file wherever it goes: read for archives, images and
-// volumes.
+// Reads the metadata that belongs to a file wherever it goes: into an archive, an image, a volume.
+// Threads: any.
 #pragma once
 
 #include <sys/types.h>
@@ -13,14 +13,14 @@ namespace guest_init {
 
 inline constexpr const char* kCapabilityAttribute = "security.capability";
 
-/// Empty: none, or gone in this moment.
+/// The value of one attribute; empty if there is none, or the file has just gone.
 std::vector<std::byte> extended_attribute(int fd, const char* name);
 
 /// The extended attributes that do not belong to this file system or kernel: a container's own,
 /// capabilities and access lists.
 std::vector<protocol::files::ExtendedAttribute> kept_attributes(int fd);
 
-/// Empty: gone in this moment.
+/// Where the symbolic link `name` points; empty if it has just gone.
 std::string link_target(int directory, const std::string& name);
 
 }  // namespace guest_init

@@ -1,7 +1,8 @@
-// Sends a tree of files as entries and data (protocol/files.h).
+// FileTreeReader: sends a tree of files as entries and data (protocol/files.h). Blocks. Memory: one
+// name and number per file with several links.
 //
-// The container may change the tree meanwhile: each file is what it was when it was reached. A file
-// that shrinks is filled up with zeros; one that vanishes is left out.
+// The container may change the tree meanwhile: each file is sent as it was when the walk reached
+// it. A file that shrinks is filled up with zeros; one that vanishes is left out.
 #pragma once
 
 #include <sys/stat.h>
@@ -17,7 +18,8 @@ namespace guest_init {
 
 class FileTreeReader {
  public:
-  /// What an archive for people keeps of a file's extended attributes, and what an image does.
+  /// Which extended attributes are sent: an archive for people has capabilities only, an image all
+  /// of kept_attributes() (file_metadata.h).
   enum class Attributes { kCapability, kAll };
 
   explicit FileTreeReader(FilesChannel& channel, Attributes attributes = Attributes::kCapability)
@@ -27,8 +29,8 @@ class FileTreeReader {
   base::Result<void> send(const std::string& path, const std::string& name);
   /// Sends what is in the directory `path`, without the directory.
   base::Result<void> send_contents_of(const std::string& path);
-  /// Sends `file` of `directory` as `name`; of a directory, nothing that is below. A socket, which
-  /// no archive holds, and what is no longer there are left out.
+  /// Sends `file` of `directory` as `name`; of a directory, nothing that is below. Leaves out a
+  /// socket, which no archive can hold, and what is no longer there.
   base::Result<void> send_alone(int directory, const std::string& file, const std::string& name);
 
  private:

@@ -1,5 +1,6 @@
-// Writes entries and data (protocol/files.h) below the working directory, as Docker extracts an
-// archive into a container: parents are made, what is in the way is replaced.
+// FileTreeWriter: writes entries and data (protocol/files.h) below the working directory, as Docker
+// extracts an archive into a container: it makes missing parents and replaces what is in the way.
+// Trust: the entries are the client's. Blocks.
 #pragma once
 
 #include <string>
@@ -12,18 +13,18 @@ namespace guest_init {
 class FileTreeWriter {
  public:
   struct Options {
-    bool keep_kind = false;  // a directory and what is none never replace each other
+    bool keep_kind = false;  // a directory is not replaced by a file, nor a file by a directory
     std::int64_t user = -1;  // -1: the entry's own
     std::int64_t group = -1;
-    bool owner_comes_last = false;  // takes setuid bits and capabilities away, as chown(2) does
-    std::string only_name = {};     // what entries are called, instead of their own names
+    bool owner_comes_last = false;  // set it again at the end, which clears setuid, capabilities
+    std::string only_name = {};     // if not empty: replaces the entries' own names
   };
 
   FileTreeWriter(FilesChannel& channel, Options options)
       : channel_(channel), options_(std::move(options)) {}
 
-  /// Takes entries until End, or a Place: that frame. kInvalidArgument: what the archive wants must
-  /// not be.
+  /// Takes entries up to an End or a Place, and returns that frame. kInvalidArgument: the archive
+  /// has an entry that must not be written.
   base::Result<wire::RawFrame> run();
 
  private:
@@ -46,7 +47,8 @@ class FileTreeWriter {
   std::vector<Directory> directories_;  // their times are set when all is in them
 };
 
-/// "./a//b/../c/" -> "a/c"; "." for nothing. kInvalidArgument if it leads above.
+/// "./a//b/../c/" -> "a/c"; "." if nothing is left. kInvalidArgument for a path that leads above
+/// ".".
 base::Result<std::string> clean_relative_path(std::string_view path);
 
 }  // namespace guest_init

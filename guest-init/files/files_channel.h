@@ -1,4 +1,4 @@
-// Frames on the files tool's standard input and output. Blocking.
+// FilesChannel: frames (vmm/base/wire.h) on the files tool's standard input and output. Blocks.
 #pragma once
 
 #include <unistd.h>
@@ -15,7 +15,7 @@ namespace guest_init {
 
 class FilesChannel {
  public:
-  /// Both are someone else's.
+  /// The caller keeps both descriptors; they outlive the channel.
   FilesChannel(int in, int out) : in_(in), out_(out) {}
 
   template <typename M>
@@ -24,7 +24,7 @@ class FilesChannel {
     return write_all(out_, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
 
-  /// kDataLoss when the input ends in the middle.
+  /// The next frame. kDataLoss when the input ends before it is whole.
   base::Result<wire::RawFrame> receive();
 
  private:

@@ -122,12 +122,12 @@ base::Result<std::vector<base::UniqueFd>> inherited_directories() {
     int fd = -1;
     std::from_chars(list.data() + begin, list.data() + end, fd);
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
-      return base::errno_error("a directory of the container");
+      return base::errno_error("inherit descriptor " + std::to_string(fd) + " of the container");
     directories.emplace_back(fd);
     begin = end + 1;
   }
   if (directories.empty())
-    return base::Error{base::Code::kInternal, "the container has no directories"};
+    return base::Error{base::Code::kInternal, "no directories of the container were inherited"};
   return directories;
 }
 
@@ -243,7 +243,7 @@ base::Result<void> enter_place(const files::Place& place, const Owner& owner) {
     if (!into) directory = without_slashes(directory.substr(0, directory.rfind('/') + 1));
     RETURN_IF_ERROR(make_owned(directory, owner));
   } else if (!is_directory(directory)) {
-    // What leads there is root's, whoever gets what is in it.
+    // Directories above that are missing become root's, whoever owns the entries.
     const std::string above = without_slashes(directory.substr(0, directory.rfind('/') + 1));
     RETURN_IF_ERROR(make_owned(above, Owner{}));
     RETURN_IF_ERROR(make_owned(directory, owner));

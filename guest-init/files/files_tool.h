@@ -1,9 +1,9 @@
 // The files tool: reads and writes a container's files for the host, as `docker cp` and `docker
 // export` ask for them. The contract is protocol/files.h.
 //
-// guest-init executes itself under this name, as root in the container's mount namespace (as its
-// first process when the container does not run): the container's links lead to its own files
-// only, and what the container can see and do does not grow.
+// guest-init executes itself under the name below, as root in the container's mount namespace; if
+// the container does not run, as its first process. So the container's links lead only to its own
+// files, and the container can see and do no more than before.
 #pragma once
 
 namespace guest_init {
@@ -11,8 +11,8 @@ namespace guest_init {
 /// argv[0] that selects this role.
 inline constexpr const char* kFilesToolName = "containervm-files";
 
-/// The environment variable with the descriptors of the container's own directories, by commas: its
-/// writable one, then its layers, highest first (ContainerFilesystem::directories()).
+/// The environment variable with the numbers of the descriptors that the tool inherits, separated
+/// by commas: ContainerFilesystem::directories().
 inline constexpr const char* kFilesToolDirectories = "CONTAINERVM_DIRECTORIES";
 
 /// `argv` is {kFilesToolName, COMMAND, ARGUMENTS...}: stat PATH, read PATH, export, changes

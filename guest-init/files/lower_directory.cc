@@ -16,7 +16,7 @@ bool is_whiteout(const struct stat& status) {
   return S_ISCHR(status.st_mode) && status.st_rdev == 0;
 }
 
-/// Layers' directories are opaque or not; "x" and such are made by nobody here.
+/// Whether the directory is opaque: "y". overlayfs's other values ("x") are in no layer here.
 bool is_opaque(int directory) {
   std::array<char, 2> value{};
   return fgetxattr(directory, "trusted.overlay.opaque", value.data(), value.size()) == 1 &&

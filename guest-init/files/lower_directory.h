@@ -1,8 +1,9 @@
-// LowerDirectory: one directory of the image, as overlayfs joins it from several layers: the first
-// that has a name counts, a whiteout ends the search, directories add up until one is opaque.
+// LowerDirectory: one directory of the image, joined from several layers as overlayfs does it: of a
+// name the highest layer's file counts, a whiteout hides all below it, directories of one name are
+// joined down to the first opaque one.
 //
-// Read by hand because a second overlay without the upper directory could only be mounted with the
-// layers in the container's sight. Layers are immutable.
+// It reads the layers itself: a second overlay, without the upper directory, could only be mounted
+// where the container would see the layers. Layers never change. Threads: one.
 #pragma once
 
 #include <sys/stat.h>
@@ -18,20 +19,22 @@ namespace guest_init {
 
 class LowerDirectory {
  public:
-  /// Nothing is in it.
+  /// An empty directory.
   LowerDirectory() = default;
-  /// The same directory of each layer that has it, highest first.
+  /// `parts`: this directory in each layer that has it, highest first.
   explicit LowerDirectory(std::vector<base::UniqueFd> parts) : parts_(std::move(parts)) {}
 
   struct Found {
     struct stat status {};
     int directory = -1;  // of the layer that has it; valid as long as the LowerDirectory
   };
+  /// The highest layer's `name`; nullopt if there is none, or a whiteout hides it.
   base::Result<std::optional<Found>> find(const std::string& name) const;
 
-  /// Empty if there is no directory of that name.
+  /// The directory `name` in this one; an empty one if there is none.
   base::Result<LowerDirectory> enter(const std::string& name) const;
 
+  /// All names of all parts, each once; those of whiteouts, too.
   base::Result<std::vector<std::string>> names() const;
 
  private:

@@ -40,7 +40,7 @@ int run_container_init(int argc, char** argv) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
-  // Faults of our own must not wait in a queue.
+  // This program's own faults are not blocked: they must end it.
   for (const int fault : {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGABRT, SIGTRAP, SIGSYS})
     sigdelset(&all, fault);
   sigprocmask(SIG_SETMASK, &all, &before);

@@ -1,12 +1,13 @@
-// The PID 1 of a container that was started with --init: it runs the command as its child, passes
-// signals on to it, reaps what is orphaned to it, and ends as the command ended.
+// run_container_init(): the PID 1 of a container that was started with --init. It runs the command
+// as its child, passes signals on to the child, reaps orphans, and ends as the command ended.
 //
-// guest-init executes itself under this name; nothing of the real guest-init is in its memory then.
+// guest-init executes itself under the name below; that gives the role a memory of its own, with
+// nothing of the real guest-init in it.
 #pragma once
 
 namespace guest_init {
 
-/// argv[0] that selects this role: what Docker's own init is called there.
+/// argv[0] that selects this role: the path that Docker's own init has in a container.
 inline constexpr const char* kContainerInitName = "/sbin/docker-init";
 
 /// `argv` is {kContainerInitName, "--", COMMAND, ARGUMENTS...}. Returns the exit code.

@@ -1,4 +1,5 @@
-// Which file a command names, as Docker finds it: in PATH, or as the path it is.
+// find_executable(): which file a command names, by Docker's rules: a command with a slash is a
+// path, another is looked up in PATH. Trust: both, and the files, are the client's or the image's.
 #pragma once
 
 #include <string>

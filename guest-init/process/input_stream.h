@@ -1,8 +1,9 @@
 // InputStream: carries what the host sends to a process's standard input (a pipe or terminal).
 //
-// Flow control: the connection is read only when the process has taken what came before. The
-// host's half-close is end of file; a connection that is reset is only lost, and another may be
-// attached. Runs on the loop's thread.
+// Flow control: the connection is read only when the process has taken what came before, so at most
+// 64 KiB are kept. The host's half-close is the process's end of file; after a reset the process
+// keeps waiting, and another connection may be attached. Runs on the loop's thread; the loop
+// outlives it.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +22,11 @@ class InputStream {
 
   base::Result<void> start();
 
-  /// The host's connection; replaces an earlier one.
+  /// Takes the host's connection in place of an earlier one. After the end of file, or of the
+  /// process, the connection is closed.
   void attach(base::UniqueFd connection);
 
-  /// Nobody is there any more to read.
+  /// Closes the connection and the sink: the process is gone, nobody reads any more.
   void process_exited();
 
  private:

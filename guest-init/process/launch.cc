@@ -185,13 +185,13 @@ bool Launch::find_user() {
                                account_file("/etc/group"));
   if (!resolved)
     return fail(FailureKind::kNoSuchUser, 0, "user", std::move(resolved).error().message);
-  credentials_ = *std::move(resolved);
+  privileges_.credentials = *std::move(resolved);
   for (int stream = 0; stream < 3; ++stream) {
     struct stat status {};
     // The process must be able to open /dev/stdout again. /dev/null stays root's.
-    if (credentials_.uid != 0 && fstat(stream, &status) == 0 &&
+    if (privileges_.credentials.uid != 0 && fstat(stream, &status) == 0 &&
         (S_ISFIFO(status.st_mode) || spec_.tty))
-      (void)!fchown(stream, credentials_.uid, static_cast<gid_t>(-1));
+      (void)!fchown(stream, privileges_.credentials.uid, static_cast<gid_t>(-1));
   }
   return true;
 }
@@ -217,29 +217,33 @@ bool Launch::check_filter() {
   const std::size_t size = spec_.seccomp_filter.size();
   const bool whole = size % sizeof(sock_filter) == 0 && size <= protocol::kMaxSeccompFilter;
   if (!whole || (spec_.seccomp_flags & ~kSeccompFlags) != 0)
-    return fail(FailureKind::kInvalidRequest, EINVAL, "seccomp", "no seccomp filter");
+    return fail(FailureKind::kInvalidRequest, EINVAL, "seccomp",
+                "the seccomp filter is cut, too long, or has unknown flags");
   return true;
 }
 
 bool Launch::drop_privileges() {
-  const auto& groups = credentials_.groups;
+  const auto& groups = privileges_.credentials.groups;
   const std::uint64_t capabilities = spec_.capabilities & known_capabilities();
   if (!bound_capabilities(capabilities))
     return fail_errno(FailureKind::kInternal, "privileges", "bound the capabilities");
   // Without no_new_privs a filter takes CAP_SYS_ADMIN. It is kept up to the execve, which gives the
   // program what its user and the bounding set allow, whatever was permitted before.
-  installs_as_admin_ = !spec_.seccomp_filter.empty() && !spec_.no_new_privileges;
-  if (installs_as_admin_ && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+  privileges_.installs_as_admin = !spec_.seccomp_filter.empty() && !spec_.no_new_privileges;
+  if (privileges_.installs_as_admin && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
     return fail_errno(FailureKind::kInternal, "privileges", "keep the capabilities");
   // The plain system calls: glibc's wrappers would look for threads to change as well.
   if (syscall(SYS_setgroups, groups.size(), groups.data()) != 0 ||
-      syscall(SYS_setresgid, credentials_.gid, credentials_.gid, credentials_.gid) != 0 ||
-      syscall(SYS_setresuid, credentials_.uid, credentials_.uid, credentials_.uid) != 0)
+      syscall(SYS_setresgid, privileges_.credentials.gid, privileges_.credentials.gid,
+              privileges_.credentials.gid) != 0 ||
+      syscall(SYS_setresuid, privileges_.credentials.uid, privileges_.credentials.uid,
+              privileges_.credentials.uid) != 0)
     return fail_errno(FailureKind::kInternal, "privileges", "change the user");
-  // A user other than root starts with none, as an execve would leave it.
-  own_capabilities_ = credentials_.uid == 0 ? capabilities : 0;
-  const std::uint64_t permitted = own_capabilities_ | (installs_as_admin_ ? kAdmin : 0);
-  if (!set_capabilities(own_capabilities_, permitted))
+  // A user other than root starts without capabilities, as an execve would leave it.
+  privileges_.own_capabilities = privileges_.credentials.uid == 0 ? capabilities : 0;
+  const std::uint64_t permitted =
+      privileges_.own_capabilities | (privileges_.installs_as_admin ? kAdmin : 0);
+  if (!set_capabilities(privileges_.own_capabilities, permitted))
     return fail_errno(FailureKind::kInternal, "privileges", "set the capabilities");
   if (spec_.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return fail_errno(FailureKind::kInternal, "privileges", "set no_new_privs");
@@ -250,13 +254,14 @@ bool Launch::find_program() {
   if (spec_.argv.empty())
     return fail(FailureKind::kInvalidRequest, EINVAL, "argv", "no command specified");
   if (spec_.files_tool) {
-    argv_ = {kFilesToolName};
+    arguments_.argv = {kFilesToolName};
     add_arguments();
     for (const base::UniqueFd& directory : directories_)
-      directory_list_ += (directory_list_.empty() ? "" : ",") + std::to_string(directory.get());
-    directory_list_.insert(0, std::string(kFilesToolDirectories) + "=");
-    environment_.push_back(directory_list_.c_str());
-    environment_.push_back(nullptr);
+      arguments_.directory_list +=
+          (arguments_.directory_list.empty() ? "" : ",") + std::to_string(directory.get());
+    arguments_.directory_list.insert(0, std::string(kFilesToolDirectories) + "=");
+    arguments_.environment.push_back(arguments_.directory_list.c_str());
+    arguments_.environment.push_back(nullptr);
     return true;
   }
   Executable found = find_executable(spec_.argv.front(), environment_value(spec_.env, "PATH"));
@@ -265,28 +270,29 @@ bool Launch::find_program() {
                 std::move(found.error.message));
   program_ = std::move(found.path);
 
-  if (spec_.use_init) argv_ = {kContainerInitName, "--"};
+  if (spec_.use_init) arguments_.argv = {kContainerInitName, "--"};
   add_arguments();
-  for (const std::string& variable : spec_.env) environment_.push_back(variable.c_str());
+  for (const std::string& variable : spec_.env) arguments_.environment.push_back(variable.c_str());
   const char* home = environment_value(spec_.env, "HOME");
   if (home == nullptr || *home == '\0') {
-    std::erase_if(environment_, [](const char* v) { return std::strcmp(v, "HOME=") == 0; });
-    home_ = "HOME=" + credentials_.home;
-    environment_.push_back(home_.c_str());
+    std::erase_if(arguments_.environment,
+                  [](const char* v) { return std::strcmp(v, "HOME=") == 0; });
+    home_ = "HOME=" + privileges_.credentials.home;
+    arguments_.environment.push_back(home_.c_str());
   }
-  environment_.push_back(nullptr);
+  arguments_.environment.push_back(nullptr);
   return true;
 }
 
 void Launch::add_arguments() {
-  for (const std::string& argument : spec_.argv) argv_.push_back(argument.c_str());
-  argv_.push_back(nullptr);
+  for (const std::string& argument : spec_.argv) arguments_.argv.push_back(argument.c_str());
+  arguments_.argv.push_back(nullptr);
 }
 
 bool Launch::install_filter() {
   if (spec_.seccomp_filter.empty()) return true;
-  const std::uint64_t all = own_capabilities_ | kAdmin;
-  if (installs_as_admin_ && !set_capabilities(all, all))
+  const std::uint64_t all = privileges_.own_capabilities | kAdmin;
+  if (privileges_.installs_as_admin && !set_capabilities(all, all))
     return fail_errno(FailureKind::kInternal, "seccomp", "set the capabilities");
   sock_fprog program{};
   program.len = static_cast<unsigned short>(spec_.seccomp_filter.size() / sizeof(sock_filter));
@@ -305,18 +311,18 @@ void Launch::execute() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
   for (const base::UniqueFd& directory : directories_) fcntl(directory.get(), F_SETFD, 0);
-  char* const* argv = const_cast<char* const*>(argv_.data());
-  char* const* environment = const_cast<char* const*>(environment_.data());
+  char* const* argv = const_cast<char* const*>(arguments_.argv.data());
+  char* const* environment = const_cast<char* const*>(arguments_.environment.data());
   const bool filtered = !spec_.seccomp_filter.empty();
   const std::string own_path = "/proc/self/fd/" + std::to_string(init_program_);
-  // Under the filter no memory may be had any more.
+  // The filter may refuse what malloc needs: the message has its memory before.
   std::string message = "exec " + program_ + ": ";
   const std::size_t reason = message.size();
   message.reserve(reason + kLongestReason);
   if (!install_filter()) return;
   if (!spec_.use_init && !spec_.files_tool)
     execve(program_.c_str(), argv, environment);
-  else if (filtered)  // a profile allows execve, and perhaps nothing like it
+  else if (filtered)  // a profile allows execve, but perhaps not execveat
     execve(own_path.c_str(), argv, environment);
   else
     syscall(SYS_execveat, init_program_, "", argv, environment, AT_EMPTY_PATH);

@@ -1,8 +1,9 @@
-// Launch: how a task (system/shared_task.h) becomes a container's process. Filled in by guest-init,
-// run in the task; the two share memory, so failures are simply left in `failure`.
+// Launch: how a task (system/shared_task.h) becomes a container's process. guest-init makes it, the
+// task runs it; the two share memory, so the task leaves a failure in failure(), where guest-init
+// reads it.
 //
-// What needs heap memory lives in the Launch, which guest-init owns: nothing on the task's stack
-// is ever destroyed when it executes the program.
+// What needs heap memory is a member of the Launch, which guest-init owns and frees: an execve runs
+// no destructors of what is on the task's stack, so that would leak.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ struct Terminal {
   base::UniqueFd slave;
 };
 
-/// From the devpts that is mounted in the calling task's namespace.
+/// Opens a new terminal of the devpts that is mounted in the calling task's namespace. Zero rows or
+/// columns leave its size alone.
 base::Result<Terminal> open_terminal(std::uint16_t rows, std::uint16_t columns);
 
 base::Result<void> set_terminal_size(int terminal, std::uint16_t rows, std::uint16_t columns);
@@ -40,8 +42,8 @@ class Launch {
     int err = -1;
   };
 
-  /// `init_program`: an open descriptor of guest-init's own executable, used for `use_init`
-  /// and `files_tool`.
+  /// `spec` outlives the Launch. `init_program`: an open descriptor of guest-init's own executable,
+  /// used for `use_init` and `files_tool`.
   /// `directories`: what the files tool inherits (kFilesToolDirectories).
   Launch(const protocol::StartProcess& spec, bool first_of_container, int init_program,
          std::vector<base::UniqueFd> directories)
@@ -58,10 +60,23 @@ class Launch {
   const std::optional<protocol::Failure>& failure() const { return failure_; }
 
  private:
+  struct Privileges {
+    Credentials credentials;
+    std::uint64_t own_capabilities = 0;
+    bool installs_as_admin = false;  // the seccomp filter, by CAP_SYS_ADMIN
+  };
+  /// For execve.
+  struct Arguments {
+    std::string directory_list;
+    std::vector<const char*> argv;
+    std::vector<const char*> environment;
+  };
+
   bool fail(protocol::FailureKind kind, int error, std::string stage, std::string message);
   bool fail_errno(protocol::FailureKind kind, std::string stage, const std::string& what);
 
-  // In this order; each returns whether it succeeded.
+  // The steps of become_process(), which has their order. A bool says whether the step succeeded;
+  // if not, failure_ is set.
   bool connect_streams(const Streams& streams);
   bool mount_console();
   bool set_limits();
@@ -80,14 +95,10 @@ class Launch {
   const std::vector<base::UniqueFd> directories_;
   std::optional<protocol::Failure> failure_;
 
-  Credentials credentials_;
-  std::uint64_t own_capabilities_ = 0;
-  bool installs_as_admin_ = false;
+  Privileges privileges_;
   std::string home_;
   std::string program_;
-  std::string directory_list_;
-  std::vector<const char*> argv_;
-  std::vector<const char*> environment_;
+  Arguments arguments_;
 };
 
 }  // namespace guest_init

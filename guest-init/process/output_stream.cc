@@ -36,9 +36,9 @@ void OutputStream::attach(base::UniqueFd connection, std::uint64_t offset) {
   auto watch = loop_.watch(connection.get(), kReadable,
                            [this](std::uint32_t events) { on_connection(events); });
   if (!watch) return;
-  connection_watch_ = *std::move(watch);
-  connection_ = std::move(connection);
-  sent_ = offset;
+  connection_.watch = *std::move(watch);
+  connection_.fd = std::move(connection);
+  connection_.sent = offset;
   send();
   update_watches();
 }
@@ -109,7 +109,7 @@ void OutputStream::on_connection(std::uint32_t events) {
     drop_connection();
     return;
   }
-  blocked_ = false;
+  connection_.blocked = false;
   // Acknowledged bytes made room: the process may go on.
   if (!ended_) read_source();
   send();
@@ -119,7 +119,7 @@ void OutputStream::on_connection(std::uint32_t events) {
 /// False when the host has gone away.
 bool OutputStream::read_acknowledgements() {
   std::array<std::byte, 512> bytes;
-  const ssize_t size = recv(connection_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+  const ssize_t size = recv(connection_.fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   if (size == 0) return false;
   take_acknowledgements(std::span(bytes).first(static_cast<std::size_t>(size)));
@@ -128,47 +128,48 @@ bool OutputStream::read_acknowledgements() {
 
 void OutputStream::take_acknowledgements(std::span<const std::byte> bytes) {
   for (const std::byte b : bytes) {
-    ack_[ack_size_++] = b;
-    if (ack_size_ < ack_.size()) continue;
-    ack_size_ = 0;
+    connection_.ack[connection_.ack_size++] = b;
+    if (connection_.ack_size < connection_.ack.size()) continue;
+    connection_.ack_size = 0;
     std::uint64_t position = 0;
-    wire::Decoder(ack_).get(position);
+    wire::Decoder(connection_.ack).get(position);
     // The host can only have what was sent to it; anything else is noise.
-    if (position <= sent_) (void)buffer_.acknowledge(position).has_value();
+    if (position <= connection_.sent) (void)buffer_.acknowledge(position).has_value();
   }
 }
 
 void OutputStream::send() {
-  if (!connection_ || finished_) return;
-  for (auto bytes = buffer_.from(sent_); !bytes.empty(); bytes = buffer_.from(sent_)) {
+  if (!connection_.fd || connection_.finished) return;
+  for (auto bytes = buffer_.from(connection_.sent); !bytes.empty();
+       bytes = buffer_.from(connection_.sent)) {
     const ssize_t size =
-        ::send(connection_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        ::send(connection_.fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && errno == EAGAIN) {
-      blocked_ = true;
+      connection_.blocked = true;
       return;
     }
     if (size < 0) {
       drop_connection();
       return;
     }
-    sent_ += static_cast<std::uint64_t>(size);
+    connection_.sent += static_cast<std::uint64_t>(size);
   }
-  if (!ended_ || sent_ != buffer_.end()) return;
-  shutdown(connection_.get(), SHUT_WR);
-  finished_ = true;
+  if (!ended_ || connection_.sent != buffer_.end()) return;
+  shutdown(connection_.fd.get(), SHUT_WR);
+  connection_.finished = true;
 }
 
 void OutputStream::drop_connection() {
-  connection_watch_.reset();
-  connection_.reset();
-  finished_ = false;
-  blocked_ = false;
-  ack_size_ = 0;
+  connection_.watch.reset();
+  connection_.fd.reset();
+  connection_.finished = false;
+  connection_.blocked = false;
+  connection_.ack_size = 0;
 }
 
 void OutputStream::update_watches() {
-  connection_watch_.set_events(blocked_ ? kReadable | kWritable : kReadable);
+  connection_.watch.set_events(connection_.blocked ? kReadable | kWritable : kReadable);
   source_watch_.set_events(ended_ || !buffer_.full() ? kReadable : 0);
 }
 

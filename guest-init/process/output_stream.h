@@ -4,9 +4,9 @@
 // Flow control: when the replay buffer is full, nothing is read from the process until the host
 // acknowledges; the process then blocks in write(2). Runs on the loop's thread.
 //
-// The kernel hands on one write to a terminal in pieces ("text", then "\r\n"), as it puts in the
-// carriage returns. So a terminal's output is awaited for a moment, as long as more comes: many
-// clients take what arrives at once for a line.
+// The kernel splits one write to a terminal into pieces ("text", then "\r\n"), as it puts in the
+// carriage returns, and many clients take each piece that arrives for a line. So after a piece of a
+// terminal's output this waits a moment (2 ms, a few times) for the next, and sends them together.
 #pragma once
 
 #include <array>
@@ -28,12 +28,13 @@ class OutputStream {
   /// Starts reading from the process.
   base::Result<void> start();
 
-  /// The host's connection; replaces an earlier one. `offset`: where the host wants to go on. A
-  /// connection that cannot be served from there is closed.
+  /// Takes the host's connection in place of an earlier one. `offset`: the position in the stream
+  /// from which the host wants to have it. A connection is closed, and the earlier one stays, if
+  /// those bytes were acknowledged, and so are gone, or were never produced.
   void attach(base::UniqueFd connection, std::uint64_t offset);
 
-  /// The process is gone: what it wrote is read now. With `cut`, what others who hold the stream
-  /// open write later is thrown away; else the end waits for them.
+  /// The process is gone: reads what it wrote. Others may still hold the stream open: with `cut` it
+  /// ends now and what they write later is thrown away, else it ends when they close it.
   void process_exited(bool cut);
 
   bool ended() const { return ended_; }
@@ -41,6 +42,17 @@ class OutputStream {
   std::uint64_t acknowledged() const { return buffer_.acknowledged(); }
 
  private:
+  /// The host's connection, and how far it is.
+  struct Connection {
+    base::UniqueFd fd;
+    std::uint64_t sent = 0;
+    bool finished = false;  // half-closed by us
+    bool blocked = false;   // its buffer is full: wait until it is writable
+    std::array<std::byte, 8> ack{};
+    std::size_t ack_size = 0;
+    PollLoop::Watch watch;
+  };
+
   void on_source();
   void read_source();
   bool more_follows(int waited) const;
@@ -61,15 +73,8 @@ class OutputStream {
   bool ended_ = false;
   bool cut_ = false;
 
-  base::UniqueFd connection_;
-  std::uint64_t sent_ = 0;  // on this connection
-  bool finished_ = false;   // the connection was half-closed by us
-  bool blocked_ = false;    // the connection takes no more for now
-  std::array<std::byte, 8> ack_{};
-  std::size_t ack_size_ = 0;
-
   PollLoop::Watch source_watch_;
-  PollLoop::Watch connection_watch_;
+  Connection connection_;
 };
 
 }  // namespace guest_init

@@ -14,8 +14,9 @@ namespace {
 
 using protocol::FailureKind;
 
-/// What others of a process's session still write this long after its exit is waited for, as
-/// Docker does; the container's first process takes all others with it, so there the end is exact.
+/// How long others may still write to the streams of a process that has exited, as with Docker. A
+/// container's first process takes the others of the container with it, but processes of another
+/// one in the machine may have been handed its streams.
 constexpr int kCutSeconds = 2;
 
 protocol::Failure failure(const protocol::StartProcess& spec, FailureKind kind, std::string stage,
@@ -96,14 +97,14 @@ base::Result<Process::Pipes> Process::use_terminal(const protocol::StartProcess&
 base::Result<void> Process::open_streams(Pipes pipes, const protocol::StartProcess& spec) {
   const auto on_stream_end = [this] { check_end(); };
   if (pipes.input) {
-    input_.emplace(loop_, std::move(pipes.input), spec.tty);
-    RETURN_IF_ERROR(input_->start());
+    streams_.input.emplace(loop_, std::move(pipes.input), spec.tty);
+    RETURN_IF_ERROR(streams_.input->start());
   }
-  output_.emplace(loop_, std::move(pipes.output), on_stream_end);
-  RETURN_IF_ERROR(output_->start());
+  streams_.output.emplace(loop_, std::move(pipes.output), on_stream_end);
+  RETURN_IF_ERROR(streams_.output->start());
   if (spec.tty) return {};
-  error_.emplace(loop_, std::move(pipes.error), on_stream_end);
-  return error_->start();
+  streams_.error.emplace(loop_, std::move(pipes.error), on_stream_end);
+  return streams_.error->start();
 }
 
 std::variant<std::unique_ptr<Process>, protocol::Failure> Process::start(
@@ -145,13 +146,17 @@ std::variant<std::unique_ptr<Process>, protocol::Failure> Process::start(
   if (process->first_) container.set_first_started();
   task.run_last([&] { launch.become_process(pipes->theirs); });
   if (launch.failure()) return *launch.failure();
-  if (auto opened = process->open_streams(*std::move(pipes), spec); !opened)
+  if (auto opened = process->open_streams(*std::move(pipes), spec); !opened) {
+    // The program runs already, and nobody would ever hear of it.
+    kill(process->pid_, SIGKILL);
     return failure(spec, FailureKind::kInternal, "streams", std::move(opened).error());
+  }
   return process;
 }
 
 bool Process::ended() const {
-  return exit_ && (!output_ || output_->ended()) && (!error_ || error_->ended());
+  return exit_ && (!streams_.output || streams_.output->ended()) &&
+         (!streams_.error || streams_.error->ended());
 }
 
 base::Result<void> Process::signal(int number) const {
@@ -168,13 +173,13 @@ base::Result<void> Process::resize_terminal(std::uint16_t rows, std::uint16_t co
 void Process::attach(const protocol::StreamOpen& open, base::UniqueFd connection) {
   switch (open.stream) {
     case protocol::Stream::kStdin:
-      if (input_) input_->attach(std::move(connection));
+      if (streams_.input) streams_.input->attach(std::move(connection));
       return;
     case protocol::Stream::kStdout:
-      if (output_) output_->attach(std::move(connection), open.offset);
+      if (streams_.output) streams_.output->attach(std::move(connection), open.offset);
       return;
     case protocol::Stream::kStderr:
-      if (error_) error_->attach(std::move(connection), open.offset);
+      if (streams_.error) streams_.error->attach(std::move(connection), open.offset);
       return;
   }
 }
@@ -182,36 +187,36 @@ void Process::attach(const protocol::StreamOpen& open, base::UniqueFd connection
 void Process::set_exit(const protocol::ExitStatus& status) {
   exit_ = status;
   terminal_ = {};
-  if (input_) input_->process_exited();
-  if (output_) output_->process_exited(false);
-  if (error_) error_->process_exited(false);
+  if (streams_.input) streams_.input->process_exited();
+  if (streams_.output) streams_.output->process_exited(false);
+  if (streams_.error) streams_.error->process_exited(false);
   check_end();
-  if (!ended() && !first_ && !start_cut_timer()) {
-    if (output_) output_->process_exited(true);
-    if (error_) error_->process_exited(true);
+  if (!ended() && !start_cut_timer()) {
+    if (streams_.output) streams_.output->process_exited(true);
+    if (streams_.error) streams_.error->process_exited(true);
   }
 }
 
 base::Result<void> Process::start_cut_timer() {
-  cut_timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!cut_timer_) return base::errno_error("timerfd_create");
+  cut_timer_.fd.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!cut_timer_.fd) return base::errno_error("timerfd_create");
   itimerspec when{};
   when.it_value.tv_sec = kCutSeconds;
-  timerfd_settime(cut_timer_.get(), 0, &when, nullptr);
-  auto watch = loop_.watch(cut_timer_.get(), kReadable, [this](std::uint32_t) {
-    cut_watch_.reset();
-    if (output_) output_->process_exited(true);
-    if (error_) error_->process_exited(true);
+  timerfd_settime(cut_timer_.fd.get(), 0, &when, nullptr);
+  auto watch = loop_.watch(cut_timer_.fd.get(), kReadable, [this](std::uint32_t) {
+    cut_timer_.watch.reset();
+    if (streams_.output) streams_.output->process_exited(true);
+    if (streams_.error) streams_.error->process_exited(true);
   });
   if (!watch) return std::move(watch).error();
-  cut_watch_ = *std::move(watch);
+  cut_timer_.watch = *std::move(watch);
   return {};
 }
 
 void Process::check_end() {
   if (!ended() || end_reported_) return;
   end_reported_ = true;
-  cut_watch_.reset();
+  cut_timer_.watch.reset();
   on_end_(*this);
 }
 
@@ -220,8 +225,8 @@ protocol::HelloReply::Process Process::describe() const {
   description.process = id_;
   description.container = container_;
   description.pid = pid_;
-  description.stdout_bytes = output_ ? output_->acknowledged() : 0;
-  description.stderr_bytes = error_ ? error_->acknowledged() : 0;
+  description.stdout_bytes = streams_.output ? streams_.output->acknowledged() : 0;
+  description.stderr_bytes = streams_.error ? streams_.error->acknowledged() : 0;
   description.exit = exit_;
   return description;
 }
@@ -230,8 +235,8 @@ protocol::ProcessExited Process::exit_message() const {
   protocol::ProcessExited message;
   message.process = id_;
   message.status = *exit_;
-  message.stdout_bytes = output_ ? output_->length() : 0;
-  message.stderr_bytes = error_ ? error_->length() : 0;
+  message.stdout_bytes = streams_.output ? streams_.output->length() : 0;
+  message.stderr_bytes = streams_.error ? streams_.error->length() : 0;
   return message;
 }
 

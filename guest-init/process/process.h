@@ -1,6 +1,7 @@
 // Process: one process of a container, from its StartProcess until it is forgotten.
 //
-// Owned by the Server; everything runs on the loop's thread.
+// Owned by the Server; everything runs on the loop's thread. The loop outlives it, and so does the
+// container while start() runs.
 #pragma once
 
 #include <functional>
@@ -25,8 +26,9 @@ class Process {
     int own_pid_namespace = -1;  // guest-init's
   };
 
-  /// Starts it; returns after its execve. `on_end` is called once, when it has exited and all its
-  /// output was read; it must not destroy the Process.
+  /// Starts the process and returns after its execve, or with the Failure for the host. `on_end` is
+  /// called once, when the process has exited and all its output was read; it must not destroy the
+  /// Process.
   static std::variant<std::unique_ptr<Process>, protocol::Failure> start(
       const Surroundings& surroundings, Container& container, const protocol::StartProcess& spec,
       std::function<void(Process&)> on_end);
@@ -34,6 +36,7 @@ class Process {
   std::uint32_t id() const { return id_; }
   std::uint32_t container() const { return container_; }
   pid_t pid() const { return pid_; }
+  bool first() const { return first_; }  // of its container
   bool exited() const { return exit_.has_value(); }
   /// Exited, and its output is complete.
   bool ended() const;
@@ -41,10 +44,12 @@ class Process {
   base::Result<void> signal(int number) const;
   base::Result<void> resize_terminal(std::uint16_t rows, std::uint16_t columns) const;
 
-  /// A stream connection whose StreamOpen came. Closed if this process has no such stream.
+  /// Takes a stream connection; closes it if the process does not have the stream that `open`
+  /// names.
   void attach(const protocol::StreamOpen& open, base::UniqueFd connection);
 
-  /// It was reaped.
+  /// The process was reaped with `status`. If others still hold its output open, they are waited
+  /// for as long as Docker does (CutTimer).
   void set_exit(const protocol::ExitStatus& status);
 
   protocol::HelloReply::Process describe() const;
@@ -57,6 +62,17 @@ class Process {
     base::UniqueFd input;
     base::UniqueFd output;
     base::UniqueFd error;
+  };
+
+  struct Streams {
+    std::optional<InputStream> input;
+    std::optional<OutputStream> output;
+    std::optional<OutputStream> error;
+  };
+  /// Fires two seconds after the exit: output that others hold open is then cut.
+  struct CutTimer {
+    base::UniqueFd fd;
+    PollLoop::Watch watch;
   };
 
   Process(PollLoop& loop, const protocol::StartProcess& spec, std::function<void(Process&)> on_end);
@@ -77,11 +93,8 @@ class Process {
   std::optional<protocol::ExitStatus> exit_;
   Terminal terminal_;  // the slave is held until the exit, so that the master does not hang up when
                        // the process closes it for a moment
-  std::optional<InputStream> input_;
-  std::optional<OutputStream> output_;
-  std::optional<OutputStream> error_;
-  base::UniqueFd cut_timer_;
-  PollLoop::Watch cut_watch_;
+  Streams streams_;
+  CutTimer cut_timer_;
 };
 
 }  // namespace guest_init

@@ -1,6 +1,6 @@
 // ReplayBuffer: the bytes of one output stream that the host has not acknowledged yet, addressed by
-// their position in the stream. Filled from a process's pipe, sent from on a connection, and sent
-// again on a later connection if the first is lost.
+// their position in the stream. They come from a process's pipe, are sent on a connection, and are
+// sent again on a later connection if the first is lost.
 //
 // Owns its storage (virtual memory that is touched only as far as it is used). Single thread.
 #pragma once

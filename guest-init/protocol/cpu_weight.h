@@ -1,5 +1,5 @@
-// Docker's --cpu-shares on cgroup v2's scale: in the guest, between the container's processes and
-// guest-init, and on the host, between machines. Source: runc's conversion since its version 1.3.2.
+// cpu_weight_of_shares(): converts Docker's --cpu-shares to cgroup v2's cpu.weight. The guest uses
+// it for the container's cgroup, the host for the machines'. Source: runc's conversion since 1.3.2.
 #pragma once
 
 #include <cmath>
@@ -7,9 +7,9 @@
 
 namespace protocol {
 
-/// 2..262144, clamped, to 1..10000. Docker's default of 1024 shares is cgroup v2's default of 100:
-/// the exponent is the parabola through the least, the default and the greatest value of both
-/// scales.
+/// Shares of 2..262144, clamped to that, become a weight of 1..10000. Docker's default of 1024
+/// becomes cgroup v2's default of 100: the exponent is the parabola through the least, the default
+/// and the greatest value of both scales.
 inline std::uint64_t cpu_weight_of_shares(std::uint64_t shares) {
   if (shares <= 2) return 1;
   if (shares >= 262144) return 10000;

@@ -1,6 +1,6 @@
-// The paths Docker hides and write-protects in every container that is not privileged. The host
-// sends them in PrepareContainer; guest-init covers these before it knows the container, so that a
-// start with exactly them has nothing left to do.
+// The paths that Docker hides and write-protects in every container that is not privileged. The
+// host sends its lists in PrepareContainer; guest-init covers the paths below before the machine is
+// cloned, so a container with just these has nothing left to cover when it starts.
 #pragma once
 
 #include <array>

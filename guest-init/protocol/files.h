@@ -25,7 +25,7 @@
 
 namespace protocol::files {
 
-inline constexpr std::size_t kDataBytes = 64u << 10;  // at most, in one Data
+inline constexpr std::size_t kDataBytes = 64u << 10;  // most bytes in one Data
 
 enum class FrameType : std::uint16_t {
   kEntry = 1,
@@ -81,7 +81,7 @@ struct Data {
 
 struct End {
   static constexpr FrameType kType = FrameType::kEnd;
-  bool complete = true;  // a message has at least one field
+  bool complete = true;  // says nothing: the wire format wants at least one field
   static void fields(auto& self, auto&& visit) { visit(self.complete); }
 };
 
@@ -97,13 +97,13 @@ struct Change {
 
 enum class PlaceKind : std::uint8_t {
   kDirectory = 0,  // what follows goes into the directory, which is made if it is not there
-  kFile = 1,       // one file follows; where there is a directory, it is `name` in that
+  kFile = 1,       // one file follows, for `path`; if that is a directory, it becomes `name` in it
 };
 
-/// How the message of a Failed begins that is about a Place's owner.
+/// A Failed about the owner of a Place has a message that begins so.
 inline constexpr const char* kUnknownOwner = "unable to convert uid/gid chown string";
 
-/// Where the entries after it go, and whose they become.
+/// Host -> tool: where the entries that follow are written, and who will own them.
 struct Place {
   static constexpr FrameType kType = FrameType::kPlace;
   PlaceKind kind = PlaceKind::kDirectory;
@@ -118,8 +118,8 @@ struct Place {
 enum class FailureKind : std::uint8_t {
   kOther = 0,
   kNotFound = 1,       // the path does not exist
-  kNotADirectory = 2,  // the place to write to is none
-  kRefused = 3,        // what was asked for must not be
+  kNotADirectory = 2,  // the path to write to is not a directory
+  kRefused = 3,        // the request is not allowed
 };
 
 struct Failed {

@@ -21,10 +21,10 @@
 // Requests are carried out in the order they arrive. If one fails, later ones that need it fail
 // too. Nothing of the tenant runs before SetIdentity was carried out: guest-init refuses it.
 //
-// Trust: guest-init trusts the host, and whoever else is in the guest not at all: a connection
-// counts only if it comes from CID 2, which no process of a guest can have, and, from SetIdentity
-// on, says the machine's secret. One that does not is closed, nothing else happens. The host trusts
-// nothing that arrives here.
+// Trust: guest-init trusts the host, and nobody else in the guest: a connection counts only if it
+// comes from CID 2, which no process of a guest can have, and, from SetIdentity on, says the
+// machine's secret. Any other is closed and has no effect. The host trusts nothing that arrives
+// here.
 #pragma once
 
 #include <array>
@@ -40,11 +40,15 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 8;
+inline constexpr std::uint32_t kVersion = 12;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
 inline constexpr std::size_t kReplayBytes = 256u << 10;
+/// How many bytes of the writable disk a container's own file system has at most. The block device
+/// of the disk's first kOwnDiskBytes is made before the machine is cloned.
+inline constexpr std::uint64_t kOwnDiskBytes = std::uint64_t{1} << 46;
+
 /// The longest seccomp filter that a kernel takes: 4096 instructions of 8 bytes.
 inline constexpr std::size_t kMaxSeccompFilter = 4096 * 8;
 
@@ -65,6 +69,7 @@ enum class MessageType : std::uint16_t {
   kUpdateLimits = 13,
   kReadStatistics = 14,
   kListProcesses = 15,
+  kNameAnswer = 16,
   // guest -> host
   kHelloReply = 64,
   kDone = 65,
@@ -73,17 +78,19 @@ enum class MessageType : std::uint16_t {
   kProcessExited = 68,
   kStatistics = 69,
   kProcessList = 70,
+  kNameQuery = 71,
 };
 
-/// What only the host and this machine's guest-init know. Made anew for each clone. Comparing takes
-/// as long for a wrong one as for the right one (guest-init/server/secret.h).
+/// A secret that only the host and this machine's guest-init know; the host makes one for each
+/// clone. Comparing takes as long for a wrong one as for the right one
+/// (guest-init/server/secret.h).
 using Secret = std::array<std::uint8_t, 32>;
 
 /// Host -> guest, first on a control stream. Answered by HelloReply.
 struct Hello {
   static constexpr MessageType kType = MessageType::kHello;
   std::uint32_t version = kVersion;
-  Secret secret{};  // of SetIdentity; before it, and so for a template, it does not count
+  Secret secret{};  // as in SetIdentity; ignored before that request, and so by a template
   static void fields(auto& self, auto&& visit) { visit(self.version, self.secret); }
 };
 
@@ -104,7 +111,7 @@ struct SetIdentity {
 
 /// One of the guest's network interfaces.
 struct NetworkInterface {
-  std::uint32_t slot = 0;  // of the network card: its name is eth<slot>
+  std::uint32_t slot = 0;  // number of the network card, which is called eth<slot>
   std::array<std::uint8_t, 6> mac{};
   std::string address;  // IPv4 "172.17.0.2"
   std::uint8_t prefix_length = 0;
@@ -115,8 +122,8 @@ struct NetworkInterface {
   }
 };
 
-/// Host -> guest: give these interfaces, at most one for a card, what is this machine's own, and
-/// take the other cards away (none named: only loopback is left). Answered by Done.
+/// Host -> guest: give the cards these addresses, at most one interface for a card, and take the
+/// other cards away for good (with no interface only loopback is left). Answered by Done.
 struct ConfigureNetwork {
   static constexpr MessageType kType = MessageType::kConfigureNetwork;
   using Interface = NetworkInterface;
@@ -133,28 +140,39 @@ struct PrepareContainer {
   struct Layer {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
-    bool in_window = false;  // then all of it is a multiple of 4096
+    bool in_window = false;  // then offset and length are multiples of 4096
     static void fields(auto& self, auto&& visit) {
       visit(self.offset, self.length, self.in_window);
     }
   };
-  /// The ext4 of a volume: bytes [offset, offset + length) of the writable disk.
-  struct VolumeDisk {
+  /// An ext4, the container's own or a volume's: bytes [offset, offset + length) of the writable
+  /// disk. They may reach past the end of the file system.
+  struct Disk {
     std::uint64_t offset = 0;
     std::uint64_t length = 0;
     static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
   };
-  /// A volume, or a directory of it, in the container. The directory is made where it is missing.
-  struct Volume {
-    std::uint32_t disk = 0;  // its place in `volume_disks`; one disk may appear several times
-    std::string path;        // absolute, normal, not "/"
+  /// Where a mount's files are. What is not on a disk is shown by the machine's file server.
+  enum class Source : std::uint8_t {
+    kDisk = 0,       // a volume, on a disk of its own
+    kDirectory = 1,  // a volume, in a directory of the host
+    kHost = 2,       // a file or directory of the host
+  };
+  /// A volume, or a file or directory of the host, in the container. The place is made where it is
+  /// missing: a file for a file, else a directory.
+  struct Mount {
+    Source source = Source::kDisk;
+    /// Of kDisk: index into `volume_disks`; of the others: what the file server calls it. Several
+    /// mounts may name the same.
+    std::uint32_t number = 0;
+    std::string path;     // absolute, normal, not "/"
     std::string subpath;  // relative, followed inside of the volume, must be there; "": all of it
     bool read_only = false;
     /// While nothing is in the volume: what the image has at `path` is copied there, and the
     /// volume's root becomes like that directory. After a crash all of that was done or nothing.
     bool copy_up = false;
     static void fields(auto& self, auto&& visit) {
-      visit(self.disk, self.path, self.subpath, self.read_only, self.copy_up);
+      visit(self.source, self.number, self.path, self.subpath, self.read_only, self.copy_up);
     }
   };
   struct Tmpfs {
@@ -172,7 +190,7 @@ struct PrepareContainer {
     std::uint64_t cpu_shares = 0;  // Docker's 2..262144, converted to cpu.weight in the guest
     std::string cpuset;
     std::uint64_t pids = 0;
-    // io.max of each of the machine's disks, a second
+    // io.max of each of the machine's disks, per second
     std::uint64_t read_bytes = 0;
     std::uint64_t write_bytes = 0;
     std::uint64_t read_operations = 0;
@@ -188,12 +206,22 @@ struct PrepareContainer {
     std::string value;
     static void fields(auto& self, auto&& visit) { visit(self.name, self.value); }
   };
+  /// Whose namespaces the container has: numbers of containers that were prepared and whose first
+  /// processes have not ended. 0: its own, or, of the network, the machine's.
+  struct Namespaces {
+    std::uint32_t network = 0;   // with its /etc/hostname, /etc/hosts and /etc/resolv.conf
+    bool only_loopback = false;  // no network at all; with `network` 0 only
+    std::uint32_t ipc = 0;       // with its /dev/shm and /dev/mqueue
+    std::uint32_t pid = 0;       // the first process is not PID 1 then, and goes with that one
+    static void fields(auto& self, auto&& visit) {
+      visit(self.network, self.only_loopback, self.ipc, self.pid);
+    }
+  };
 
   std::uint32_t request = 0;
-  /// The host's name for it in later messages. Its writable files are in the directory
-  /// "<number>/upper" of the writable disk: give a container the same number at every start.
-  std::uint32_t container = 0;
-  std::vector<Layer> layers;  // lowest first; may be empty (an image without layers)
+  std::uint32_t container = 0;  // the host's name for it in later messages
+  std::vector<Layer> layers;    // lowest first; may be empty (an image without layers)
+  Namespaces namespaces;
   std::string hostname;
   std::string domainname;
   std::string hostname_file;  // contents of /etc/hostname, /etc/hosts, /etc/resolv.conf
@@ -201,25 +229,28 @@ struct PrepareContainer {
   std::string resolv_conf_file;
   bool read_only_root = false;
   bool privileged = false;
-  std::uint64_t shm_bytes = 64u << 20;
+  std::uint64_t shm_bytes = 64u << 20;  // 0: no /dev/shm
   std::vector<Tmpfs> tmpfs;
-  std::vector<VolumeDisk> volume_disks;
-  std::vector<Volume> volumes;  // those above before those below
+  Disk disk;  // the container's own, for what it writes
+  std::vector<Disk> volume_disks;
+  std::vector<Mount> mounts;  // a directory before those below it
   Limits limits;
   std::vector<Sysctl> sysctls;
   /// Docker's defaults are in docker_defaults.h; any other lists work too, only slower.
   std::vector<std::string> masked_paths;
   std::vector<std::string> read_only_paths;
   static void fields(auto& self, auto&& visit) {
-    visit(self.request, self.container, self.layers, self.hostname, self.domainname,
-          self.hostname_file, self.hosts_file, self.resolv_conf_file, self.read_only_root,
-          self.privileged, self.shm_bytes, self.tmpfs, self.volume_disks, self.volumes, self.limits,
-          self.sysctls, self.masked_paths, self.read_only_paths);
+    visit(self.request, self.container, self.layers, self.namespaces, self.hostname,
+          self.domainname, self.hostname_file, self.hosts_file, self.resolv_conf_file,
+          self.read_only_root, self.privileged, self.shm_bytes, self.tmpfs, self.disk,
+          self.volume_disks, self.mounts, self.limits, self.sysctls, self.masked_paths,
+          self.read_only_paths);
   }
 };
 
 /// Host -> guest: run one process in a prepared container. The first process of a container is PID
-/// 1 of its PID namespace. Answered by ProcessStarted (after a successful execve) or Failure.
+/// 1 of its PID namespace, if that is its own; either way all others of the container end with it.
+/// Answered by ProcessStarted (after a successful execve) or Failure.
 struct StartProcess {
   static constexpr MessageType kType = MessageType::kStartProcess;
   struct Rlimit {
@@ -242,7 +273,7 @@ struct StartProcess {
   bool open_stdin = false;         // false: /dev/null (no kStdin stream will come)
   std::uint64_t capabilities = 0;  // bit n = CAP_n, for bounding, permitted, effective
   bool no_new_privileges = false;
-  bool use_init = false;  // a reaping PID 1 of ours between (docker run --init)
+  bool use_init = false;  // guest-init as PID 1, which reaps and runs argv (docker run --init)
   /// guest-init's files tool instead of a program of the container (files.h): argv is what follows
   /// its name. It runs outside the container's PID namespace and cgroup, unless it is the
   /// container's first process.
@@ -294,9 +325,9 @@ struct Shutdown {
 
 enum class Stream : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2 };
 
-/// Host -> guest, first on a kStreamPort connection. Not answered: a stream that cannot be is
-/// reset. May arrive before its StartProcess, and before SetIdentity, which then decides whether it
-/// stays. `offset` resumes an output stream at that byte.
+/// Host -> guest, first on a kStreamPort connection. Not answered: a connection for a stream that
+/// the process does not have is closed. May arrive before its StartProcess, and before SetIdentity,
+/// which closes it if its secret is wrong. `offset` resumes an output stream at that byte.
 struct StreamOpen {
   static constexpr MessageType kType = MessageType::kStreamOpen;
   std::uint32_t process = 0;
@@ -308,8 +339,8 @@ struct StreamOpen {
   }
 };
 
-/// Host -> guest: the exit of `process` is recorded; its state and replay buffers can go. Answered
-/// by Done.
+/// Host -> guest: the host has recorded the exit of `process`; guest-init drops what it keeps of
+/// the process. Answered by Done; Failure while the process has not ended.
 struct ForgetProcess {
   static constexpr MessageType kType = MessageType::kForgetProcess;
   std::uint32_t request = 0;
@@ -317,7 +348,9 @@ struct ForgetProcess {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.process); }
 };
 
-/// Host -> guest: kill the container's processes, unmount its filesystems. Answered by Done.
+/// Host -> guest: kill the container's processes, and with its PID namespace those of others that
+/// share it, write its filesystems back and unmount them. Answered by Done when nothing in the
+/// guest uses its layers and disks any more.
 struct RemoveContainer {
   static constexpr MessageType kType = MessageType::kRemoveContainer;
   std::uint32_t request = 0;
@@ -325,8 +358,8 @@ struct RemoveContainer {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.container); }
 };
 
-/// Host -> guest: stop everything in the container where it is, or let it go on. Answered by Done
-/// once all of it stands still; Failure if that does not come about (then it goes on).
+/// Host -> guest: freeze all processes of the container, or let them go on. Answered by Done once
+/// all stand still; Failure if they do not within two seconds (then they go on).
 struct FreezeContainer {
   static constexpr MessageType kType = MessageType::kFreezeContainer;
   std::uint32_t request = 0;
@@ -361,7 +394,7 @@ struct ListProcesses {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.container); }
 };
 
-/// How a process ended: exactly what wait status said.
+/// How a process ended, as its wait status says it.
 struct ExitStatus {
   bool signaled = false;
   std::int32_t code = 0;  // exit code, or the signal's number
@@ -389,11 +422,12 @@ struct HelloReply {
     }
   };
   std::uint32_t version = kVersion;
-  std::string kernel_release;  // uname -r
-  bool identified = false;     // SetIdentity was carried out
+  std::string kernel_release;             // uname -r
+  bool identified = false;                // SetIdentity was carried out
+  std::vector<std::uint32_t> containers;  // that were prepared and not removed
   std::vector<Process> processes;
   static void fields(auto& self, auto&& visit) {
-    visit(self.version, self.kernel_release, self.identified, self.processes);
+    visit(self.version, self.kernel_release, self.identified, self.containers, self.processes);
   }
 };
 
@@ -447,7 +481,7 @@ struct ProcessExited {
   static constexpr MessageType kType = MessageType::kProcessExited;
   std::uint32_t process = 0;
   ExitStatus status;
-  std::uint64_t stdout_bytes = 0;  // total length of each stream: the host knows when it has all
+  std::uint64_t stdout_bytes = 0;  // length of the whole stream, so the host knows when it has all
   std::uint64_t stderr_bytes = 0;
   static void fields(auto& self, auto&& visit) {
     visit(self.process, self.status, self.stdout_bytes, self.stderr_bytes);
@@ -459,7 +493,7 @@ struct ProcessExited {
 struct Statistics {
   static constexpr MessageType kType = MessageType::kStatistics;
   std::uint32_t request = 0;
-  std::string cpu_stat;  // of the container's cgroup, and so on
+  std::string cpu_stat;  // of the container's cgroup, as all up to io_stat
   std::string memory_current;
   std::string memory_max;
   std::string memory_stat;
@@ -496,6 +530,27 @@ struct ProcessList {
   static void fields(auto& self, auto&& visit) {
     visit(self.request, self.boot_time_s, self.total_memory_bytes, self.processes, self.truncated);
   }
+};
+
+/// How long a message of the domain name system may be here, in either direction.
+inline constexpr std::size_t kMaxNameMessage = 4096;
+
+/// Guest -> host, unasked: a process asked the resolver at 127.0.0.11. Answered by NameAnswer, or
+/// not at all: then the process asks again.
+struct NameQuery {
+  static constexpr MessageType kType = MessageType::kNameQuery;
+  std::uint32_t query = 0;  // the guest's number
+  bool stream = false;      // it was asked over TCP, so the answer is not cut to fit a datagram
+  wire::Bytes message;      // RFC 1035; whatever the process sent
+  static void fields(auto& self, auto&& visit) { visit(self.query, self.stream, self.message); }
+};
+
+/// Host -> guest. Not answered. One that comes too late is dropped.
+struct NameAnswer {
+  static constexpr MessageType kType = MessageType::kNameAnswer;
+  std::uint32_t query = 0;
+  wire::Bytes message;
+  static void fields(auto& self, auto&& visit) { visit(self.query, self.message); }
 };
 
 }  // namespace protocol

@@ -16,6 +16,7 @@
 #include "guest-init/system/log.h"
 #include "guest-init/system/mounts.h"
 #include "guest-init/system/network.h"
+#include "guest-init/system/resolver_sockets.h"
 #include "guest-init/system/text_files.h"
 
 namespace guest_init {
@@ -124,8 +125,8 @@ base::Result<void> grow_per_cpu_memory(const std::string& cgroups) {
 }
 
 void power_off() {
-  // There is no firmware to switch anything off: the restart ends the machine (reboot=t makes it a
-  // triple fault, which the monitor sees).
+  // There is no firmware to switch anything off: the restart, by the keyboard controller's reset
+  // line (reboot=k), ends the machine.
   reboot(RB_AUTOBOOT);
   log_error("reboot did not happen");
 }
@@ -170,6 +171,9 @@ base::Result<Machine> boot() {
 
   const auto shared_network = std::make_shared<Network>(*std::move(network));
   RETURN_IF_ERROR(shared_network->bring_up());
+  auto resolver = ResolverSockets::open(machine.cgroups);
+  if (!resolver) return std::move(resolver).error();
+  machine.resolver = *std::move(resolver);
   machine.configure_network = [shared_network](const protocol::ConfigureNetwork& request) {
     return shared_network->configure(request);
   };

@@ -1,4 +1,6 @@
-// ControlStream: the host's control connection, cut into frames. Runs on the loop's thread.
+// ControlStream: the host's control connection, cut into frames. Runs on the loop's thread. The
+// loop outlives it. While the host leaves more than 1 MiB of answers unread, no further request of
+// its is taken.
 #pragma once
 
 #include <functional>
@@ -17,9 +19,11 @@ class ControlStream {
   ControlStream(PollLoop& loop, FrameHandler on_frame)
       : loop_(loop), on_frame_(std::move(on_frame)) {}
 
-  /// The host's newest connection; the one before is closed.
+  /// Takes `connection`, the host's newest, and closes the one before it with all that was unsent.
   void attach(base::UniqueFd connection);
   void close();
+  /// Bytes that the host has not taken yet.
+  std::size_t unsent() const { return out_.size(); }
   bool connected() const { return connection_.valid(); }
 
   /// Queues and sends `message`. Without a connection it is dropped: what the host must learn is

@@ -1,8 +1,8 @@
-// HostListener: accepts the host's connections at one port and reads the frame each begins with,
-// which says what it is for. Runs on the loop's thread.
+// HostListener: accepts the host's connections at one port and reads the first frame of each, which
+// says what the connection is for. Runs on the loop's thread; the loop outlives it.
 //
-// Trust: whoever is not the host may try to connect. It is closed before a byte of it is read; the
-// log hears of it seldom, however often it tries.
+// Trust: processes of the guest can connect as well. A connection that is not the host's is closed
+// before a byte of it is read. The log has at most one line a minute about them (SeldomLog).
 #pragma once
 
 #include <sys/socket.h>
@@ -29,12 +29,13 @@ bool is_host(const sockaddr_storage& peer);
 class HostListener {
  public:
   struct Port {
-    base::UniqueFd socket;  // listens, non-blocking
-    protocol::MessageType first_frame;
-    std::size_t most_unnamed;  // connections that have not sent it; more are closed
+    base::UniqueFd socket;              // listens, non-blocking
+    protocol::MessageType first_frame;  // the type that it must have
+    /// How many connections may be waiting for their first frame; a further one is closed.
+    std::size_t most_unnamed;
   };
-  /// Gets each connection, non-blocking, and the payload of its first frame; nothing more of it was
-  /// read.
+  /// Called with each connection, which is non-blocking, and the payload of its first frame.
+  /// Nothing behind that frame was read. It may not destroy the listener.
   using Handler =
       std::function<void(std::span<const std::byte> first_frame, base::UniqueFd connection)>;
 
@@ -64,7 +65,7 @@ class HostListener {
   PeerCheck is_host_;
   Handler handler_;
   SeldomLog strangers_;
-  std::map<std::uint64_t, Incoming> incoming_;  // that have not said what they are for
+  std::map<std::uint64_t, Incoming> incoming_;  // whose first frame is not complete
   std::uint64_t next_key_ = 0;
   PollLoop::Watch watch_;
 };

@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "guest-init/system/log.h"
+
 namespace guest_init {
 namespace {
 
@@ -16,6 +18,7 @@ using protocol::MessageType;
 
 constexpr std::size_t kMostWaiting = 1024;  // streams whose process has not come yet
 constexpr std::size_t kMostUnnamedControls = 8;
+constexpr std::size_t kMostUnsentQuestions = 128u << 10;  // bytes
 constexpr std::size_t kMostUnnamedStreams = 1024;
 
 /// Gives the decoded first frame of a connection to `handle`; a frame that is wrong closes it.
@@ -35,40 +38,40 @@ base::Result<std::unique_ptr<Server>> Server::create(Machine machine) {
 }
 
 base::Result<void> Server::open() {
-  // Its tasks share this memory while they are in a container already: nobody there may look into
-  // one, not even with the same user and capabilities.
+  // A task in a container shares guest-init's memory until its execve: no process of the container
+  // may look into it, not even with the same user and capabilities.
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return base::errno_error("PR_SET_DUMPABLE");
   auto loop = PollLoop::create();
   if (!loop) return std::move(loop).error();
   loop_ = *std::move(loop);
-  control_ = std::make_unique<ControlStream>(
+  connections_.control = std::make_unique<ControlStream>(
       *loop_, [this](const wire::RawFrame& frame) { on_frame(frame); });
 
   sigset_t child;
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   sigprocmask(SIG_BLOCK, &child, nullptr);
-  child_signals_.reset(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!child_signals_) return base::errno_error("signalfd");
+  children_.signals.reset(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!children_.signals) return base::errno_error("signalfd");
   own_pid_namespace_.reset(::open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
   if (!own_pid_namespace_) return base::errno_error("open /proc/self/ns/pid");
 
   RETURN_IF_ERROR(ContainerFilesystem::prepare_stage(machine_.stage));
-  layers_disk_ = PartitionedDisk::open(machine_.layers_device);
-  layers_window_ = PartitionedDisk::open_window(machine_.window_device);
+  disks_.open(machine_.disks);
+  RETURN_IF_ERROR(disks_.make_ahead(machine_.own_disk_bytes));
   auto staged = stage_container();
   if (!staged) return std::move(staged).error();
-  staged_ = *std::move(staged);
+  staging_.next = *std::move(staged);
 
   RETURN_IF_ERROR(listen());
-  auto watch = loop_->watch(child_signals_.get(), kReadable, [this](std::uint32_t) { reap(); });
+  auto watch = loop_->watch(children_.signals.get(), kReadable, [this](std::uint32_t) { reap(); });
   if (!watch) return std::move(watch).error();
-  child_watch_ = *std::move(watch);
+  children_.watch = *std::move(watch);
   return {};
 }
 
 base::Result<void> Server::listen() {
-  controls_ = std::make_unique<HostListener>(
+  connections_.controls = std::make_unique<HostListener>(
       *loop_,
       HostListener::Port{std::move(machine_.control_listener), MessageType::kHello,
                          kMostUnnamedControls},
@@ -76,7 +79,7 @@ base::Result<void> Server::listen() {
       decoded<protocol::Hello>([this](const protocol::Hello& hello, base::UniqueFd connection) {
         accept_control(hello, std::move(connection));
       }));
-  streams_ = std::make_unique<HostListener>(
+  connections_.streams = std::make_unique<HostListener>(
       *loop_,
       HostListener::Port{std::move(machine_.stream_listener), MessageType::kStreamOpen,
                          kMostUnnamedStreams},
@@ -85,16 +88,28 @@ base::Result<void> Server::listen() {
           [this](const protocol::StreamOpen& open, base::UniqueFd connection) {
             accept_stream(open, std::move(connection));
           }));
-  RETURN_IF_ERROR(controls_->start());
-  return streams_->start();
+  RETURN_IF_ERROR(connections_.controls->start());
+  RETURN_IF_ERROR(connections_.streams->start());
+  if (!machine_.resolver) return {};
+  auto names = NameRelay::start(*loop_, *std::exchange(machine_.resolver, std::nullopt),
+                                [this](const protocol::NameQuery& query) {
+                                  // Questions are never in the way of answers to the host.
+                                  if (connections_.control->unsent() < kMostUnsentQuestions)
+                                    connections_.control->send(query);
+                                });
+  if (!names) return std::move(names).error();
+  connections_.names = *std::move(names);
+  return {};
 }
 
-base::Result<std::unique_ptr<Container>> Server::stage_container() {
-  const std::string name = "container" + std::to_string(++containers_staged_);
+base::Result<std::unique_ptr<Container>> Server::stage_container(const Container::Donors& donors) {
+  const std::string name = "container" + std::to_string(++staging_.made);
   return Container::stage({.stage = machine_.stage,
                            .files = machine_.files + "/" + name,
                            .cgroups = machine_.cgroups,
-                           .name = name});
+                           .name = name,
+                           .mount_shares = machine_.mount_shares},
+                          donors);
 }
 
 void Server::run() {
@@ -104,14 +119,14 @@ void Server::run() {
 // --- Connections ---
 
 bool Server::is_hosts(const protocol::Secret& said) {
-  if (secret_.matches(said)) return true;
-  wrong_secrets_.tell("a connection without this machine's secret was closed");
+  if (identity_.secret.matches(said)) return true;
+  connections_.wrong_secrets.tell("a connection without this machine's secret was closed");
   return false;
 }
 
 void Server::accept_control(const protocol::Hello& request, base::UniqueFd connection) {
   if (!is_hosts(request.secret)) return;
-  control_->attach(std::move(connection));
+  connections_.control->attach(std::move(connection));
   hello(request);
 }
 
@@ -123,9 +138,10 @@ void Server::place_stream(const protocol::StreamOpen& open, base::UniqueFd conne
   if (Process* found = process(open.process))
     found->attach(open, std::move(connection));
   else
-    waiting_.push_back({open, std::move(connection)});
+    connections_.waiting.push_back({open, std::move(connection)});
   // Those whose process never came give way to new ones.
-  if (waiting_.size() > kMostWaiting) waiting_.erase(waiting_.begin());
+  if (connections_.waiting.size() > kMostWaiting)
+    connections_.waiting.erase(connections_.waiting.begin());
 }
 
 // --- Requests ---
@@ -167,6 +183,8 @@ void Server::on_frame(const wire::RawFrame& frame) {
       return decode_and(&Server::read_statistics, frame);
     case MessageType::kListProcesses:
       return decode_and(&Server::list_processes, frame);
+    case MessageType::kNameAnswer:
+      return decode_and(&Server::answer_name, frame);
     case MessageType::kShutdown:
       return decode_and(&Server::shut_down, frame);
     default:
@@ -175,7 +193,7 @@ void Server::on_frame(const wire::RawFrame& frame) {
   }
 }
 
-void Server::done(std::uint32_t request) { control_->send(protocol::Done{request}); }
+void Server::done(std::uint32_t request) { connections_.control->send(protocol::Done{request}); }
 
 void Server::refuse(std::uint32_t request, FailureKind kind, std::string stage,
                     std::string message) {
@@ -184,7 +202,7 @@ void Server::refuse(std::uint32_t request, FailureKind kind, std::string stage,
   failure.kind = kind;
   failure.stage = std::move(stage);
   failure.message = std::move(message);
-  control_->send(failure);
+  connections_.control->send(failure);
 }
 
 Process* Server::process(std::uint32_t id) {
@@ -196,7 +214,7 @@ Process* Server::process(std::uint32_t id) {
 
 void Server::reap() {
   signalfd_siginfo drained{};
-  while (read(child_signals_.get(), &drained, sizeof drained) > 0) {
+  while (read(children_.signals.get(), &drained, sizeof drained) > 0) {
   }
   for (;;) {
     siginfo_t info{};
@@ -215,12 +233,22 @@ void Server::record_exit(const siginfo_t& info) {
     status.code = info.si_status;
     status.core_dumped = info.si_code == CLD_DUMPED;
     status.time_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
-    const auto container = containers_.find(process->container());
-    status.oom_killed =
-        container != containers_.end() && container->second->cgroup().oom_kills() > 0;
+    const auto found = containers_.find(process->container());
+    status.oom_killed = found != containers_.end() && found->second.container &&
+                        found->second.container->cgroup().oom_kills() > 0;
+    if (process->first()) end_others(*process);
     process->set_exit(status);
     return;
   }
+}
+
+void Server::end_others(const Process& first) const {
+  const auto found = containers_.find(first.container());
+  if (found == containers_.end() || !found->second.container) return;
+  const Container& container = *found->second.container;
+  if (!container.shares_processes()) return;
+  if (auto killed = container.cgroup().kill_all(); !killed)
+    log_error("end a container's processes: " + killed.error().message);
 }
 
 bool Server::reap_until(const std::function<bool()>& finished, int milliseconds) {

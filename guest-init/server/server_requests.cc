@@ -1,7 +1,5 @@
 // What the server does for each request of the host.
 #include <signal.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,20 +13,21 @@ namespace guest_init {
 using protocol::FailureKind;
 
 void Server::hello(const protocol::Hello& request) {
-  if (!is_hosts(request.secret)) return control_->close();
+  if (!is_hosts(request.secret)) return connections_.control->close();
   protocol::HelloReply reply;
   utsname name{};
   if (uname(&name) == 0) reply.kernel_release = name.release;
-  reply.identified = !machine_id_.empty();
+  reply.identified = !identity_.machine_id.empty();
+  for (const auto& [number, entry] : containers_) reply.containers.push_back(number);
   for (const auto& [id, process] : processes_) reply.processes.push_back(process->describe());
-  control_->send(reply);
+  connections_.control->send(reply);
   if (request.version != protocol::kVersion) return;  // the host sees it in the reply and goes
   for (const auto& [id, process] : processes_)
-    if (process->ended()) control_->send(process->exit_message());
+    if (process->ended()) connections_.control->send(process->exit_message());
 }
 
 void Server::set_identity(const protocol::SetIdentity& request) {
-  if (!machine_id_.empty())
+  if (!identity_.machine_id.empty())
     return refuse(request.request, FailureKind::kInvalidRequest, "identity",
                   "the machine has its identity already");
   if (!MachineSecret::is_valid(request.secret))
@@ -36,15 +35,16 @@ void Server::set_identity(const protocol::SetIdentity& request) {
                   "the machine's secret is empty");
   if (auto taken = machine_.take_identity(request); !taken)
     return refuse(request.request, FailureKind::kInvalidRequest, "identity", taken.error().message);
-  machine_id_ = request.machine_id;
-  secret_.set(request.secret);
-  // Streams that came in the same breath, but faster.
-  std::erase_if(waiting_, [this](const WaitingStream& s) { return !is_hosts(s.open.secret); });
+  identity_.machine_id = request.machine_id;
+  identity_.secret.set(request.secret);
+  // A StreamOpen may arrive before this request; its secret is checked now.
+  std::erase_if(connections_.waiting,
+                [this](const WaitingStream& s) { return !is_hosts(s.open.secret); });
   done(request.request);
 }
 
 void Server::configure_network(const protocol::ConfigureNetwork& request) {
-  if (machine_id_.empty())
+  if (identity_.machine_id.empty())
     return refuse(request.request, FailureKind::kInvalidRequest, "network",
                   "the machine has no identity yet");
   if (auto configured = machine_.configure_network(request); !configured)
@@ -55,74 +55,82 @@ void Server::configure_network(const protocol::ConfigureNetwork& request) {
 void Server::prepare_container(const protocol::PrepareContainer& request) {
   if (auto failure = try_prepare(request)) {
     failure->request = request.request;
-    return control_->send(*failure);
+    return connections_.control->send(*failure);
   }
   done(request.request);
 }
 
-/// With volumes on the disk the container's own ext4 becomes a partition, too: the kernel mounts
-/// either a whole disk or parts of it.
-base::Result<void> Server::add_volumes(const protocol::PrepareContainer& request,
-                                       ContainerDisks& disks) {
-  if (request.volume_disks.empty()) return {};
-  if (!writable_disk_) writable_disk_ = PartitionedDisk::open(machine_.writable_device);
-  auto own = writable_disk_->device_of(0, request.volume_disks.front().offset);
-  if (!own) return std::move(own).error();
-  disks.writable = *std::move(own);
-  for (const auto& volume : request.volume_disks) {
-    auto device = writable_disk_->device_of(volume.offset, volume.length);
-    if (!device) return std::move(device).error();
-    disks.volumes.push_back(*std::move(device));
-  }
-  return {};
+base::Result<const Container*> Server::donor(std::uint32_t number) const {
+  if (number == 0) return nullptr;
+  const auto found = containers_.find(number);
+  if (found == containers_.end() || !found->second.container)
+    return base::Error{base::Code::kNotFound,
+                       "there is no container " + std::to_string(number) + " to share with"};
+  return found->second.container.get();
 }
 
-base::Result<ContainerDisks> Server::disks_of(const protocol::PrepareContainer& request) {
-  ContainerDisks disks;
-  disks.writable = machine_.writable_device;
-  for (const std::string& disk : {machine_.layers_device, machine_.writable_device}) {
-    struct stat status {};
-    if (stat(disk.c_str(), &status) == 0 && S_ISBLK(status.st_mode))
-      disks.numbers.push_back(std::to_string(major(status.st_rdev)) + ":" +
-                              std::to_string(minor(status.st_rdev)));
+base::Result<Container::Donors> Server::donors_of(
+    const protocol::PrepareContainer::Namespaces& namespaces) const {
+  const auto network = donor(namespaces.network);
+  if (!network) return network.error();
+  const auto ipc = donor(namespaces.ipc);
+  if (!ipc) return ipc.error();
+  const auto pid = donor(namespaces.pid);
+  if (!pid) return pid.error();
+  if (*network != nullptr && namespaces.only_loopback)
+    return base::Error{base::Code::kInvalidArgument, "a network cannot be shared and be missing"};
+  return Container::Donors{.network = *network,
+                           .ipc = *ipc,
+                           .pid = *pid,
+                           .only_loopback = namespaces.only_loopback,
+                           .own_pid_namespace = own_pid_namespace_.get()};
+}
+
+/// What was staged ahead has namespaces of its own, and serves those that want just that.
+std::optional<protocol::Failure> Server::stage_for(const protocol::PrepareContainer& request) {
+  protocol::Failure failure;
+  failure.stage = "prepare";
+  const auto donors = donors_of(request.namespaces);
+  if (!donors) {
+    failure.kind = FailureKind::kInvalidRequest;
+    failure.message = donors.error().message;
+    return failure;
   }
-  for (const auto& layer : request.layers) {
-    PartitionedDisk& disk = layer.in_window ? *layers_window_ : *layers_disk_;
-    auto device = disk.device_of(layer.offset, layer.length);
-    if (!device) return std::move(device).error();
-    disks.layers.push_back({*std::move(device), layer.in_window});
+  const bool as_staged = donors->network == nullptr && donors->ipc == nullptr &&
+                         donors->pid == nullptr && !donors->only_loopback;
+  if (as_staged && staging_.next && staging_.next->task_alive()) return std::nullopt;
+  auto staged = stage_container(*donors);
+  if (staged) {
+    staging_.next = *std::move(staged);
+    return std::nullopt;
   }
-  RETURN_IF_ERROR(add_volumes(request, disks));
-  return disks;
+  failure.message = staged.error().message;
+  return failure;
 }
 
 std::optional<protocol::Failure> Server::try_prepare(const protocol::PrepareContainer& request) {
   protocol::Failure failure;
   failure.stage = "prepare";
   failure.kind = FailureKind::kInvalidRequest;
-  if (machine_id_.empty()) failure.message = "the machine has no identity yet";
+  if (identity_.machine_id.empty()) failure.message = "the machine has no identity yet";
   if (containers_.contains(request.container)) failure.message = "the container exists already";
   if (!failure.message.empty()) return failure;
+  if (auto not_staged = stage_for(request)) return not_staged;
 
-  const auto disks = disks_of(request);
+  auto disks = disks_.take(request);
   if (!disks) {
     failure.kind = FailureKind::kRootFilesystem;
     failure.message = disks.error().message;
     return failure;
   }
-  if (!staged_ || !staged_->task_alive()) {
-    auto staged = stage_container();
-    if (!staged) {
-      failure.kind = FailureKind::kInternal;
-      failure.message = staged.error().message;
-      return failure;
-    }
-    staged_ = *std::move(staged);
+  ContainerEntry entry{.container = std::move(staging_.next), .disks = *std::move(disks)};
+  auto refused = entry.container->prepare(request, entry.disks, identity_.machine_id);
+  if (!refused) {
+    containers_.emplace(request.container, std::move(entry));
+  } else if (auto removed = remove(request.container, entry); !removed) {
+    log_error("remove a container that was refused: " + removed.error().message);
   }
-  std::unique_ptr<Container> container = std::move(staged_);
-  if (auto refused = container->prepare(request, *disks, machine_id_)) return refused;
-  containers_[request.container] = std::move(container);
-  return std::nullopt;
+  return refused;
 }
 
 void Server::start_process(const protocol::StartProcess& request) {
@@ -136,11 +144,13 @@ void Server::start_process(const protocol::StartProcess& request) {
   auto started = Process::start({.loop = loop_.get(),
                                  .init_program = machine_.init_program.get(),
                                  .own_pid_namespace = own_pid_namespace_.get()},
-                                *container->second, request,
-                                [this](Process& ended) { control_->send(ended.exit_message()); });
+                                *container->second.container, request, [this](Process& ended) {
+                                  connections_.control->send(ended.exit_message());
+                                });
   if (const auto* failure = std::get_if<protocol::Failure>(&started)) {
-    std::erase_if(waiting_, [&](const auto& s) { return s.open.process == request.process; });
-    return control_->send(*failure);
+    std::erase_if(connections_.waiting,
+                  [&](const auto& s) { return s.open.process == request.process; });
+    return connections_.control->send(*failure);
   }
   Process& process =
       *(processes_[request.process] = std::move(std::get<std::unique_ptr<Process>>(started)));
@@ -148,9 +158,9 @@ void Server::start_process(const protocol::StartProcess& request) {
   reply.request = request.request;
   reply.process = request.process;
   reply.pid = process.pid();
-  control_->send(reply);
-  std::vector<WaitingStream> waiting = std::move(waiting_);
-  waiting_.clear();
+  connections_.control->send(reply);
+  std::vector<WaitingStream> waiting = std::move(connections_.waiting);
+  connections_.waiting.clear();
   for (WaitingStream& stream : waiting) place_stream(stream.open, std::move(stream.connection));
 }
 
@@ -193,28 +203,46 @@ bool Server::container_has_processes(std::uint32_t container) const {
   return false;
 }
 
-void Server::remove_container(const protocol::RemoveContainer& request) {
+base::Result<void> Server::remove(std::uint32_t number, ContainerEntry& entry) {
   constexpr int kPatience = 10'000;
+  const Cgroup& cgroup = entry.container->cgroup();
+  RETURN_IF_ERROR(cgroup.kill_all());
+  // The files tool is not in the cgroup.
+  for (const auto& [id, process] : processes_)
+    if (process->container() == number && !process->exited())
+      (void)process->signal(SIGKILL).has_value();
+  const auto ended = [&] { return !container_has_processes(number) && cgroup.remove(); };
+  if (!reap_until(ended, kPatience))
+    return base::Error{base::Code::kDeadlineExceeded, "the container's processes do not end"};
+  if (auto clean = entry.container->make_disks_clean(); !clean)
+    log_error("remove a container: " + clean.error().message);
+  entry.container.reset();
+  // The kernel unmounts the file systems with the last reference, which may take a moment to go.
+  if (!reap_until([&] { return disks_.give_back(entry.disks).has_value(); }, kPatience))
+    return base::Error{base::Code::kConflict, "the container's disks are still in use"};
+  return {};
+}
+
+void Server::remove_container(const protocol::RemoveContainer& request) {
   const auto found = containers_.find(request.container);
   if (found == containers_.end())
     return refuse(request.request, FailureKind::kInvalidRequest, "remove", "no such container");
-  if (auto killed = found->second->cgroup().kill_all(); !killed)
-    return refuse(request.request, FailureKind::kInternal, "remove", killed.error().message);
-  const auto gone = [&] {
-    return !container_has_processes(request.container) && found->second->cgroup().remove();
-  };
-  if (!reap_until(gone, kPatience))
-    return refuse(request.request, FailureKind::kInternal, "remove",
-                  "the container's processes do not end");
-  containers_.erase(found);
+  const auto removed = remove(request.container, found->second);
+  if (!found->second.container) containers_.erase(found);
+  if (!removed)
+    return refuse(request.request, FailureKind::kInternal, "remove", removed.error().message);
   done(request.request);
 }
 
 const Container* Server::container_for(std::uint32_t request, std::uint32_t container) {
   const auto found = containers_.find(container);
-  if (found != containers_.end()) return found->second.get();
+  if (found != containers_.end() && found->second.container) return found->second.container.get();
   refuse(request, FailureKind::kInvalidRequest, "container", "no such container");
   return nullptr;
+}
+
+void Server::answer_name(const protocol::NameAnswer& answer) {
+  if (connections_.names) connections_.names->answer(answer);
 }
 
 void Server::freeze_container(const protocol::FreezeContainer& request) {
@@ -236,9 +264,10 @@ void Server::update_limits(const protocol::UpdateLimits& request) {
 void Server::read_statistics(const protocol::ReadStatistics& request) {
   const Container* container = container_for(request.request, request.container);
   if (container == nullptr) return;
-  protocol::Statistics statistics = guest_init::read_statistics(container->cgroup());
+  protocol::Statistics statistics =
+      guest_init::read_statistics(container->cgroup(), container->network_files());
   statistics.request = request.request;
-  control_->send(statistics);
+  connections_.control->send(statistics);
 }
 
 void Server::list_processes(const protocol::ListProcesses& request) {
@@ -248,13 +277,13 @@ void Server::list_processes(const protocol::ListProcesses& request) {
   if (!list)
     return refuse(request.request, FailureKind::kInternal, "processes", list.error().message);
   list->request = request.request;
-  control_->send(*list);
+  connections_.control->send(*list);
 }
 
 void Server::shut_down(const protocol::Shutdown& request) {
   constexpr int kPatience = 30'000;
   kill(-1, SIGKILL);
-  staged_.reset();
+  staging_.next.reset();
   const bool all_gone = reap_until(
       [] {
         siginfo_t info{};
@@ -263,8 +292,8 @@ void Server::shut_down(const protocol::Shutdown& request) {
       kPatience);
   sync();
   base::Result<void> clean;
-  for (const auto& [id, container] : containers_)
-    if (auto made = container->make_disks_clean(); !made) clean = std::move(made);
+  for (const auto& [id, entry] : containers_)
+    if (auto made = entry.container->make_disks_clean(); !made) clean = std::move(made);
   if (!all_gone || !clean) {
     const std::string reason = all_gone ? clean.error().message : "processes do not end";
     log_error("shut down: " + reason);
@@ -273,7 +302,7 @@ void Server::shut_down(const protocol::Shutdown& request) {
     done(request.request);
   }
   constexpr int kHostReads = 1'000;
-  control_->drain(kHostReads);
+  connections_.control->drain(kHostReads);
   shut_down_ = true;
   machine_.power_off();
 }

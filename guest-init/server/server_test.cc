@@ -1,4 +1,5 @@
 // guest-init as a whole: what the host asks, what the processes see, what comes back.
+#include <gmock/gmock.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -6,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include <cstddef>
+#include <fstream>
 #include <initializer_list>
 #include <span>
 
@@ -602,6 +604,109 @@ TEST_F(ServerTest, RemovesAContainerAndPreparesAnother) {
   EXPECT_EQ(output_of(process_spec(2, "cat /kept")), "kept\n");
 }
 
+/// Containers with files of the host; on a machine whose file server is a directory here.
+class HostFilesTest : public ServerTest {
+ protected:
+  using Mount = protocol::PrepareContainer::Mount;
+  using Source = protocol::PrepareContainer::Source;
+
+  void SetUp() override {
+    ServerTest::SetUp();
+    if (!IsSkipped() && machine_->is_real()) GTEST_SKIP() << "it has no file server";
+  }
+
+  static Mount mount(Source source, std::uint32_t number, std::string path) {
+    Mount result;
+    result.source = source;
+    result.number = number;
+    result.path = std::move(path);
+    return result;
+  }
+  std::string host(const std::string& path) const { return machine_->shares() + "/" + path; }
+  void on_host(const std::string& command) const {
+    ASSERT_TRUE(run_command("cd " + machine_->shares() + " && " + command));
+  }
+  std::string output_with(std::vector<Mount> mounts, std::string script) {
+    identify();
+    auto spec = container_spec();
+    spec.mounts = std::move(mounts);
+    prepare(spec);
+    return output_of(process_spec(1, std::move(script)));
+  }
+};
+
+TEST_F(HostFilesTest, AreDirectoriesAndFiles) {
+  on_host("mkdir 3 && echo inside > 3/file && echo own > 4");
+
+  EXPECT_EQ(output_with({mount(Source::kHost, 3, "/new/place"), mount(Source::kHost, 4, "/etc/own"),
+                         mount(Source::kHost, 3, "/again")},
+                        "cat /new/place/file /etc/own /again/file; echo changed > /etc/own"),
+            "inside\nown\ninside\n");
+  std::string text;
+  std::getline(std::ifstream(host("4")), text);
+  EXPECT_EQ(text, "changed");
+}
+
+TEST_F(HostFilesTest, MayBeReadOnly) {
+  on_host("mkdir 1 && echo x > 1/file");
+  Mount read_only = mount(Source::kHost, 1, "/ro");
+  read_only.read_only = true;
+
+  EXPECT_EQ(output_with({read_only, mount(Source::kHost, 1, "/rw")},
+                        "echo y > /ro/file; echo $?; echo z > /rw/file; cat /ro/file"),
+            "1\nz\n");
+}
+
+TEST_F(HostFilesTest, LieInEachOtherWhateverTheyAre) {
+  on_host("mkdir -p 1/fast 2 && echo two > 2/file");
+  identify();
+  auto spec = container_spec();
+  spec.mounts = {mount(Source::kHost, 1, "/a"), mount(Source::kHost, 2, "/a/fast/deep")};
+  spec.tmpfs = {{"/a/fast", ""}};
+  prepare(spec);
+
+  EXPECT_EQ(output_of(process_spec(1, "echo x > /a/fast/x; ls /a/fast; cat /a/fast/deep/file")),
+            "deep\nx\ntwo\n");
+  EXPECT_TRUE(run_command("test -z \"$(ls " + host("1/fast") + ")\""));
+}
+
+TEST_F(HostFilesTest, ReplaceWhatEachContainerHas) {
+  on_host("echo 203.0.113.5 mine > 1");
+
+  EXPECT_EQ(output_with({mount(Source::kHost, 1, "/etc/hosts")}, "cat /etc/hosts"),
+            "203.0.113.5 mine\n");
+}
+
+TEST_F(HostFilesTest, VolumesShowTheirDataOnly) {
+  on_host("mkdir 7");
+  Mount filled = mount(Source::kDirectory, 7, "/etc");
+  filled.copy_up = true;
+
+  EXPECT_EQ(output_with({filled, mount(Source::kDirectory, 7, "/also")},
+                        "test -s /also/passwd && echo copied; rm /also/passwd; ls /etc/passwd"),
+            "copied\n");
+  EXPECT_TRUE(run_command("test -d " + host("7/_data") + " && ! test -e " + host("7/_data.new")));
+}
+
+TEST_F(HostFilesTest, MustBeThere) {
+  identify();
+  auto spec = container_spec();
+  spec.mounts = {mount(Source::kHost, 9, "/nowhere")};
+  control_->send(spec);
+
+  EXPECT_THAT(expect_failure().message, ::testing::HasSubstr("the host's files for /nowhere"));
+}
+
+TEST_F(HostFilesTest, AreNotTheRoot) {
+  on_host("mkdir 1");
+  identify();
+  auto spec = container_spec();
+  spec.mounts = {mount(Source::kHost, 1, "/")};
+  control_->send(spec);
+
+  EXPECT_THAT(expect_failure().message, ::testing::HasSubstr("cannot be the root directory"));
+}
+
 TEST_F(ServerTest, ShutsDownWithACleanDisk) {
   prepare_default();
   start(process_spec(1, "while echo data >> /file; do :; done"));
@@ -613,6 +718,196 @@ TEST_F(ServerTest, ShutsDownWithACleanDisk) {
 
   EXPECT_TRUE(machine_->wait_for_power_off());
   EXPECT_TRUE(machine_->disks().is_clean());
+}
+
+/// A second container in the machine, with namespaces of the first, which is a shell that sleeps.
+class SharingTest : public ServerTest {
+ protected:
+  using Namespaces = protocol::PrepareContainer::Namespaces;
+
+  void begin(std::string script = "sleep 1000; true") {
+    prepare_default();
+    start(process_spec(1, std::move(script)));
+  }
+
+  protocol::PrepareContainer joiner_spec(Namespaces namespaces) {
+    protocol::PrepareContainer spec = container_spec();
+    spec.container = 2;
+    spec.namespaces = namespaces;
+    spec.disk = machine_->disks().further_place;
+    spec.volume_disks.clear();
+    spec.hostname = "joiner";
+    spec.hostname_file = "joiner\n";
+    spec.hosts_file = "127.0.0.1 joiners\n";
+    return spec;
+  }
+  static protocol::StartProcess joiner_process(std::uint32_t process, std::string script) {
+    protocol::StartProcess spec = process_spec(process, std::move(script));
+    spec.container = 2;
+    return spec;
+  }
+  void kill_process(std::uint32_t process) {
+    protocol::SignalProcess kill;
+    kill.process = process;
+    kill.signal = SIGKILL;
+    control_->send(kill);
+  }
+};
+
+TEST_F(SharingTest, ASecondContainerHasARootAndNamesOfItsOwn) {
+  begin();
+  prepare(joiner_spec({}));
+
+  const std::string output = output_of(joiner_process(
+      2, "echo $$; hostname; cat /etc/hostname /etc/hosts; ls /own 2>/dev/null; echo x > /own"));
+
+  EXPECT_EQ(output, "1\njoiner\njoiner\n127.0.0.1 joiners\n");
+  EXPECT_EQ(output_of(process_spec(3, "ls /own 2>/dev/null; echo looked")), "looked\n");
+}
+
+TEST_F(SharingTest, SharesTheNetworkWithItsFiles) {
+  begin();
+  const std::string ours = output_of(process_spec(3, "stat -L -c %i /proc/self/ns/net"));
+  prepare(joiner_spec({.network = 1}));
+
+  const std::string output = output_of(joiner_process(
+      2,
+      "stat -L -c %i /proc/self/ns/net; echo $$; hostname; cat /etc/hostname; echo mine > "
+      "/etc/hosts"));
+
+  EXPECT_EQ(output, ours + "1\njoiner\nbox\n");
+  EXPECT_EQ(output_of(process_spec(4, "cat /etc/hosts")), "mine\n");
+}
+
+TEST_F(SharingTest, HasNothingButLoopbackWhereItIsToHaveNoNetwork) {
+  begin();
+  prepare(joiner_spec({.only_loopback = true}));
+  const std::string machines = output_of(process_spec(3, "stat -L -c %i /proc/self/ns/net"));
+
+  const std::string output = output_of(joiner_process(
+      2, "stat -L -c %i /proc/self/ns/net; ls /sys/class/net; ip -o addr | grep -c 127.0.0.1/8"));
+
+  EXPECT_NE(output.substr(0, machines.size()), machines);
+  EXPECT_TRUE(output.ends_with("\nlo\n1\n")) << output;
+}
+
+TEST_F(SharingTest, SharesMemoryAndTheIpcNamespace) {
+  begin("echo given > /dev/shm/given; sleep 1000; true");
+  const std::string ours = output_of(process_spec(3, "stat -L -c %i /proc/self/ns/ipc"));
+  auto spec = joiner_spec({.ipc = 1});
+  spec.shm_bytes = 1u << 20;  // the first one's counts
+  prepare(spec);
+
+  const std::string output = output_of(
+      joiner_process(2,
+                     "stat -L -c %i /proc/self/ns/ipc; while [ ! -s /dev/shm/given ]; do :; done; "
+                     "cat /dev/shm/given; echo back > /dev/shm/back; ls -d /dev/mqueue"));
+
+  EXPECT_EQ(output, ours + "given\n/dev/mqueue\n");
+  EXPECT_EQ(output_of(process_spec(4, "cat /dev/shm/back")), "back\n");
+}
+
+TEST_F(SharingTest, AThirdContainerSharesWhatTheSecondHasFromTheFirst) {
+  begin("echo given > /dev/shm/given; sleep 1000; true");
+  prepare(joiner_spec({.network = 1, .ipc = 1}));
+  start(joiner_process(2, "sleep 1000; true"));
+  auto third = joiner_spec({.network = 2, .ipc = 2});
+  third.container = 3;
+  third.disk = machine_->disks().writable_place;
+  third.disk.offset += third.disk.length * 2;  // there is none: it is never written to
+  control_->send(third);
+
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kRootFilesystem);
+  EXPECT_EQ(output_of(joiner_process(3, "cat /etc/hostname /dev/shm/given")), "box\ngiven\n");
+}
+
+TEST_F(SharingTest, HasNoMemoryFilesWhereItIsToHaveNone) {
+  identify();
+  auto spec = container_spec();
+  spec.shm_bytes = 0;
+  prepare(spec);
+
+  EXPECT_EQ(output_of(process_spec(1, "ls -d /dev/shm 2>/dev/null; ls -d /dev/mqueue")),
+            "/dev/mqueue\n");
+}
+
+TEST_F(SharingTest, SharesProcessesInBothDirections) {
+  begin();
+  prepare(joiner_spec({.pid = 1}));
+  start(joiner_process(2, "sleep 1000; true"));
+
+  const std::string seen =
+      output_of(joiner_process(3, "head -c 2 /proc/1/cmdline; echo; hostname"));
+  // The first container's processes see the second's, and can end them.
+  const std::string killed = output_of(
+      process_spec(4,
+                   "for p in /proc/[0-9]*; do [ ${p#/proc/} != 1 ] && [ ${p#/proc/} != $$ ] && "
+                   "grep -q '^sh' $p/cmdline && kill -9 ${p#/proc/}; done; echo tried"));
+
+  EXPECT_EQ(seen, "sh\njoiner\n");
+  EXPECT_EQ(killed, "tried\n");
+  // Either exit may be told first.
+  EXPECT_EQ(last_status_.code + wait_exit().code, SIGKILL);
+}
+
+TEST_F(SharingTest, EndsWithTheFirstProcessOfWhomItSharesProcesses) {
+  begin();
+  prepare(joiner_spec({.pid = 1}));
+  start(joiner_process(2, "sleep 1000; true"));
+
+  kill_process(1);
+  expect_done();
+  const auto one = wait_exit();
+  const auto other = wait_exit();
+
+  EXPECT_TRUE(one.signaled && other.signaled);
+  EXPECT_EQ(one.code, SIGKILL);
+  EXPECT_EQ(other.code, SIGKILL);
+}
+
+TEST_F(SharingTest, ItsFirstProcessTakesItsOthersWithItThoughItIsNotTheFirstOfAll) {
+  begin();
+  prepare(joiner_spec({.pid = 1}));
+  HostConnection out = machine_->open_stream(2, protocol::Stream::kStdout);
+  start(joiner_process(2, "sleep 1000 & echo $!; exit 3"));
+
+  const std::string child = out.read_to_end();
+  EXPECT_EQ(wait_exit().code, 3);
+  // It is PID 1's to reap then, which may do so or not.
+  EXPECT_EQ(output_of(process_spec(3, "while grep -q 'State:.[RS]' /proc/" +
+                                          child.substr(0, child.size() - 1) +
+                                          "/status 2>/dev/null; do :; done; echo dead")),
+            "dead\n");
+}
+
+TEST_F(SharingTest, IsRefusedWithWhatIsNotThereOrHasEnded) {
+  prepare_default();
+  control_->send(joiner_spec({.ipc = 7}));
+  EXPECT_EQ(expect_failure().kind, protocol::FailureKind::kInvalidRequest);
+  output_of(process_spec(1, "exit"));
+  for (const Namespaces& namespaces :
+       {Namespaces{.network = 1}, Namespaces{.ipc = 1}, Namespaces{.pid = 1}}) {
+    control_->send(joiner_spec(namespaces));
+    EXPECT_EQ(expect_failure().stage, "prepare");
+  }
+}
+
+TEST_F(SharingTest, GoesOnWithWhatItSharesWhenTheFirstContainerIsTakenOut) {
+  begin("echo given > /dev/shm/given; sleep 1000; true");
+  prepare(joiner_spec({.network = 1, .ipc = 1}));
+  start(joiner_process(2, "sleep 1000; true"));
+  protocol::RemoveContainer remove;
+  remove.container = 1;
+
+  control_->send(remove);
+  EXPECT_TRUE(wait_exit().signaled);
+  expect_done();
+
+  EXPECT_EQ(output_of(joiner_process(3, "cat /etc/hostname /dev/shm/given")), "box\ngiven\n");
+  remove.container = 2;
+  control_->send(remove);
+  EXPECT_TRUE(wait_exit().signaled);
+  expect_done();
 }
 
 }  // namespace

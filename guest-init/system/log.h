@@ -1,4 +1,5 @@
-// Errors that have no other place to go: the kernel log, which the monitor keeps the end of.
+// log_error(): for errors that no answer to the host can carry. They go to the kernel log, of which
+// the monitor keeps the end. Threads: the loop's.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@ namespace guest_init {
 /// Writes one sentence to /dev/kmsg, or to standard error where there is none.
 void log_error(std::string_view sentence);
 
-/// For what somebody in the guest can make happen as often as they like: at most one line in
-/// kPauseSeconds, which says how often it happened since the one before.
+/// A log for events that somebody in the guest can cause as often as they like: it writes at most
+/// one line in kPauseSeconds, and the line says how often the event happened since the last one.
 class SeldomLog {
  public:
   static constexpr std::int64_t kPauseSeconds = 60;

@@ -23,11 +23,11 @@ base::Result<void> mount_at(const std::string& source, const std::string& target
 base::Result<base::UniqueFd> new_mount(const char* type, const MountParameters& parameters,
                                        std::uint64_t attributes);
 
-/// Mounts the ext4 of a container or a volume, as the host has made it.
+/// Mounts the ext4 of a container or a volume, which the host has made on `device`.
 base::Result<void> mount_disk(const std::string& device, const std::string& directory);
 
-/// Writes a disk back and leaves it clean: read-only, wherever it is mounted. `root`: of its file
-/// system, may be O_PATH.
+/// Writes a disk back and makes its file system read-only wherever it is mounted, which leaves it
+/// clean. `root`: the root directory of that file system, may be O_PATH.
 base::Result<void> make_disk_read_only(int root);
 
 /// A copy of the mount (sub)tree at `path`, attached nowhere yet.
@@ -38,24 +38,25 @@ base::Result<void> move_mount_to(int mount, int target);
 
 base::Result<void> make_read_only(int mount, bool recursive);
 
-/// An O_PATH descriptor.
+/// An O_PATH descriptor of `path`.
 base::Result<base::UniqueFd> open_path(const std::string& path);
 
 /// mkdir -p with mode 0755.
 base::Result<void> make_directories(const std::string& path);
 
-/// Paths as a container sees them, looked up below its root directory before it is the process's
-/// own root: symbolic links (hostile ones too) never lead outside (openat2 RESOLVE_IN_ROOT).
+/// The root directory of a container that no process has as its root yet. Paths are looked up below
+/// it as the container will see them: symbolic links, hostile ones too, never lead outside (openat2
+/// RESOLVE_IN_ROOT).
 class RootDirectory {
  public:
   explicit RootDirectory(base::UniqueFd root) : root_(std::move(root)) {}
 
   int get() const { return root_.get(); }
-  /// O_PATH descriptor of what is there; kNotFound if nothing is.
+  /// O_PATH descriptor of what is at `path`; kNotFound if nothing is.
   base::Result<base::UniqueFd> find(const std::string& path) const;
-  /// The same, and makes the directory (and those above it) if it is missing.
+  /// As find(), but makes the directory, and those above it, where they are missing.
   base::Result<base::UniqueFd> directory(const std::string& path) const;
-  /// The same for a regular file to mount over.
+  /// As directory(), but makes an empty regular file, for something to be mounted on.
   base::Result<base::UniqueFd> file(const std::string& path) const;
 
  private:

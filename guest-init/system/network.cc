@@ -122,12 +122,12 @@ base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
   return {};
 }
 
-base::Result<void> Network::configure(const protocol::ConfigureNetwork& request) const {
+base::Result<void> Network::configure(const protocol::ConfigureNetwork& request) {
   NetlinkBatch batch;
   std::vector<bool> used(cards_.size());
   for (const auto& interface : request.interfaces) {
     const std::string name = name_of(interface.slot);
-    if (interface.slot >= cards_.size())
+    if (interface.slot >= cards_.size() || cards_[interface.slot] == 0)
       return base::Error{base::Code::kNotFound, "this machine has no " + name};
     if (used[interface.slot])
       return base::Error{base::Code::kInvalidArgument, name + " is named twice"};
@@ -136,12 +136,21 @@ base::Result<void> Network::configure(const protocol::ConfigureNetwork& request)
   }
   // Docker's `--network none` shows loopback only.
   for (std::size_t slot = 0; slot < cards_.size(); ++slot) {
-    if (used[slot]) continue;
+    if (used[slot] || cards_[slot] == 0) continue;
     batch.begin(RTM_NEWLINK, 0, link_message(cards_[slot], false), "remove " + name_of(slot));
     batch.attribute(IFLA_NET_NS_FD, static_cast<std::uint32_t>(first_namespace_.get()));
+    cards_[slot] = 0;
   }
   if (batch.requests().empty()) return {};
   return socket_.carry_out(batch);
+}
+
+base::Result<void> bring_up_loopback() {
+  const auto socket = NetlinkSocket::open();
+  if (!socket) return socket.error();
+  NetlinkBatch batch;
+  batch.begin(RTM_NEWLINK, 0, link_message(if_nametoindex("lo"), true), "bring up loopback");
+  return socket->carry_out(batch);
 }
 
 }  // namespace guest_init

@@ -22,19 +22,24 @@ class Network {
   /// /proc.
   base::Result<void> bring_up();
 
-  /// Gives the cards what is this clone's own, and takes those away that are not named. kNotFound:
-  /// there is no card in a slot; kInvalidArgument: two interfaces for one card, or a bad address.
-  /// What is refused changes nothing, but for what the kernel itself refuses.
-  base::Result<void> configure(const protocol::ConfigureNetwork& request) const;
+  /// Gives the cards this clone's own addresses, and takes the cards away that `request` does not
+  /// name. kNotFound: a slot has no card; kInvalidArgument: two interfaces for one card, or a bad
+  /// address. Both are found before anything is changed. If the kernel refuses one step, the others
+  /// stay done. A card that was taken away does not come back: it is missing from then on.
+  base::Result<void> configure(const protocol::ConfigureNetwork& request);
 
  private:
   base::UniqueFd first_namespace_;  // the kernel's
   NetlinkSocket socket_;
-  std::vector<unsigned> cards_;  // interface indices, by slot
+  std::vector<unsigned> cards_;  // interface indices, by slot; 0: taken away
 };
 
-/// Adds what `configure` asks for one interface, of this index. kInvalidArgument for an address
-/// that is none.
+/// Brings up the loopback of the calling task's network namespace, which may be another than
+/// guest-init's.
+base::Result<void> bring_up_loopback();
+
+/// Adds to `batch` what Network::configure() needs for one interface, the kernel's number `index`.
+/// kInvalidArgument: the address or the gateway is no IPv4 address.
 base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
                                  const protocol::ConfigureNetwork::Interface& interface);
 

@@ -107,7 +107,7 @@ class NetworkTest : public ::testing::Test {
     return result;
   }
 
-  base::Result<void> configure(std::vector<protocol::NetworkInterface> interfaces) const {
+  base::Result<void> configure(std::vector<protocol::NetworkInterface> interfaces) {
     protocol::ConfigureNetwork request;
     request.interfaces = std::move(interfaces);
     return network_.configure(request);
@@ -128,6 +128,18 @@ class NetworkTest : public ::testing::Test {
   std::vector<base::UniqueFd> taps_;
   Network network_;
 };
+
+TEST_F(NetworkTest, TakesTheCardsAwayForGoodWhenItIsConfiguredAgain) {
+  ASSERT_TRUE(configure({on_card(0)}));
+
+  const auto none = configure({});
+  const auto again = configure({on_card(0)});
+
+  EXPECT_TRUE(none) << none.error().message;
+  EXPECT_EQ(address_of("eth0"), "");
+  EXPECT_EQ(if_nametoindex("eth0"), 0u);
+  EXPECT_EQ(again.error().code, base::Code::kNotFound);
+}
 
 TEST_F(NetworkTest, GivesEachCardItsOwnAddress) {
   const auto done = configure({on_card(1), on_card(0)});

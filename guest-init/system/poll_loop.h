@@ -48,7 +48,7 @@ class PollLoop {
   /// Calls `handler` (level-triggered) while `events` are there on `fd`.
   base::Result<Watch> watch(int fd, std::uint32_t events, Handler handler);
 
-  /// Waits, at most so long (-1: without end), and calls the handlers of what is ready.
+  /// Waits at most `milliseconds` (-1: without end), and calls the handlers of what is ready.
   void run_once(int milliseconds = -1);
 
  private:

@@ -6,9 +6,9 @@
 // Why not fork: no page of guest-init is copied, no page table is built, and the task can be made
 // long before it is needed (in a template, before the clone).
 //
-// A step must not throw away what guest-init relies on: it may change what belongs to a process
-// (namespaces, credentials, working directory, signal mask), not descriptors, unless it has called
-// unshare(CLONE_FILES) first.
+// A step may change what belongs to a process: namespaces, credentials, working directory, signal
+// mask. It must not close or replace descriptors, which are guest-init's as well, unless it has
+// called unshare(CLONE_FILES) first.
 #pragma once
 
 #include <sys/types.h>
@@ -43,7 +43,7 @@ class SharedTask {
 
   pid_t pid() const { return pid_; }
   int pidfd() const { return pidfd_.get(); }
-  /// False once it has executed a program or exited: it is no longer ours to run steps in.
+  /// False once the task has executed a program or exited: no steps can be run in it then.
   bool attached() const { return tid_.load() != 0; }
 
  private:

@@ -68,12 +68,14 @@ class NativeMachine : public TestMachine {
   HostConnection connect_stream() override { return HostConnection(connect("streams")); }
   HostConnection connect_as_stranger(Port port) override;
   const TestDisks& disks() const override { return disks_; }
+  std::string shares() const override { return directory_ + "-shares"; }
   bool wait_for_power_off() override;
   bool has_init_program() const override { return *kInitProgram != '\0'; }
   bool is_real() const override { return false; }
 
  private:
   base::Result<void> attach_layers();
+  base::Result<void> attach_writable();
   base::Result<void> attach_loop(const std::string& file, std::string& device);
   base::Result<void> wait_until_served();
   [[noreturn]] void unshare_and_serve() const;
@@ -96,8 +98,9 @@ base::Result<void> NativeMachine::run() {
   auto disks = make_test_disks(directory_);
   if (!disks) return std::move(disks).error();
   disks_ = *std::move(disks);
+  RETURN_IF_ERROR(make_directories(shares()));
   RETURN_IF_ERROR(attach_layers());
-  RETURN_IF_ERROR(attach_loop(disks_.writable, writable_device_));
+  RETURN_IF_ERROR(attach_writable());
   server_ = fork();
   if (server_ < 0) return base::errno_error("fork");
   if (server_ == 0) unshare_and_serve();
@@ -110,6 +113,14 @@ base::Result<void> NativeMachine::attach_layers() {
     RETURN_IF_ERROR(run_command("dd bs=1M conv=notrunc if=" + layer.file + " of=" + file +
                                 " seek=" + std::to_string(layer.place.offset >> 20)));
   return attach_loop(file, layers_device_);
+}
+
+/// One device for both containers' file systems; it has their files' blocks from then on.
+base::Result<void> NativeMachine::attach_writable() {
+  RETURN_IF_ERROR(run_command("dd bs=1M conv=notrunc if=" + disks_.further +
+                              " of=" + disks_.writable +
+                              " seek=" + std::to_string(disks_.further_place.offset >> 20)));
+  return attach_loop(disks_.writable, writable_device_);
 }
 
 base::Result<void> NativeMachine::attach_loop(const std::string& file, std::string& device) {
@@ -186,9 +197,10 @@ void NativeMachine::serve() const {
   for (const char* name : {"/files", "/cgroup"}) require(make_directories(directory_ + name));
   require(mount_at("cgroup2", directory_ + "/cgroup", "cgroup2", 0));
   Machine machine;
-  machine.layers_device = layers_device_;
-  machine.window_device = directory_ + "/no-window";  // this host's /dev/pmem0 is not ours
-  machine.writable_device = writable_device_;
+  machine.disks = {.layers = layers_device_,
+                   .window = directory_ + "/no-window",  // this host's /dev/pmem0 is not ours
+                   .writable = writable_device_};
+  machine.own_disk_bytes = disks_.writable_place.length;
   machine.stage = directory_ + "/stage";
   machine.files = directory_ + "/files";
   machine.cgroups = cgroup();
@@ -199,6 +211,9 @@ void NativeMachine::serve() const {
     return base::Result<void>();
   };
   machine.power_off = [] {};
+  machine.mount_shares = [this](const std::string& at) {
+    return mount_at(shares(), at, nullptr, MS_BIND);
+  };
   machine.init_program.reset(open(kInitProgram, O_PATH | O_CLOEXEC));
   machine.control_listener = listen_at(directory_ + "-control");
   machine.stream_listener = listen_at(directory_ + "-streams");
@@ -256,6 +271,7 @@ NativeMachine::~NativeMachine() {
   std::error_code ignored;
   for (const char* name : {"-control", "-streams"})
     std::filesystem::remove(directory_ + name, ignored);
+  std::filesystem::remove_all(shares(), ignored);
   std::filesystem::remove_all(directory_, ignored);
 }
 

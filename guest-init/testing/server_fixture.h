@@ -62,6 +62,7 @@ class ServerTest : public ::testing::Test {
     protocol::PrepareContainer spec;
     spec.container = 1;
     spec.layers = machine_->disks().places();
+    spec.disk = machine_->disks().writable_place;
     spec.volume_disks = machine_->disks().volume_places();
     spec.hostname = "box";
     spec.hostname_file = "box\n";

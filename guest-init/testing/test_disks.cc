@@ -93,14 +93,14 @@ std::vector<protocol::PrepareContainer::Layer> TestDisks::places() const {
   return result;
 }
 
-std::vector<protocol::PrepareContainer::VolumeDisk> TestDisks::volume_places() const {
-  std::vector<protocol::PrepareContainer::VolumeDisk> result;
+std::vector<protocol::PrepareContainer::Disk> TestDisks::volume_places() const {
+  std::vector<protocol::PrepareContainer::Disk> result;
   for (const Volume& volume : volumes) result.push_back(volume.place);
   return result;
 }
 
 void TestDisks::place_volumes(const std::vector<std::string>& files) {
-  std::uint64_t used = std::filesystem::file_size(writable);
+  std::uint64_t used = further_place.offset + further_place.length;
   for (const std::string& file : files) {
     const std::uint64_t length = std::filesystem::file_size(file);
     volumes.push_back({file, {aligned(used), length}});
@@ -109,7 +109,7 @@ void TestDisks::place_volumes(const std::vector<std::string>& files) {
 }
 
 bool TestDisks::is_clean() const {
-  return is_clean_file(writable) &&
+  return is_clean_file(writable) && is_clean_file(further) &&
          std::all_of(volumes.begin(), volumes.end(),
                      [](const Volume& volume) { return is_clean_file(volume.file); });
 }
@@ -128,6 +128,11 @@ base::Result<TestDisks> make_test_disks(const std::string& directory) {
 
   disks.writable = directory + "/writable";
   RETURN_IF_ERROR(make_test_volume(disks.writable));
+  disks.writable_place = {.offset = 0, .length = std::filesystem::file_size(disks.writable)};
+  disks.further = directory + "/further";
+  RETURN_IF_ERROR(make_test_volume(disks.further));
+  disks.further_place = {.offset = aligned(disks.writable_place.length),
+                         .length = std::filesystem::file_size(disks.further)};
   return disks;
 }
 

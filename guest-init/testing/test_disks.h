@@ -1,6 +1,6 @@
 // What a test machine's disks hold: two EROFS layers (a busybox with accounts, and one file on top
-// of it), an ext4, and perhaps volumes. Made with the host's mkfs programs in a temporary
-// directory.
+// of it), an ext4 for each of two containers, and perhaps volumes. Made with the host's mkfs
+// programs in a temporary directory.
 #pragma once
 
 #include <cstdint>
@@ -19,17 +19,20 @@ struct TestDisks {
   };
   std::vector<Layer> layers;
   std::string writable;  // file
+  protocol::PrepareContainer::Disk writable_place;
+  std::string further;  // file, of a second container
+  protocol::PrepareContainer::Disk further_place;
   struct Volume {
     std::string file;
-    protocol::PrepareContainer::VolumeDisk place;
+    protocol::PrepareContainer::Disk place;
   };
   std::vector<Volume> volumes;
 
-  /// Gives each of the files a place behind the writable one.
+  /// Gives each of the files a place behind those of the containers' own.
   void place_volumes(const std::vector<std::string>& files);
   /// The places, as PrepareContainer wants them.
   std::vector<protocol::PrepareContainer::Layer> places() const;
-  std::vector<protocol::PrepareContainer::VolumeDisk> volume_places() const;
+  std::vector<protocol::PrepareContainer::Disk> volume_places() const;
   /// Whether the writable disk and the volumes were unmounted in order and fsck finds no errors.
   bool is_clean() const;
 };

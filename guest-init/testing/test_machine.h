@@ -40,6 +40,8 @@ class TestMachine {
   virtual HostConnection connect_as_stranger(Port port) = 0;
 
   virtual const TestDisks& disks() const = 0;
+  /// The directory that stands for what a file server shows; only where is_real() is false.
+  virtual std::string shares() const { return {}; }
   /// Whether the machine has ended in order. Waits a bounded time.
   virtual bool wait_for_power_off() = 0;
   /// Whether containers that ask for an init can have one.

@@ -234,6 +234,8 @@ base::Result<void> VmmMachine::run(const Programs& programs, const Template& ori
   auto disks = make_test_disks(directory_);
   if (!disks) return std::move(disks).error();
   disks_ = *std::move(disks);
+  disks_.writable_place.length = protocol::kOwnDiskBytes;
+  disks_.further_place.offset = protocol::kOwnDiskBytes;
   disks_.place_volumes(volumes_);
   // One layer in the window, the other on the disk: a container's root is made of both.
   disks_.layers.front().place.in_window = true;
@@ -268,6 +270,8 @@ base::Result<void> VmmMachine::attach_disk() {
   disk.extents.push_back({0, std::filesystem::file_size(disks_.writable)});
   std::vector<base::UniqueFd> files;
   files.push_back(open_file(disks_.writable, O_RDWR));
+  disk.extents.push_back({disks_.further_place.offset, disks_.further_place.length});
+  files.push_back(open_file(disks_.further, O_RDWR));
   for (const TestDisks::Volume& volume : disks_.volumes) {
     disk.extents.push_back({volume.place.offset, volume.place.length});
     files.push_back(open_file(volume.file, O_RDWR));

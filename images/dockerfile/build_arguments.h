@@ -1,5 +1,6 @@
-// BuildArguments: the values of ARG: what the client gave, what the Dockerfile has by default, and
-// in which part of it each may be used.
+// BuildArguments: the values of a build's arguments (ARG): what the client gave, the Dockerfile's
+// defaults, and in which part of the Dockerfile each may be used. The build calls it as it goes
+// from instruction to instruction. Threads: one.
 #pragma once
 
 #include <map>
@@ -15,23 +16,25 @@ class BuildArguments {
  public:
   using Values = std::map<std::string, std::optional<std::string>>;
 
-  /// `given`: the client's; without a value: named by it, but not set.
+  /// `given`: the client's --build-arg; nullopt: it named the argument without a value.
   explicit BuildArguments(Values given) : given_(std::move(given)) {}
 
-  /// ARG in front of the first FROM.
+  /// To be called for an ARG in front of the first FROM.
   void declare_global(std::string name, std::optional<std::string> value);
-  /// ARG in a stage.
+  /// To be called for an ARG in a stage.
   void declare(std::string name, std::optional<std::string> value);
-  /// The stage is over.
+  /// To be called at the end of a stage: its ARGs hold there only.
   void end_stage() { declared_.clear(); }
 
-  /// "NAME=value" of those that FROM may use.
+  /// The arguments that a FROM may use, as "NAME=value".
   std::vector<std::string> for_from() const;
-  /// "NAME=value" of those that are usable here and not set in `environment`, by name.
+  /// The arguments that an instruction of the present stage may use and that `environment` does not
+  /// set, as "NAME=value", by name.
   std::vector<std::string> beside(const std::vector<std::string>& environment) const;
-  /// Whether it is told in the history; the proxies are not, unless they are declared.
+  /// Whether the history shows the argument. It hides proxies, which may have passwords, unless the
+  /// stage declares them.
   bool is_told(std::string_view name) const;
-  /// Those that the client gave and no ARG has named.
+  /// The names that the client gave and no ARG has declared, for a warning; no proxies.
   std::vector<std::string> unused() const;
 
  private:

@@ -148,7 +148,7 @@ std::string apply_health(const Instruction& instruction, json& config) {
   int count = 0;
   std::from_chars(retries.data(), retries.data() + retries.size(), count);
   if (count != 0) check["Retries"] = count;
-  // The builder prints the number as the character that it is the code of.
+  // Docker's builder prints the number as a character (%q): 3 is '\x03'.
   const std::string character =
       count < 0x80 ? quote(std::string(1, static_cast<char>(count))) : "\"\xef\xbf\xbd\"";
   said += " '" + character.substr(1, character.size() - 2) + "'}";
@@ -229,7 +229,7 @@ Result<std::string> ConfigChanges::apply(const Instruction& instruction, json& c
     case Kind::kEntrypoint: {
       const std::vector<std::string> words = command_line(instruction, config);
       config["Entrypoint"] = words.empty() ? json() : json(words);
-      // The old arguments are not the new program's.
+      // The image's CMD was for its old entrypoint.
       if (!command_set_) config["Cmd"] = nullptr;
       return "ENTRYPOINT " + quoted_list(words);
     }

@@ -2,7 +2,7 @@
 // "config" object of its JSON): CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, SHELL,
 // STOPSIGNAL, USER, VOLUME, WORKDIR. For builds, and for `docker commit -c` and `docker import -c`.
 //
-// Errors: kInvalidArgument, in the classic builder's words.
+// Threads: one for each object. Errors: kInvalidArgument, in the classic builder's words.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -14,7 +14,8 @@
 
 namespace dockerfile {
 
-/// Replaces variables in the arguments of those instructions in which a Dockerfile has them.
+/// Replaces variables in the arguments of an instruction, if it is one in which a Dockerfile may
+/// use them.
 base::Result<Instruction> expanded(Instruction instruction, char escape,
                                    const std::vector<std::string>& environment);
 
@@ -24,7 +25,7 @@ class ConfigChanges {
   base::Result<std::string> apply(const Instruction& instruction, nlohmann::json& config);
 
  private:
-  bool command_set_ = false;  // by CMD, for this ENTRYPOINT
+  bool command_set_ = false;  // a CMD was applied, so an ENTRYPOINT keeps the command
 };
 
 /// A list of strings of `config`; empty if it is not there.

@@ -33,7 +33,7 @@ struct Output {
     whole += text;
     word += text;
   }
-  /// Spaces of it divide words.
+  /// Adds text whose spaces divide words.
   void add(std::string_view text) {
     whole += text;
     for (const char c : text) {
@@ -159,7 +159,7 @@ class Reader {
     if (peek() == '{' || peek() == '}' || peek() == ':')
       return wrong("syntax error: bad substitution");
     const std::string variable = name();
-    // Docker's lexer takes the end for a character that it cannot name.
+    // Docker's lexer shows the end of the text as U+FFFD.
     if (at_end()) return wrong("unsupported modifier (\xef\xbf\xbd) in substitution");
     const auto value = value_in(environment_, variable);
     if (peek() == '}') {

@@ -1,7 +1,7 @@
-// Instructions: the statements of a Dockerfile (parser.h), checked, and its stages.
+// Instructions: checks the statements of a Dockerfile (parser.h) and divides them into stages.
 //
-// What an instruction does to an image's configuration: config_changes.h.
-// Errors: kInvalidArgument, in the classic builder's words; a stage's with the line.
+// config_changes.h has what an instruction does to an image's configuration. Pure functions.
+// Errors: kInvalidArgument, in the classic builder's words; those of a stage name the line.
 #pragma once
 
 #include <map>

@@ -74,7 +74,7 @@ Result<std::optional<std::vector<std::string>>> exec_form(std::string_view text)
   using Words = std::optional<std::vector<std::string>>;
   text = trim_left(text);
   if (!text.starts_with('[')) return Words();
-  // Only strings can be in it: what is nested deeper is none of ours, whatever it is.
+  // The list may hold strings only, so what is nested deeper is not parsed.
   constexpr int kDeepest = 2;
   const auto shallow = [](int depth, json::parse_event_t, json&) { return depth <= kDeepest; };
   const json parsed = json::parse(text.begin(), text.end(), shallow, false);
@@ -188,7 +188,7 @@ Result<void> parse_arguments(char escape, int depth, Statement& statement) {
   const std::string_view rest = statement.rest;
   switch (form_of(statement.keyword)) {
     case Form::kUnknown:
-      return {};  // instructions.h refuses it, in its turn
+      return {};  // check() (instructions.h) refuses it
     case Form::kCommand:
       return parse_command(rest, statement);
     case Form::kList: {

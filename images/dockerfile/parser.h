@@ -1,9 +1,9 @@
-// Parser: the text of a Dockerfile -> statements: what stands in each line, with continuation lines
-// joined, comments and parser directives taken out, flags and arguments told apart.
+// parse(): turns the text of a Dockerfile into statements, one for each instruction: it joins
+// continuation lines, removes comments and parser directives, and separates flags from arguments.
 //
-// What the arguments mean, and whether they may be: instructions.h. Variables: expansion.h.
-// As the classic builder has it, "# syntax=" is ignored and there are no here-documents: a "<<EOF"
-// is a word like any other.
+// instructions.h checks what the arguments mean; expansion.h replaces variables. As with the
+// classic builder, "# syntax=" is ignored and there are no here-documents: a "<<EOF" is a word like
+// others.
 // Trust: the text is hostile; its size is bounded by the caller and a line's by kMaxLine.
 // Errors: kInvalidArgument, in the classic builder's words.
 #pragma once
@@ -16,7 +16,7 @@
 
 namespace dockerfile {
 
-/// A line is at most so long.
+/// The most bytes that a line may have.
 inline constexpr std::size_t kMaxLine = 65535;
 
 struct Statement {

@@ -74,7 +74,7 @@ Result<void> check_pattern(std::string_view pattern) {
   return {};
 }
 
-/// `**` stands for any number of parts. By a row of what the pattern so far can match.
+/// `**` stands for any number of parts. can[n]: the pattern so far can match the first n of `path`.
 bool matches_parts(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
   std::vector<bool> can(path.size() + 1, false);
   can[0] = true;
@@ -122,7 +122,7 @@ Result<bool> matches(std::string_view pattern, std::string_view name) {
   RETURN_IF_ERROR(check_pattern(pattern));
   std::size_t at = 0;
   std::size_t read = 0;
-  // Where the last star stands, and what it has taken so far: only the last can be wrong.
+  // The last star, and up to where it matches. If the rest fails, only that star is made longer.
   std::optional<std::size_t> star;
   std::size_t taken = 0;
   while (read < name.size() || at < pattern.size()) {

@@ -17,13 +17,13 @@ bool has_wildcards(std::string_view text);
 /// `*` and `?` do not match a slash; [a-z], [^a-z], \x. kInvalidArgument for a malformed pattern.
 base::Result<bool> matches(std::string_view pattern, std::string_view name);
 
-/// The patterns of a .dockerignore: one a line; `**` matches any number of directories, `!` takes
-/// out of what was matched before; the last one that matches decides.
+/// The patterns of a .dockerignore, one a line. `**` matches any number of directories; a pattern
+/// with `!` in front keeps what it matches; the last pattern that matches decides.
 class IgnoreList {
  public:
   static base::Result<IgnoreList> parse(std::string_view text);
 
-  /// Of a path without leading slash, or of what is below a directory that is ignored.
+  /// Whether `path`, without a leading slash, is ignored, itself or with a directory above it.
   bool ignores(std::string_view path) const;
 
  private:

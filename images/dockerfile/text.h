@@ -1,5 +1,5 @@
-// Small text functions with the meaning that Go gives them: a Dockerfile is read, and what was made
-// of it told again, in the words of programs written in Go.
+// Small text functions that do what Go's do: Docker's builder is written in Go, and Dockerfiles
+// must be read, and history and messages be written, as it does. Pure functions.
 #pragma once
 
 #include <cstdint>

@@ -28,7 +28,7 @@ class GpgKeyring {
   GpgKeyring& operator=(GpgKeyring&&) = delete;
   ~GpgKeyring() = default;
 
-  /// What the message says, if one key of this ring signed it and that is valid now.
+  /// The content of the message, if a key of this ring signed it and the signature is valid now.
   base::Result<std::string> open_signed(std::string_view message) const;
 
  private:

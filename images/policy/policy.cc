@@ -45,7 +45,8 @@ base::Result<SignedIdentity> parse_identity(const json& value, const std::string
   if (identity.rule == Rule::kRemapIdentity)
     identity.signed_prefix = object.need_text("signedPrefix");
   RETURN_IF_ERROR(object.done());
-  // What could never match is a mistake. A prefix may be a host alone, which is no reference.
+  // A name that could never match is a mistake. A prefix is not checked: it may be a host alone,
+  // which is no reference.
   if (identity.rule == Rule::kExactReference || identity.rule == Rule::kExactRepository) {
     const auto reference = Reference::parse(identity.name);
     const bool tagged = reference && !(reference->tag().empty() && reference->digest().empty());
@@ -203,7 +204,7 @@ std::vector<std::string> scopes_of(const Origin& origin) {
   std::vector<std::string> scopes;
   const auto reference = Reference::parse(origin.reference);
   if (!reference || takes_no_scope(origin.transport)) return scopes;
-  // A name with tag and digest is meant by its digest.
+  // Of a name with tag and digest, the digest counts.
   if (!reference->digest().empty()) {
     scopes.push_back(reference->repository() + "@" + reference->digest());
   } else if (!reference->tag().empty()) {

@@ -1,10 +1,10 @@
-// Policy: the parsed form of a signature policy file - what is required of an image by where it
-// comes from.
+// Policy: the parsed form of a signature policy file, which says what is required of an image by
+// where it comes from.
 //
 // Spec: containers-policy.json(5). Parsing is strict. Keys are not read here (requirement_check.h).
-// Threads: immutable once parsed. Errors: kInvalidArgument, kNotSupported for what the format has
-// and this host has not.
-// Trust: the file is the administrator's; its parser bears anything.
+// Threads: immutable once parsed. Errors: kInvalidArgument; kNotSupported for what the format has
+// but this host does not support.
+// Trust: the file is the administrator's; the parser is safe for any bytes.
 #pragma once
 
 #include <map>

@@ -18,16 +18,16 @@ class PolicyGate final : public Admission {
  public:
   struct Options {
     std::string file;     // containers-policy.json(5)
-    std::string scratch;  // a directory of its own; emptied
+    std::string scratch;  // a directory for this gate alone; open() empties it
   };
   /// Fails if the policy cannot be read or is not valid: better at start than at the first image.
   static base::Result<std::unique_ptr<PolicyGate>> open(Options options);
 
   base::Result<void> admit(const Origin& origin) override;
 
-  /// For a pull, when the manifest is known and no layer is there yet: fetches signatures if any
-  /// are needed and checks them. `manifest_digests`: of the image's manifest, and of the index it
-  /// was found in, computed from their bytes. The answer belongs to the image (Store).
+  /// For a pull, once the manifest is known and before a layer is fetched: fetches signatures if
+  /// any are needed and checks them. `manifest_digests`: of the image's manifest, and of the index
+  /// it was found in, computed from their bytes. The Origin returned is to be kept with the image.
   base::Result<Origin> admit_pull(const Reference& reference,
                                   std::vector<std::string> manifest_digests,
                                   const std::vector<SignatureSource*>& sources);

@@ -1,4 +1,4 @@
-// Whether an image of some origin meets a policy.
+// check_requirements(): whether an image of some origin meets a policy.
 //
 // Threads: any; blocks on key files and gpg processes. Errors: kPermissionDenied with the reason
 // ("Source image rejected: ...", what was required and by which scope), kInvalidArgument and others
@@ -12,7 +12,7 @@
 namespace images {
 
 struct PolicyContext {
-  std::string file;     // the policy's, for people
+  std::string file;     // the policy's, shown in errors
   std::string scratch;  // a directory for keyrings, writable by this process alone
 };
 

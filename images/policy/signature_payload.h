@@ -1,5 +1,5 @@
-// SignaturePayload: what a signer says - that the manifest with this digest is an image of this
-// name.
+// SignaturePayload: the statement that a signer signs: the manifest with this digest is an image of
+// this name.
 //
 // Spec: containers-signature(5) ("simple signing"); cosign's signature specification, which has the
 // same form. Parsing is strict. Errors: kInvalidArgument.

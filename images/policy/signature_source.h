@@ -19,8 +19,8 @@ namespace images {
 class SignatureSource {
  public:
   virtual ~SignatureSource() = default;
-  /// All signatures for the manifest of this digest; none is an empty list, not an Error. At most
-  /// kMaxSignatures of kMaxSignatureBytes each are asked for: whoever fetches stops beyond.
+  /// All signatures for the manifest of this digest; none is an empty list, not an Error. An
+  /// implementation fetches at most kMaxSignatures of kMaxSignatureBytes each.
   virtual base::Result<std::vector<Signature>> signatures(const Reference& reference,
                                                           const std::string& manifest_digest) = 0;
 };

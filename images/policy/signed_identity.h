@@ -1,7 +1,7 @@
-// SignedIdentity: which name a signature must claim for an image, to count for it.
+// SignedIdentity: which name a signature must claim to count for an image.
 //
-// Spec: containers-policy.json(5), "signedIdentity". Pure; errors none: what cannot be compared
-// does not match.
+// Spec: containers-policy.json(5), "signedIdentity". A pure function without errors: names that
+// cannot be compared do not match.
 #pragma once
 
 #include <string>

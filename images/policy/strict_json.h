@@ -1,6 +1,6 @@
-// JSON where a mistake must not pass unseen: a key that is there twice, or that nobody reads, is an
-// error (containers-policy.json(5): "unrecognized, duplicated or otherwise invalid fields cause the
-// entire file ... to be rejected").
+// Strict JSON, for files in which a mistake must not go unnoticed: a key that is there twice, or
+// that nobody reads, is an error (containers-policy.json(5): "unrecognized, duplicated or otherwise
+// invalid fields cause the entire file ... to be rejected").
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -25,11 +25,11 @@ class StrictObject {
 
   /// Null if it is not there.
   const nlohmann::json* find(const char* key);
-  /// One that must be there; an empty object otherwise.
+  /// A member that must be there. If it is not, that is a mistake, and the result an empty object.
   const nlohmann::json& need(const char* key);
   std::optional<std::string> text(const char* key);
   std::string need_text(const char* key);
-  /// A list of strings with at least one.
+  /// A list of strings, of which there must be at least one.
   std::vector<std::string> texts(const char* key);
   void fail(std::string why);
   bool failed() const { return error_.has_value(); }

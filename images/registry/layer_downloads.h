@@ -1,5 +1,5 @@
-// LayerDownloads: layers on their way from registries into the store, each once, however many pulls
-// want it.
+// LayerDownloads: brings layers from registries into the store. However many pulls want a layer, it
+// is downloaded once.
 //
 // A layer is converted while it is downloaded (images::Arrival::add_layer). A download stops when
 // nobody wants it any more.
@@ -46,9 +46,11 @@ class LayerDownloads {
     Ticket(Ticket&&) noexcept = default;
     Ticket& operator=(Ticket&&) = delete;
     ~Ticket();
-    /// Returns when the layer is in the store, and kept by `arrival`.
+    /// Waits until the layer is in the store and `arrival` keeps it. An Error of the download, or
+    /// of the stop.
     base::Result<void> wait(images::Arrival& arrival, const std::stop_token& stop);
-    /// Whether the download began for this ticket, from its repository.
+    /// Whether this ticket began the download, which then uses the repository given for it. False:
+    /// it joined one that another pull had begun.
     bool began() const { return began_; }
 
    private:

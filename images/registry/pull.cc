@@ -167,7 +167,7 @@ class Registries::PullOfOne {
                       const std::string& diff_id, images::Arrival& arrival) {
     auto done = ticket.wait(arrival, stop_.token());
     if (done || ticket.began() || stop_.requested()) return done;
-    // Another pull's registry failed: this one's may not.
+    // The download was another pull's, from its registry. This pull's may have the layer.
     return begin(layer, diff_id).wait(arrival, stop_.token());
   }
 

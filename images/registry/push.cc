@@ -20,7 +20,7 @@ using images::RemoteBlob;
 
 namespace {
 
-/// So many other repositories are asked for a layer before it is sent.
+/// How many other repositories are asked for a layer before it is sent.
 constexpr std::size_t kMaxCandidates = 4;
 constexpr std::chrono::milliseconds kReportInterval{100};
 
@@ -140,7 +140,7 @@ class Registries::PushOfOne {
     const std::string digest = images::digest_of(manifest);
     RETURN_IF_ERROR(
         repository_.put_manifest(reference_.tag(), media::kDockerManifest, manifest, stop));
-    // The registry has it, whatever becomes of our note.
+    // The push has succeeded, even if the store cannot record the name.
     (void)departure_->remember_name(reference_.with_digest(digest));
     observer_.message(
         "", reference_.tag() + ": digest: " + digest + " size: " + std::to_string(manifest.size()));
@@ -227,7 +227,8 @@ class Registries::PushOfOne {
       if (++tried > kMaxCandidates) break;
       const std::string path = candidate.repository.substr(reference_.domain().size() + 1);
       auto mounted = repository_.mount_blob(candidate.blob.digest, path, stop);
-      // Not to be allowed there is no reason to fail here.
+      // An Error of the mount, such as missing rights there, is no reason to fail: the layer is
+      // sent.
       if (stop.requested()) return stopped_error();
       if (mounted && *mounted)
         return std::optional<images::Departure::KnownElsewhere>(std::move(candidate));

@@ -38,7 +38,7 @@ Result<Registries::RepositoryPtr> Registries::connect(
   Error last{Code::kInternal, "no endpoint"};
   for (Endpoint& endpoint : *endpoints) {
     const bool is_mirror = endpoint.is_mirror;
-    // What is a secret of the registry is none of a mirror's business.
+    // A mirror does not get the registry's credentials.
     auto session = std::make_shared<Session>(client_, std::move(endpoint),
                                              is_mirror ? Credentials() : credentials);
     auto repository = std::make_shared<Repository>(std::move(session), reference.path(), for_push,

@@ -1,6 +1,6 @@
-// Registries: pull, push, log in and look, at any registry - what the daemon has one of.
+// Registries: pull, push, log in, search and inspect, at any registry. The daemon has one object.
 //
-// pull.cc, push.cc, registries.cc (the rest).
+// It is implemented in pull.cc, push.cc and, for the rest, registries.cc.
 // Threads: every call blocks for as long as the network takes, and may come from any thread;
 // layers move on threads of this object (kDownloads, kUploads). A call ends soon after its
 // stop_token says so. The store outlives this.
@@ -26,13 +26,13 @@
 
 namespace registry {
 
-/// What pulls and pushes tell while they work, in Docker's words. Called from several threads.
+/// Is told by pulls and pushes how far they are, in Docker's words. Called from several threads.
 class TransferObserver {
  public:
   virtual ~TransferObserver() = default;
   /// `id` may be empty.
   virtual void message(std::string_view id, std::string_view text) = 0;
-  /// What happens to the layer `id`; how far it is, if `total` is not 0.
+  /// `action` is what happens to the layer `id`; if `total` is not 0, `current` of it is done.
   virtual void update(std::string_view id, std::string_view action, std::uint64_t current,
                       std::uint64_t total) = 0;
   virtual void pushed(std::string_view tag, std::string_view digest, std::uint64_t size) = 0;
@@ -40,8 +40,8 @@ class TransferObserver {
 
 /// Decides whether an image may be pulled, when its digests are known (its manifest's, then that of
 /// the index it was found in) and before any layer is fetched; may read further manifests and blobs
-/// of its repository (signatures). What it found goes with the image. An Error ends the pull with
-/// its sentence.
+/// of its repository (signatures). The Origin returned is kept with the image. An Error ends the
+/// pull with its sentence.
 using Admission = std::function<base::Result<images::Origin>(
     const images::Reference& reference, std::vector<std::string> manifest_digests,
     Repository& repository, const StopSignal& stop)>;
@@ -51,7 +51,7 @@ struct RegistriesOptions {
   std::string user_agent = "docker/28.5.0 (containerVM)";
   Timeouts timeouts;
   RetryPolicy retry;
-  Admission admit;  // empty: everything
+  Admission admit;  // empty: every image may be pulled
 };
 
 struct PullRequest {
@@ -83,17 +83,16 @@ class Registries {
                           std::stop_token stop);
   base::Result<void> push(const PushRequest& request, TransferObserver& observer,
                           std::stop_token stop);
-  /// An identity token, if the registry gave one.
+  /// `docker login`: an identity token, or "" if the registry gave none.
   base::Result<std::string> log_in(const Credentials& credentials, std::stop_token stop);
-  /// What an index finds: search.h. Indexes have their own hosts: that of docker.io is not its
-  /// registry.
+  /// What an index finds (search.h). docker.io's index is on another host than its registry.
   base::Result<std::vector<FoundImage>> search(const SearchQuery& query,
                                                const Credentials& credentials,
                                                std::stop_token stop);
   base::Result<Inspection> inspect(const images::Reference& reference,
                                    const Credentials& credentials, std::stop_token stop);
 
-  /// A file of any web server but this host's own: web_file.h.
+  /// Fetches a file from any web server but this host's own (web_file.h).
   base::Result<WebFile> fetch_file(const Url& url, images::ByteSink& into,
                                    const WebProgress& progress, std::stop_token stop);
 
@@ -113,8 +112,8 @@ class Registries {
         downloads_(store, kDownloads),
         uploads_(kUploads) {}
 
-  /// The first endpoint that answers, and with which `use` succeeds. Where a mirror fails the next
-  /// one is asked.
+  /// The repository at the first endpoint that answers and for which `use` succeeds. If a mirror
+  /// fails, the next endpoint is tried.
   base::Result<RepositoryPtr> connect(const images::Reference& reference,
                                       const Credentials& credentials, bool for_push,
                                       const std::function<base::Result<void>(Repository&)>& use,

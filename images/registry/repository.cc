@@ -230,11 +230,11 @@ Result<std::size_t> BlobReader::read(std::span<std::byte> out) {
       offset_ += *got;
       return got;
     }
-    // What cannot even be asked for was tried often enough by request().
+    // request() has already repeated a request that got no answer.
     const bool opened = response_.has_value();
     response_.reset();
     if (!opened || !is_transient(got.error())) return got;
-    // Who gets on a little each time may go on; who does not is given up.
+    // Faults count only without progress between them.
     if (offset_ >= progress_ + kWorthwhile) faults_ = 0;
     progress_ = offset_;
     if (++faults_ >= repository_.retry_.attempts)

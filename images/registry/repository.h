@@ -1,7 +1,7 @@
 // Repository: one repository of a registry - its manifests, blobs and uploads.
 //
-// Spec: OCI distribution spec, "Endpoints". What is read by digest is compared with it, always.
-// Requests are repeated as retry.h says; a blob goes on where it was cut off.
+// Spec: OCI distribution spec, "Endpoints". What is read by digest is always compared with it.
+// Requests are repeated as retry.h says; a blob that was cut off goes on where it ended.
 // Threads: any number at once. Trust: answers are hostile: sizes and locations are checked, memory
 // is bounded.
 // Errors: Docker's sentences. kNotFound, kPermissionDenied as the registry says; kDataLoss where a
@@ -32,7 +32,7 @@ struct Document {
 
 class Repository {
  public:
-  /// `path` within the registry: "library/busybox". The session outlives it, by being shared.
+  /// `path` within the registry: "library/busybox". Several repositories may share the session.
   Repository(std::shared_ptr<Session> session, std::string path, bool may_push, RetryPolicy retry)
       : session_(std::move(session)),
         path_(std::move(path)),
@@ -42,21 +42,21 @@ class Repository {
   const std::string& path() const { return path_; }
 
   base::Result<void> ping(const StopSignal& stop) { return session_->ping(stop); }
-  /// By tag or digest.
+  /// The manifest that `reference`, a tag or digest, names.
   base::Result<Document> manifest(const std::string& reference, const StopSignal& stop);
   /// A small blob, whole.
   base::Result<std::string> blob(const Descriptor& descriptor, const StopSignal& stop);
   /// All tags, at most kMaxTags.
   base::Result<std::vector<std::string>> tags(const StopSignal& stop);
 
-  /// The size of a blob that the repository has.
+  /// The size of a blob; nullopt if the repository does not have it.
   base::Result<std::optional<std::uint64_t>> find_blob(const std::string& digest,
                                                        const StopSignal& stop);
-  /// Whether the registry took the blob over from another repository of its own.
+  /// Asks the registry to take the blob over from another repository of its own; whether it did.
   base::Result<bool> mount_blob(const std::string& digest, const std::string& from_path,
                                 const StopSignal& stop);
-  /// Sends a blob whose bytes come from `produce`, the same ones at each call; what it was. After a
-  /// cut it is produced again, and goes on where the registry has it.
+  /// Sends a blob and returns its digest and size. `produce` writes the blob's bytes, the same ones
+  /// at each call: after a cut it is called again, and the bytes that the registry has are skipped.
   using Produce = std::function<base::Result<void>(images::ByteSink&)>;
   base::Result<images::RemoteBlob> upload(const Produce& produce, const StopSignal& stop);
   base::Result<void> put_manifest(const std::string& reference, std::string_view media_type,
@@ -67,7 +67,7 @@ class Repository {
   static constexpr std::size_t kMaxTags = 10'000;
 
   Url url(const std::string& suffix) const { return session_->url("/v2/" + path_ + suffix); }
-  /// Sends until the answer is worth having; any status may come back.
+  /// Sends, and repeats as the RetryPolicy says. The answer may have any status.
   base::Result<HttpResponse> request(const HttpRequest& request, const StopSignal& stop,
                                      const Scopes* scopes = nullptr);
   base::Result<Document> read_manifest(HttpResponse response, const std::string& reference,
@@ -84,7 +84,7 @@ class Repository {
 /// A blob as a stream: exactly the descriptor's bytes, or an Error.
 class BlobReader : public images::ByteSource {
  public:
-  /// Both outlive it. `on_retry` is told before each new try: its number and the wait.
+  /// `repository` and `stop` outlive it.
   BlobReader(Repository& repository, Descriptor descriptor, const StopSignal& stop)
       : repository_(repository), descriptor_(std::move(descriptor)), stop_(stop) {}
 

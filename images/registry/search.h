@@ -1,5 +1,4 @@
-// The search of an index: `docker search`. No part of the distribution API: Docker Hub's index has
-// it
+// search_index(): `docker search`. It is no part of the distribution API: Docker Hub's index has it
 // (/v1/search), and few registries besides.
 //
 // Trust: the answer is the index's; it is bounded, and what has a wrong type is an error.

@@ -1,10 +1,10 @@
 // SignatureArtifacts: cosign's signatures of an image, kept in the image's own repository.
 //
 // Spec: cosign's signature specification: the tag `sha256-<hex>.sig` names a manifest whose layers
-// are the payloads, each with its signature in an annotation. Their keys and claims are checked
-// elsewhere (images/policy).
-// Threads: one at a time. Trust: all of it is hostile; counts and sizes are bounded.
-// Errors: those of Repository; an image without signatures is none.
+// are the payloads, each with its signature in an annotation. images/policy checks the signatures
+// and what they claim.
+// Threads: one at a time. Trust: the registry is hostile; counts and sizes are bounded.
+// Errors: those of Repository. An image without signatures is no Error.
 #pragma once
 
 #include <string>
@@ -20,7 +20,7 @@ namespace registry {
 
 class SignatureArtifacts final : public images::SignatureSource {
  public:
-  /// Both outlive it.
+  /// `repository` and `stop` outlive it.
   SignatureArtifacts(Repository& repository, const StopSignal& stop)
       : repository_(repository), stop_(stop) {}
 

@@ -91,7 +91,8 @@ Result<images::RemoteBlob> Repository::upload(const Produce& produce, const Stop
     patch.body = [&](images::ByteSink& out) -> Result<void> {
       ResumingSink sink(out, offset);
       RETURN_IF_ERROR(produce(sink));
-      if (sink.is_short()) return Error{Code::kInternal, "the registry has more than was sent"};
+      if (sink.is_short())
+        return Error{Code::kInternal, "the registry says it has more of the blob than was sent"};
       blob = sink.blob();
       return {};
     };

@@ -83,9 +83,9 @@ void LocalStore::Pins::add_locked(std::string diff_id) {
 }
 
 LayerFile LocalStore::layer_file(const LayerRow& row) const {
-  return {.diff_id = row.diff_id,
-          .path = files_.image_path(row.diff_id),
+  return {.path = files_.image_path(row.diff_id),
           .bytes = row.image_bytes,
+          .diff_id = row.diff_id,
           .content_bytes = row.content_bytes};
 }
 
@@ -207,7 +207,7 @@ base::Result<void> LocalStore::admit(const Origin& origin) const {
   return options_.admission->admit(origin);
 }
 
-// Of an image that is older than the records, nothing is known but its name here.
+// For an image without a record of its origin, its tags here count as the origin.
 base::Result<std::vector<Origin>> LocalStore::origins_locked(std::string_view image_id) {
   auto origins = catalog_.origins_of(image_id);
   if (!origins || !origins->empty()) return origins;

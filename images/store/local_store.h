@@ -34,7 +34,7 @@ class LocalStore : public Store {
         files_(std::move(files)),
         catalog_(std::move(catalog)) {}
 
-  /// Deletes what a crash left behind. First of all calls.
+  /// Deletes what a crash left behind. To be called before all others.
   base::Result<void> recover();
 
   base::Result<std::vector<LoadedImage>> load(ByteSource& archive,
@@ -94,7 +94,7 @@ class LocalStore : public Store {
   /// Also records the origin. kNotFound if the parent that it names is gone.
   base::Result<void> commit_image(const ImageRow& image, const std::vector<std::string>& diff_ids,
                                   const std::vector<Reference>& tags, const Origin& origin);
-  /// Asks about what comes in; not under mutex_.
+  /// Asks StoreOptions::admission whether the image may come in. Blocks, so not under mutex_.
   base::Result<void> admit(const Origin& origin) const;
   base::Result<std::vector<Origin>> origins_locked(std::string_view image_id);
 
@@ -133,7 +133,7 @@ class LocalStore::Pins {
 
 base::Error no_such_image(std::string_view name);
 
-/// Of an image that comes in by `transport`, named by the first tag if there is one.
+/// The origin of an image that comes in by `transport`, named by the first tag if there is one.
 Origin origin_of(std::string_view transport, const std::vector<Reference>& tags);
 
 }  // namespace images

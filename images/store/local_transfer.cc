@@ -43,12 +43,12 @@ class LocalStore::LocalArrival : public Arrival {
     RETURN_IF_ERROR(store_.commit_image(
         {.id = id, .config_json = image.config_json, .parent = {}, .last_tagged_ns = 0},
         config->diff_ids, image.names, image.origin));
-    (void)remember(image, config->diff_ids);  // who forgot it asks the registry again
+    (void)remember(image, config->diff_ids);  // without it a push asks the registry
     return id;
   }
 
  private:
-  /// Pushes are faster for it, and that is all.
+  /// Records the forms in which the repository has the layers, which makes pushes faster.
   base::Result<void> remember(const ArrivedImage& image, const std::vector<std::string>& diff_ids) {
     const std::lock_guard lock(store_.mutex_);
     auto transaction = store_.catalog_.begin();

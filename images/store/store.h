@@ -16,7 +16,7 @@
 // Errors: messages are Docker's sentences, ready to be shown; codes: kNotFound unknown image,
 // kInvalidArgument bad reference, archive or configuration, kConflict in use, kNotSupported wrong
 // platform, kPermissionDenied the signature policy, kResourceExhausted a limit or a full disk,
-// kDataLoss a digest does not match. Nothing changes when a call fails.
+// kDataLoss a digest does not match. A call that fails changes nothing, but for load().
 #pragma once
 
 #include <cstdint>
@@ -33,6 +33,7 @@
 #include "images/store/streams/byte_source.h"
 #include "images/store/transfer/transfer.h"
 #include "images/store/values/image_config.h"
+#include "images/store/values/layer_file.h"
 #include "images/store/values/origin.h"
 #include "images/store/values/reference.h"
 #include "vmm/base/result.h"
@@ -47,15 +48,7 @@ struct StoreOptions {
   LayerLimits limits;
   std::uint64_t max_archive_bytes = std::uint64_t{64} << 30;  // of one `docker load`, uncompressed
   std::shared_ptr<Admission> admission =
-      nullptr;  // asked about each image that comes in; null: all may
-};
-
-/// One layer, ready to be attached to a machine: bytes [0, bytes) of `path` are an EROFS.
-struct LayerFile {
-  std::string diff_id;  // "sha256:<hex>"
-  std::string path;
-  std::uint64_t bytes = 0;          // a multiple of 4096
-  std::uint64_t content_bytes = 0;  // sum of its files' sizes: what Docker reports as size
+      nullptr;  // asked about each image that comes in; null: all images may come in
 };
 
 struct Image {
@@ -121,7 +114,7 @@ struct CommitOptions {
   std::string config;              // the new image's "config" object, as JSON
   std::string container;           // its ID and configuration (JSON): kept as information
   std::string container_config;
-  std::string created_by;  // of the history entry, and so on
+  std::string created_by;  // this and the two below: of the history entry
   std::string author;
   std::string comment;
 };
@@ -173,17 +166,17 @@ class Store {
   /// `docker commit`: the tar stream `layer` (OCI image spec, layer.md) on top of the layers of an
   /// image, which becomes the parent. A layer without entries is left out, as Docker does.
   virtual base::Result<LoadedImage> commit(ByteSource& layer, const CommitOptions& options) = 0;
-  /// The images whose parent is this one; of "", those without a parent.
+  /// The images whose parent is `parent`; for "", those without a parent.
   virtual base::Result<std::vector<Image>> children(std::string_view parent) = 0;
-  /// Writes what bytes [offset, offset + bytes) of the file `in`, compressed, contain to the new
-  /// empty file `out`; how much that is. The bytes are interpreted in the sandboxed child process,
-  /// as a layer's are. Ends early, with kUnavailable, when it is told to stop.
+  /// Decompresses bytes [offset, offset + bytes) of the file `in` into the new empty file `out`,
+  /// and returns how many bytes that made. The sandboxed child process does it, as for a layer.
+  /// Ends early, with kUnavailable, when it is told to stop.
   virtual base::Result<std::uint64_t> decompress(int in, std::uint64_t offset, std::uint64_t bytes,
                                                  int out, std::stop_token stop = {}) = 0;
   /// `docker save`: writes a docker-archive (also an OCI layout) of these images to `sink`.
   virtual base::Result<void> save(const std::vector<std::string>& names, ByteSink& sink) = 0;
 
-  /// For `docker pull` and `push` (transfer.h). A departure is of the image that `name` names.
+  /// For `docker pull` and `docker push` (transfer.h). The departure is of the image `name`.
   virtual base::Result<std::unique_ptr<Arrival>> begin_arrival() = 0;
   virtual base::Result<std::unique_ptr<Departure>> begin_departure(std::string_view name) = 0;
   /// The tags and digests that this host has of a repository ("docker.io/library/busybox").
@@ -193,7 +186,8 @@ class Store {
   virtual base::Result<Image> resolve(std::string_view name) = 0;
   virtual base::Result<std::vector<ImageSummary>> list(const ListFilter& filter) = 0;
 
-  /// Points `target` (a repository, optionally with a tag) at the image `source`; the image's ID.
+  /// Points `target` (a repository, optionally with a tag) at the image `source` and returns the
+  /// image's ID.
   virtual base::Result<std::string> tag(std::string_view source, std::string_view target) = 0;
   virtual base::Result<std::vector<RemovedItem>> remove(std::string_view name,
                                                         const RemoveOptions& options) = 0;

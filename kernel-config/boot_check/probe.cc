@@ -1,6 +1,6 @@
 // Runs inside the guest of kernel-config/check: calls the kernel interfaces that no shell tool
-// reaches, one line each. A static program of its own, so that it needs nothing from an image. Exit
-// status: number of interfaces that failed.
+// reaches, and prints one line for each. It is linked statically, so it needs nothing of an image.
+// Exit status: the number of interfaces that failed.
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/audit.h>
@@ -54,7 +54,7 @@ long aio() {
 }
 
 long bpf_cgroup_device_program() {
-  // r0 = 1; exit: what a container runtime loads to allow all devices.
+  // The program "r0 = 1; exit", which a container runtime loads to allow all devices.
   bpf_insn code[2] = {};
   code[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
   code[0].imm = 1;
@@ -112,7 +112,7 @@ long every_namespace() {
   return status == 0 ? 0 : -1;
 }
 
-/// getpid through the 32-bit entry.
+/// Calls getpid through the 32-bit entry.
 long compat_32bit() {
   long result = 20;
   asm volatile("int $0x80" : "+a"(result) : : "memory", "r8", "r9", "r10", "r11");
@@ -163,8 +163,8 @@ long keyring() { return syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESS
 
 long compare_processes() { return syscall(SYS_kcmp, getpid(), getpid(), 0, 0, 0); }
 
-/// A user attribute and a POSIX access list (version 2; user, group and other may read and write)
-/// on a new file.
+/// Puts a user attribute and a POSIX access list (version 2; user, group and other may read and
+/// write) on a new file.
 long attributes_in(const char* directory) {
   const int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (fd < 0) return fd;

@@ -31,6 +31,14 @@ def output(*arguments, **options):
     return docker(*arguments, **options).stdout.decode().rstrip("\n")
 
 
+def refused(*arguments):
+    """What the client says of a request that fails."""
+    done = docker(*arguments, check=False)
+    if done.returncode == 0:
+        raise AssertionError(f"docker {' '.join(arguments)} was not refused")
+    return done.stderr.decode()
+
+
 def on_host(*command, check=True):
     """Runs a program on the host that holds the machines; its standard output as text."""
     prefix = shlex.split(os.environ.get("CONTAINERVM_ON_HOST", ""))
@@ -48,6 +56,7 @@ def host_state():
     """What a container may have left. The pool of machines in advance is part of it, so it is compared."""
     state = api().get("/info")["DockerRootDir"]
     counts = {
+        "file servers": "pgrep -c containervm-fil || test $? = 1",
         "monitors": "pgrep -c containervm-vmm || test $? = 1",
         "taps": "ls /sys/class/net | wc -l",
         "machines": f"ls '{state}/run/machines' | wc -l",
@@ -85,3 +94,18 @@ class HostTest(unittest.TestCase):
         left = set(output("ps", "-aq", "--no-trunc").split()) - self._before
         if left:
             docker("rm", "-f", "-v", *left, check=False)
+
+
+class TidyHostTest(HostTest):
+    """Looks, after all tests of a class, whether they have left anything of machines or files."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.before = host_state()
+
+    @classmethod
+    def tearDownClass(cls):
+        settle(cls.before)
+        after = host_state()
+        if after != cls.before:
+            raise AssertionError(f"left behind: {cls.before} before, {after} after")

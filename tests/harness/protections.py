@@ -14,9 +14,12 @@ import sys
 import time
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "vmm" / "sandbox" / "PROTECTIONS.md"
-PROGRAMS = ("containervmd", "containervm-vmm", "containervm-lay")  # as the kernel cuts them
+PROGRAMS = ("containervmd", "containervm-vmm", "containervm-lay", "containervm-fil")  # as the kernel cuts them
 KERNELS_OWN = "kvm-nx-lpage"  # a thread that KVM adds to a process on some processors: it runs nothing of the process
 SETS = ("CapPrm", "CapEff", "CapInh", "CapAmb")
+# linux/capability.h's first ones, by their numbers; the others have only numbers here.
+CAPABILITIES = ("chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid")
+NAMED = {**dict(enumerate(CAPABILITIES)), 31: "setfcap"}
 WAIT = 120  # seconds
 
 
@@ -48,8 +51,13 @@ def capabilities(fields, names):
     values = {name: int(fields[name], 16) for name in names}
     if not any(values.values()):
         return "none"
-    held = [value for name, value in values.items() if name not in ("CapInh", "CapAmb")]
-    return "all" if set(held) == {everything} else str(values)
+    held = {value for name, value in values.items() if name not in ("CapInh", "CapAmb")}
+    if held == {everything}:
+        return "all"
+    if len(held) > 1 or values.get("CapInh") or values.get("CapAmb"):
+        return str(values)
+    (bits,) = held
+    return " ".join(NAMED.get(number, str(number)) for number in range(64) if bits >> number & 1)
 
 
 def thread(path):
@@ -127,7 +135,8 @@ def wait_for(name, daemon):
 
 def kind(found):
     if found["name"] != "containervm-vmm":
-        return "containervm-layer" if found["name"] == "containervm-lay" else found["name"]
+        return {"containervm-lay": "containervm-layer",
+                "containervm-fil": "containervm-fileserver"}.get(found["name"], found["name"])
     runs = any(thread["thread"] == "vcpu" for thread in found["threads"])
     return "monitor that runs" if runs else "monitor that waits"
 
@@ -155,6 +164,13 @@ def thread_differences(found, uids, columns=None):
 def matches(target, pattern):
     # Not fnmatch alone: a bracket is a bracket.
     return fnmatch.fnmatchcase(target, pattern.strip("`").replace("[", "[[]"))
+
+
+def file_server_descriptor_differences(found):
+    """Which descriptors "Descriptors of a file server" does not allow it."""
+    patterns = [row["descriptor"] for row in table("Descriptors of a file server")]
+    return [f"{kind(found)} has {item['target']}" for item in found["descriptors"]
+            if not any(matches(item["target"], pattern) for pattern in patterns)]
 
 
 def descriptor_differences(found):

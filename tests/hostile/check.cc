@@ -26,8 +26,8 @@ namespace {
 
 std::map<std::string, std::string> options;  // --name value
 
-// For guests that end by themselves: no measure of speed, but an end for one that loops, as a
-// device wrote into it.
+// How long a guest may take that ends by itself. It is no measure of speed: it ends a guest that
+// loops because a device wrote into it.
 constexpr int kMostMilliseconds = 100'000;
 constexpr int kMostLog = 4096;      // bytes on the monitor's standard error
 constexpr int kConsoleTail = 4096;  // launch::Stopped
@@ -100,7 +100,7 @@ void check_goes_on_or_is_told(const Ending& ending) {
       EXPECT_TRUE(says("shut down")) << message;
       return;
     case launch::StopReason::kMonitorError:
-      // Of what KVM does not know; an error of the monitor's own would have other words.
+      // KVM met something that it does not know. An error of the monitor's own has other words.
       EXPECT_TRUE(says("KVM cannot emulate the guest") || says("the processor refuses to enter"))
           << message;
       return;
@@ -138,7 +138,7 @@ TEST_F(HostileGuest, DoesWhatItLikesAndTheMonitorLives) {
   }
   std::printf("  %llu of %llu guests came to the end of what they do\n",
               static_cast<unsigned long long>(finished), static_cast<unsigned long long>(count));
-  // Few are not: a device was told to write where its guest is.
+  // A few guests do not, as they told a device to write over their own program.
   EXPECT_GE(2 * finished, count);
 }
 

@@ -148,7 +148,7 @@ static void offer_vsock_buffers(void) {
   }
 }
 
-/// A packet of the stream that the host opens (monitor.cc). Where it is.
+/// Writes a packet of the stream that the host opens (monitor.cc); returns its address.
 static uint64_t put_vsock_packet(uint16_t index, uint16_t operation, uint32_t length) {
   const uint64_t at = kBuffers + 0x60000 + index * 4096ull;
   *(volatile uint64_t*)at = 3;  // from

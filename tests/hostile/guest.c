@@ -23,7 +23,7 @@ enum ending {
   kNeighbour
 };
 
-enum { kKinds = 17, kPortStep = 64 };  // of actions; between the ports of one run
+enum { kKinds = 17, kPortStep = 64 };  // kinds of actions; distance between the ports of one run
 
 /// The number behind `name` on the command line, or `otherwise`.
 static uint64_t option(const char* line, const char* name, uint64_t otherwise) {
@@ -86,7 +86,7 @@ static void act(int shown, uint64_t only) {
   }
 }
 
-/// A few of them, which ones the seed says: an access takes a host without hardware's help long.
+/// Accesses every 64th port, from one that the seed chooses: on an emulated host each takes long.
 static void all_ports(uint64_t seed) {
   for (uint32_t port = (uint32_t)(seed % kPortStep); port < 0x10000; port += kPortStep)
     any_port_access((uint16_t)port);
@@ -118,8 +118,8 @@ static void end_with(uint64_t ending, uint64_t only) {
         storm_of_lines();
       }
     case kHypercalls:
-      // These and the next are no actions: some hosts' KVM cannot emulate them, and the run ends
-      // there.
+      // Hypercalls and odd instructions are endings, no actions: where a host's KVM cannot emulate
+      // one, the run ends there.
       for (int i = 0; i < 64; ++i) any_hypercall();
       break;
     case kInstructions:

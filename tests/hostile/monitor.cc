@@ -262,7 +262,7 @@ Ending Monitor::finish() {
   }
   Ending ending;
   if (::wait4(std::exchange(child_, -1), &ending.status, 0, &ending.usage) < 0) ending.status = -1;
-  // A connection that was waiting when the guest ended was never served: then it is in the file.
+  // If the guest ended before the control connection was served, Stopped is in the result file.
   std::vector<std::byte> bytes(16u << 10);
   const ssize_t size = ::pread(result_.get(), bytes.data(), bytes.size(), 0);
   if (!stopped_ && size > 0) {

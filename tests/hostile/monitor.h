@@ -1,5 +1,6 @@
-// A containervm-vmm process with a guest in it, as the daemon would have it: control socket, disks
-// from files of a directory of its own, a network and a stream whose other ends are here.
+// Monitor: a containervm-vmm process with a guest in it, started as the daemon starts one: with a
+// control socket, disks from files of a directory of its own, and a network and a stream whose
+// other ends are here.
 #pragma once
 
 #include <sys/resource.h>
@@ -16,19 +17,19 @@
 
 namespace hostile {
 
-/// What the monitor is given, besides the guest: all files are below `directory`, and full of bytes
-/// of which no guest may change any that is not its disk's.
+/// The files that the monitor is given, besides the guest's program. All are below `directory` and
+/// full of bytes; a guest may change those of its own disk only.
 struct Files {
   static constexpr std::uint64_t kLayerBytes = 1u << 20;
   static constexpr std::uint64_t kDiskBytes = 4u << 20;
-  static constexpr std::uint64_t kBehindDisk = 1u << 20;  // of the disk's file, not attached
+  static constexpr std::uint64_t kBehindDisk = 1u << 20;  // end of the disk's file, not attached
 
   Files();
   ~Files();
   Files(const Files&) = delete;
   Files& operator=(const Files&) = delete;
 
-  /// The names of files that are not as they were made, joined; empty: all are.
+  /// The names of the files that have changed where they must not, joined; empty: none has.
   std::string changed() const;
 
   std::string directory;
@@ -36,11 +37,11 @@ struct Files {
 
 /// How a monitor ended.
 struct Ending {
-  std::optional<launch::Stopped> stopped;  // its last word
+  std::optional<launch::Stopped> stopped;  // its last message, if it sent one
   int status = 0;                          // of waitpid()
   rusage usage{};
   std::uint64_t log_bytes = 0;  // what it wrote to its standard error
-  std::string log;              // the first of it
+  std::string log;              // the beginning of that
 };
 
 class Monitor {
@@ -50,21 +51,22 @@ class Monitor {
     std::string guest;
   };
 
-  /// Boots `programs.guest` with `command_line`, everything attached, and lets it run. nullopt with
-  /// a sentence in `problem` if it does not come to that.
+  /// Boots `programs.guest` with `command_line`, everything attached, and lets it run. If that
+  /// fails: nullopt, with a sentence in `problem`.
   static std::optional<Monitor> start(const Programs& programs, const Files& files,
                                       const std::string& command_line, std::string& problem);
   Monitor(Monitor&& other) noexcept;
   Monitor& operator=(Monitor&&) = delete;
   ~Monitor();
 
-  /// Talks to the guest's devices from this side until the guest has ended, at most so long; asks
-  /// over new control connections meanwhile, which it must answer. True if the guest has ended.
+  /// Talks to the guest's devices from this side until the guest has ended, for at most
+  /// `milliseconds`. Meanwhile asks over new control connections, which the monitor must answer.
+  /// True if the guest has ended.
   bool run_until_end(int milliseconds, std::string& problem);
-  /// Asks over a new control connection how the machine is. nullopt with a sentence in `problem`
-  /// if it does not tell.
+  /// Asks over a new control connection how the machine is. If the monitor does not answer:
+  /// nullopt, with a sentence in `problem`.
   std::optional<launch::Status> status(std::string& problem);
-  /// Pulls the plug if it still runs; waits for the process.
+  /// Ends the machine if it still runs, and waits for the process.
   Ending finish();
 
   static constexpr std::uint64_t kMemoryBytes = 64u << 20;

@@ -16,7 +16,7 @@ static uint64_t any(void) {
 }
 static uint64_t below(uint64_t bound) { return (any() >> 11) % bound; }
 static int one_in(uint64_t chances) { return below(chances) == 0; }
-/// Numbers as they break things: small ones, powers of two and their neighbours, anything.
+/// Numbers that tend to break things: small ones, powers of two and their neighbours, anything.
 static uint64_t odd_number(void) {
   switch (below(4)) {
     case 0:
@@ -47,7 +47,7 @@ static void say_number(uint64_t value) {
 }
 
 // --- exceptions -------------------------------------------------------------------------------
-// Where to go on after one. A fault is survived by going back to where GUARDED began.
+// Where the program goes on after a fault: behind the instruction of GUARDED.
 extern uint64_t resume_at, resume_stack;
 extern const char exception_entry[], interrupt_entry[];
 
@@ -107,9 +107,9 @@ static void triple_fault(void) {
 }
 
 // --- memory -----------------------------------------------------------------------------------
-/// What the processor needs is inside of this program: the first pages of the memory, where it was
-/// when the guest was entered, are what a balloon whose lists hold small numbers gives away.
-/// 4 GiB are mapped as they were then, and 2 more, where the layers window is.
+/// Page tables and segments are in this program's own memory. When the guest is entered they are in
+/// the first pages of RAM, which a balloon list of small numbers gives away. 4 GiB are mapped as at
+/// the entry, and 2 GiB more, where the layers window is.
 enum { kMappedGib = 6 };
 static uint64_t page_tables[2 + kMappedGib][512] __attribute__((aligned(4096)));
 static const uint64_t segments[4] = {0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff};
@@ -191,10 +191,10 @@ static void any_register_access(void) {
   static const uint32_t kRanges[] = {0x1b,       0x200,      0x800, 0x4b564d00,
                                      0xc0000080, 0xc0010000, 0x11,  0x6e0};
   uint32_t index = one_in(4) ? (uint32_t)any() : kRanges[below(8)] + (uint32_t)below(64);
-  // The mode this code runs in, its page tables' format, and orders to KVM to write into memory
-  // stay.
+  // EFER and APIC base, which this code needs as they are, and KVM's registers that make it write
+  // into memory, are not touched.
   if (index == 0xc0000080 || index == 0x1b || (index & 0xfffffff0) == 0x4b564d00) index = 0x10;
-  // (x2APIC's interrupt command, which could reset this processor.)
+  // Nor is x2APIC's interrupt command, which could reset this processor.
   if (index == 0x830) index = 0x80b;
   const uint64_t value = odd_number();
   if (one_in(2)) {
@@ -213,7 +213,7 @@ static void any_hypercall(void) {
   }
 }
 
-/// There are 8 kinds (check.cc).
+/// Runs an odd instruction. `kind` is below 8; check.cc tries each.
 static void odd_instruction(uint64_t kind) {
   uint32_t a = (uint32_t)odd_number(), c = (uint32_t)below(64);
   switch (kind) {

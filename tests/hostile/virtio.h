@@ -1,5 +1,5 @@
-// The driver's side of the machine's virtio devices as the hostile guest (guest.c) has it: where
-// things are, bringing a device up, rings; and addresses and lengths that no driver uses.
+// The hostile guest's (guest.c) side of the virtio devices: where registers and rings are, how a
+// device is brought up, and addresses and lengths that no driver uses.
 #ifndef TESTS_HOSTILE_VIRTIO_H
 #define TESTS_HOSTILE_VIRTIO_H
 
@@ -10,9 +10,9 @@
 enum { kSlots = 8, kQueues = 4 };
 static const uint64_t kIoapic = 0xfec00000, kLapic = 0xfee00000, kWindow = 0x100000000;
 
-// Memory that is nobody's but the devices': rings at 8 MiB, buffers from 16 MiB on.
+// Memory that only devices and their driver use: rings at 8 MiB, buffers from 16 MiB on.
 static const uint64_t kRings = 8u << 20, kBuffers = 16u << 20, kBufferBytes = 16u << 20;
-static uint64_t ram_end;  // of what is this machine's RAM at all
+static uint64_t ram_end;  // where this machine's RAM ends
 
 enum {
   kMagic = 0x00,
@@ -39,7 +39,7 @@ static uint64_t descriptors_of(int slot, int queue) {
 static uint64_t available_of(int slot, int queue) { return descriptors_of(slot, queue) + 0x8000; }
 static uint64_t used_of(int slot, int queue) { return descriptors_of(slot, queue) + 0xa000; }
 
-/// Addresses that are none of a driver's: wrapping, at the ends of RAM, registers, code, the rings.
+/// Addresses that no driver uses: wrapping, at the ends of RAM, registers, code, the rings.
 static uint64_t odd_address(void) {
   switch (below(10)) {
     case 0:
@@ -66,7 +66,7 @@ static uint32_t odd_length(void) {
   return one_in(2) ? (uint32_t)odd_number() : (uint32_t)below(8192);
 }
 
-/// As a driver would bring it up; but for the features that it leaves out. False if it refuses.
+/// Brings a device up as a driver does, without the features `left_out`. False if it refuses.
 static int start_device(int slot, uint64_t left_out) {
   const uint64_t base = VIRTIO(slot);
   write32(base + kStatus, 0);

@@ -167,10 +167,19 @@ class NetworksTest(HostTest):
                 return error.status
 
         self.assertEqual(create({"bridge": {}, "none": {}}), 400)
-        self.assertEqual(create({"elsewhere": {}}), 404)
-        self.assertEqual(create({"bridge": {"Aliases": ["a"]}}), 501)
-        self.assertEqual(create({"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}}), 501)
+        self.assertEqual(create({"bridge": {"Aliases": ["a"]}}), 400)
+        self.assertEqual(create({"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}}), 400)
         self.assertEqual(create({"default": {}}), 201)
+
+    def test_a_network_that_is_not_there_is_missed_at_the_start(self):
+        body = {"Image": "busybox", "Cmd": ["true"], "NetworkingConfig": {"EndpointsConfig": {"elsewhere": {}}}}
+        container = api().call("POST", "/containers/create", body=body)[1]["Id"]
+
+        with self.assertRaises(ApiError) as refused:
+            api().call("POST", f"/containers/{container}/start")
+
+        self.assertEqual(refused.exception.status, 404)
+        self.assertIn("network elsewhere not found", str(refused.exception))
 
     def test_more_memory_than_the_host_has_is_refused(self):
         refused = docker("run", "--rm", "-m", "4000g", "busybox", "true", check=False)

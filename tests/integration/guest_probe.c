@@ -35,7 +35,7 @@ static void tell(const char* name, const char* result) {
   fflush(stdout);
 }
 
-/// `result`: of a call that is negative where it failed, with errno.
+/// Tells what a call returned: `success`, or errno's name if `result` is negative.
 static void tell_call(const char* name, long result, const char* success) {
   const char* error = strerrorname_np(errno);
   tell(name, result >= 0 ? success : error != NULL ? error : "unknown");
@@ -105,8 +105,8 @@ static void sockets(void) {
 
 // --- connections
 
-/// The bytes of the host's greeting, as anybody may guess or have recorded them: without a secret,
-/// with a wrong one, and as an older host sent it. Whether anything answers.
+/// Sends the host's greeting as anybody may guess or have recorded it: without a secret, with a
+/// wrong one, and in an older form. Whether anything answers.
 static int is_answered(int socket) {
   static const unsigned char kHellos[3][42] = {{36, 0, 0, 0, 1, 0, 7},
                                                {36, 0, 0, 0, 1, 0, 7, 0, 0, 0, 0x5e, 0xc4, 0xe7},

@@ -52,6 +52,7 @@ class ProtectionTest(HostTest):
         kinds = [protections.kind(one) for one in processes]
         self.assertEqual(kinds.count("containervmd"), 1)
         self.assertEqual(kinds.count("monitor that runs"), 2)
+        self.assertEqual(kinds.count("containervm-fileserver"), 1)
         self.assertIn("monitor that waits", kinds)
         self.assert_as_documented(processes)
         monitors = [one for one in processes if one["name"] == "containervm-vmm"]

@@ -50,7 +50,7 @@ def datagram(source, target, text):
 
 class SpoofedFramesTest(HostTest):
     def test_only_frames_of_the_machines_own_reach_a_socket_of_the_host(self):
-        container = output("run", "-d", "busybox", "sleep", "1000")
+        container = output("run", "-d", "--add-host", "host:host-gateway", "busybox", "sleep", "1000")
         self.addCleanup(docker, "rm", "-f", container)
         network = api().get(f"/containers/{container}/json")["NetworkSettings"]
         own, mac, gateway = network["IPAddress"], network["MacAddress"], network["Gateway"]

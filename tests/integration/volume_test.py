@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Volumes with real guests: what is in them lives on, one running container has them at a time."""
+"""Volumes with real guests, in directories and on disks: what is in them lives on."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.daemon import Daemon  # noqa: E402
-from harness.host import HostTest, docker, host_state, output, settle  # noqa: E402
+from harness.host import TidyHostTest, docker, host_state, on_host, output, refused  # noqa: E402
 
 DATA = "volume-test-data"
 OTHER = "volume-test-other"
@@ -21,29 +21,19 @@ def run(mount, script, *options):
     return output("run", "--rm", "-v", mount, *options, "busybox", "sh", "-c", script)
 
 
-def refused(*arguments):
-    """What the client says of a request that fails."""
-    done = docker(*arguments, check=False)
-    if done.returncode == 0:
-        raise AssertionError(f"docker {' '.join(arguments)} was not refused")
-    return done.stderr.decode()
-
-
 def inspect(volume):
     return json.loads(output("volume", "inspect", volume))[0]
 
 
-class VolumeTest(HostTest):
-    @classmethod
-    def setUpClass(cls):
-        cls.before = host_state()
+class VolumeTest(TidyHostTest):
+    """What holds for both kinds, with volumes in directories."""
 
-    @classmethod
-    def tearDownClass(cls):
-        settle(cls.before)
-        after = host_state()
-        if after != cls.before:
-            raise AssertionError(f"left behind: {cls.before} before, {after} after")
+    OPTIONS = ()
+
+    def setUp(self):
+        super().setUp()
+        for name in (DATA, OTHER):
+            docker("volume", "create", *self.OPTIONS, name)
 
     def tearDown(self):
         super().tearDown()
@@ -103,21 +93,6 @@ VOLUME /data
                                       "busybox", "true"))
         self.assertIn("passwd", refused("run", "--rm", "-v", f"{DATA}:/etc/passwd", "busybox", "true"))
 
-    def test_is_one_running_containers(self):
-        first = output("run", "-d", "--name", "volume-test-holder", "-v", f"{DATA}:/v", "busybox", "sleep", "1000")
-        second = output("create", "-v", f"{DATA}:/v", "busybox", "sh", "-c", "echo y > /v/g")
-
-        message = refused("start", second)
-        self.assertIn("volume-test-holder", message)
-        self.assertIn(DATA, message)
-        self.assertIn("volume is in use", refused("volume", "rm", DATA))
-        self.assertIn("volume-test-holder", refused("cp", f"{second}:/v", "-"))
-        docker("exec", first, "sh", "-c", "echo x > /v/f")
-        docker("rm", "-f", first)
-        docker("start", "-a", second)
-
-        self.assertEqual(run(f"{DATA}:/v", "cat /v/f /v/g"), "x\ny")
-
     def test_from_another_container(self):
         first = output("run", "-d", "-v", f"{DATA}:/v", "-v", "/w", "busybox", "sh", "-c", "echo x > /v/f; echo y > /w/f")
         docker("wait", first)
@@ -161,7 +136,7 @@ VOLUME /data
 
         daemon.restart()
 
-        self.assertIn(DATA, refused("run", "--rm", "-v", f"{DATA}:/v", "busybox", "true"))
+        self.see_from_another_container()
         docker("exec", container, "touch", "/go")
         docker("wait", container)
         self.assertEqual(run(f"{DATA}:/v", "cat /v/f /v/g"), "x\ny")
@@ -179,19 +154,49 @@ VOLUME /data
         self.assertEqual(run(f"{DATA}:/v", "cat /v/f; sha256sum < /v/big | cut -d' ' -f1"), f"x\n{digest}")
         self.assertEqual(docker("cp", f"{container}:/kept", "-").returncode, 0)
 
-    def test_has_the_size_that_was_asked_for(self):
-        docker("volume", "create", "-o", "size=64m", DATA)
-
-        self.assertEqual(run(f"{DATA}:/v", "dd if=/dev/zero of=/v/f bs=1M count=100 2>&1 | grep -c 'No space'; "
-                             "[ $(stat -c %s /v/f) -gt 40000000 ] && echo most of it"), "1\nmost of it")
-        self.assertIn("invalid option", refused("volume", "create", "-o", "nonsense=1", OTHER))
-
     def test_carries_an_overlay(self):
         """What BuildKit and a Docker in a container do with theirs."""
         self.assertEqual(run(f"{DATA}:/v", "cd /v; mkdir low up work merged; echo a > low/a; echo b > low/b; "
                              "mount -t overlay x -o lowerdir=low,upperdir=up,workdir=work merged; "
                              "echo c > merged/a; rm merged/b; cat merged/*; ls -l up | grep -c '^c'; umount merged", "--privileged"),
                          "c\n1")
+
+    def see_from_another_container(self):
+        self.assertEqual(run(f"{DATA}:/w", "cat /w/f"), "x")
+
+
+class DirectoryVolumeTest(TidyHostTest):
+    """What volumes in directories have more."""
+
+    def tearDown(self):
+        super().tearDown()
+        docker("volume", "rm", "-f", DATA, check=False)
+
+    def test_is_several_running_containers(self):
+        first = output("run", "-d", "-v", f"{DATA}:/v", "-v", "/w", "busybox", "sleep", "1000")
+        reader = output("run", "-d", "-v", f"{DATA}:/v:ro", "busybox", "sleep", "1000")
+        other = output("run", "-d", "--volumes-from", first, "busybox", "sleep", "1000")
+
+        docker("exec", first, "sh", "-c", "echo x > /v/f; echo y > /w/f")
+        self.assertEqual(output("exec", reader, "cat", "/v/f"), "x")
+        self.assertIn("Read-only", refused("exec", reader, "touch", "/v/g"))
+        self.assertEqual(output("exec", other, "sh", "-c", "cat /v/f /w/f; echo z > /v/f"), "x\ny")
+        self.assertEqual(output("exec", reader, "cat", "/v/f"), "z")
+        self.assertIn("volume is in use", refused("volume", "rm", DATA))
+
+    def test_is_a_directory_of_the_host(self):
+        run(f"{DATA}:/v", "echo x > /v/f; mkdir /v/d")
+
+        place = inspect(DATA)["Mountpoint"]
+        self.assertEqual(on_host("sh", "-c", f"cat {place}/f; ls {place}"), "x\nd\nf\n")
+        on_host("sh", "-c", f"echo y > {place}/d/g")
+        self.assertEqual(run(f"{DATA}:/v", "cat /v/d/g"), "y")
+
+    def test_is_removed_however_deep_it_is(self):
+        before = host_state()["volumes"]
+        run(f"{DATA}:/v", "cd /v; for i in $(seq 200); do mkdir d; cd d; done; touch f")
+        docker("volume", "rm", DATA)
+        self.assertEqual(host_state()["volumes"], before)
 
     def test_prune_and_df(self):
         docker("volume", "create", DATA)
@@ -202,6 +207,36 @@ VOLUME /data
         self.assertIn(anonymous, output("volume", "prune", "-f"))
         self.assertNotIn(anonymous, output("volume", "ls", "-q"))
         self.assertEqual(output("volume", "ls", "-q", "-f", f"name={DATA}"), DATA)
+
+
+class DiskVolumeTest(VolumeTest):
+    OPTIONS = ("-o", "type=disk")
+
+    def see_from_another_container(self):
+        self.assertIn(DATA, refused("run", "--rm", "-v", f"{DATA}:/v", "busybox", "true"))
+
+    def test_is_one_running_containers(self):
+        first = output("run", "-d", "--name", "volume-test-holder", "-v", f"{DATA}:/v", "busybox", "sleep", "1000")
+        second = output("create", "-v", f"{DATA}:/v", "busybox", "sh", "-c", "echo y > /v/g")
+
+        message = refused("start", second)
+        self.assertIn("volume-test-holder", message)
+        self.assertIn(DATA, message)
+        self.assertIn("volume is in use", refused("volume", "rm", DATA))
+        self.assertIn("volume-test-holder", refused("cp", f"{second}:/v", "-"))
+        docker("exec", first, "sh", "-c", "echo x > /v/f")
+        docker("rm", "-f", first)
+        docker("start", "-a", second)
+
+        self.assertEqual(run(f"{DATA}:/v", "cat /v/f /v/g"), "x\ny")
+
+    def test_has_the_size_that_was_asked_for(self):
+        docker("volume", "rm", DATA)
+        docker("volume", "create", "-o", "size=64m", DATA)
+
+        self.assertEqual(run(f"{DATA}:/v", "dd if=/dev/zero of=/v/f bs=1M count=100 2>&1 | grep -c 'No space'; "
+                             "[ $(stat -c %s /v/f) -gt 40000000 ] && echo most of it"), "1\nmost of it")
+        self.assertIn("invalid option", refused("volume", "create", "-o", "nonsense=1", OTHER))
 
 
 if __name__ == "__main__":

@@ -43,11 +43,12 @@ class MonitorProtectionTest(unittest.TestCase):
         self.monitor = vmm.Monitor(directory)
         self.addCleanup(self.monitor.close)
 
-    def boot(self):
+    def boot(self, before_run=lambda: None):
         with tempfile.TemporaryFile() as image:
             image.write(kernel_image(HALT))
             image.flush()
             self.monitor.boot(image)
+        before_run()
         self.monitor.do(vmm.RUN)
 
     def assert_as_documented(self, kind):
@@ -74,6 +75,17 @@ class MonitorProtectionTest(unittest.TestCase):
         self.assertEqual(sorted(thread["thread"] for thread in found["threads"]),
                          ["containervm-vmm", "disk", *["vcpu"] * vmm.VCPUS])
 
+    def test_each_thread_is_narrowed_whatever_was_detached_before(self):
+        def detach():
+            with tempfile.TemporaryFile() as file:
+                file.truncate(4096)
+                self.monitor.do(vmm.ATTACH_DISK, struct.pack("<IIQQ", 0, 1, 0, 4096), fds=(file.fileno(),))
+            self.monitor.do(vmm.DETACH_DISK, struct.pack("<IQQ", 0, 0, 1 << 40))
+
+        self.boot(before_run=detach)
+
+        self.assert_as_documented("monitor that runs")
+
     def test_the_narrowed_monitor_saves_a_template_and_ends_in_order(self):
         self.boot()
         with tempfile.TemporaryFile() as memory, tempfile.TemporaryFile() as state:
@@ -85,12 +97,36 @@ class MonitorProtectionTest(unittest.TestCase):
         self.monitor.expect(vmm.STOPPED)
         self.assertEqual(self.monitor.process.wait(timeout=60), 0)
 
-    def test_nothing_is_attached_to_a_machine_that_runs(self):
+    def test_the_window_and_the_cards_of_a_machine_that_runs_stay_as_they_are(self):
         self.boot()
+        in_window = struct.pack("<IQQB", 1, 0, 4096, 1)
+        card = struct.pack("<I6s", 0, bytes(6))
 
-        self.monitor.send(vmm.ATTACH_LAYERS, struct.pack("<I", 0))  # of none
+        with tempfile.TemporaryFile() as file:
+            file.truncate(4096)
+            for kind, payload in ((vmm.ATTACH_LAYERS, in_window), (vmm.ATTACH_NETWORK, card)):
+                self.monitor.send(kind, payload, fds=(file.fileno(),))
+                self.monitor.expect(vmm.FAILED)
 
-        self.monitor.expect(vmm.FAILED)
+        self.monitor.send(vmm.STOP)
+        self.monitor.expect(vmm.STOPPED)
+
+    def test_files_of_its_disks_come_and_go_while_it_runs(self):
+        self.boot()
+        on_disk = struct.pack("<IQQB", 1, 1 << 40, 4096, 0)
+        writable = struct.pack("<IIQQ", 0, 1, 1 << 40, 4096)
+        part = (1 << 40, 1 << 41)
+
+        with tempfile.TemporaryFile() as file:
+            file.truncate(4096)
+            for _ in range(2):
+                self.monitor.do(vmm.ATTACH_LAYERS, on_disk, fds=(file.fileno(),))
+                self.monitor.do(vmm.ATTACH_DISK, writable, fds=(file.fileno(),))
+                self.monitor.send(vmm.ATTACH_DISK, writable, fds=(file.fileno(),))  # its place is taken
+                self.monitor.expect(vmm.FAILED)
+                self.monitor.do(vmm.DETACH_LAYERS, struct.pack("<QQ", *part))
+                self.monitor.do(vmm.DETACH_DISK, struct.pack("<IQQ", 0, *part))
+
         self.monitor.send(vmm.STOP)
         self.monitor.expect(vmm.STOPPED)
 

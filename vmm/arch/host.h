@@ -5,7 +5,7 @@
 
 namespace arch {
 
-/// As `uname -m` has it.
+/// The architecture's name, as `uname -m` has it.
 using x86_64::kName;
 
 using x86_64::host_identity;

@@ -1,4 +1,5 @@
-// The platform of the architecture this monitor is built for, and what else of it others may name.
+// The platform of the architecture that this monitor is built for, and the few names beside it that
+// code above may use.
 #pragma once
 
 #include "vmm/arch/x86_64/kernel/kernel_image.h"
@@ -9,10 +10,10 @@ namespace arch {
 
 using x86_64::Platform;
 
-/// What the host's KVM must have for it: kvm::System::adopt().
+/// The capabilities of KVM that the platform needs, for kvm::System::adopt().
 using x86_64::kRequirements;
 
-/// e_machine of the kernels that it boots.
+/// The e_machine of the kernels that the platform boots (ELF).
 using x86_64::kElfMachine;
 
 }  // namespace arch

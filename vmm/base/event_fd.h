@@ -1,5 +1,5 @@
 // EventFd: a counter that one side signals and another waits for with poll (eventfd(2)).
-// Any thread may call signal() and drain().
+// Threads: any may call signal() and drain().
 #pragma once
 
 #include <sys/eventfd.h>
@@ -21,13 +21,14 @@ class EventFd {
 
   int get() const { return fd_.get(); }
 
-  /// Makes the descriptor readable. A full counter is readable already, so that is no error.
+  /// Makes the descriptor readable. That fails only if the counter is full, and then the descriptor
+  /// is readable already.
   void signal() const {
     const std::uint64_t one = 1;
     [[maybe_unused]] const auto written = ::write(fd_.get(), &one, sizeof one);
   }
 
-  /// Makes it unreadable again; returns whether it had been signalled.
+  /// Makes the descriptor unreadable again; returns whether it had been signalled.
   bool drain() const {
     std::uint64_t count = 0;
     return ::read(fd_.get(), &count, sizeof count) == sizeof count;

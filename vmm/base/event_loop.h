@@ -27,7 +27,7 @@ class EventLoop {
   /// Gets the epoll events that are pending (EPOLLIN, EPOLLHUP, ...).
   using Handler = std::function<void(std::uint32_t events)>;
 
-  /// A registration; ends when destroyed.
+  /// The registration of one descriptor; destroying it ends the registration.
   class Watch {
    public:
     Watch() = default;
@@ -73,7 +73,7 @@ class EventLoop {
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  /// Calls `handler` whenever one of `events` is pending; add EPOLLET for once per change.
+  /// Calls `handler` whenever one of `events` is pending; with EPOLLET, once per change.
   Result<Watch> watch(int fd, std::uint32_t events, Handler handler);
 
   /// Any thread: runs `work` on the loop's thread, in the order posted.

@@ -1,4 +1,4 @@
-// FileLock: one process at a time has a directory.
+// lock_file(): a lock file, by which one process at a time has a directory or a number for itself.
 #pragma once
 
 #include <fcntl.h>
@@ -14,9 +14,10 @@
 
 namespace base {
 
-/// Held (flock(2)) as long as the descriptor is open; the file is made if it is missing. Blocks for
-/// at most `patience`: a process that was killed leaves its lock to a child that it had just
-/// forked, until that child has begun its program. kAlreadyExists: somebody else has it.
+/// Takes the lock on `path` (flock(2)), which is held as long as the returned descriptor is open.
+/// Makes the file if it is missing. Blocks for at most `patience`: a child that a killed process
+/// had just forked keeps its lock until the child has begun its own program. kAlreadyExists:
+/// another process holds the lock.
 inline Result<UniqueFd> lock_file(const std::string& path,
                                   std::chrono::milliseconds patience = std::chrono::seconds(2)) {
   constexpr std::chrono::milliseconds kPause{20};
@@ -25,7 +26,8 @@ inline Result<UniqueFd> lock_file(const std::string& path,
   for (std::chrono::milliseconds waited{0};; waited += kPause) {
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
     if (errno != EWOULDBLOCK) return errno_error("lock " + path);
-    if (waited >= patience) return Error{Code::kAlreadyExists, path + ": somebody else has it"};
+    if (waited >= patience)
+      return Error{Code::kAlreadyExists, path + ": another process holds this lock"};
     std::this_thread::sleep_for(kPause);
   }
 }

@@ -1,6 +1,6 @@
-// FuzzInput: the bytes that a fuzz target was given, as the values that it asks for.
+// FuzzInput: cuts the bytes that a fuzz target was given into the values that it asks for.
 //
-// Threads: one. The bytes are borrowed.
+// Threads: one. The bytes are borrowed and outlive it.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace base {
 
-/// The input, taken from the front; zeros when it is used up.
+/// Values are taken from the front; what is missing at the end reads as zeros.
 class FuzzInput {
  public:
   FuzzInput(const std::uint8_t* data, std::size_t size) : rest_(data, size) {}

@@ -17,13 +17,13 @@ Result<std::uint64_t> file_size(int file) {
 
 Result<void> read_fully(int file, std::uint64_t offset, std::span<std::byte> destination) {
   if (offset > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max()) - destination.size())
-    return Error{Code::kDataLoss, "offset beyond any file"};
+    return Error{Code::kDataLoss, "the offset is larger than any file can be"};
   while (!destination.empty()) {
     const ssize_t got =
         ::pread(file, destination.data(), destination.size(), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return errno_error("pread");
-    if (got == 0) return Error{Code::kDataLoss, "file ends too early"};
+    if (got == 0) return Error{Code::kDataLoss, "the file ends too early"};
     destination = destination.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }

@@ -1,4 +1,6 @@
-// Reading from the files that a machine is booted from.
+// Reads of the files that a machine is booted or restored from.
+//
+// Threads: any; they block. Descriptors are borrowed.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +11,7 @@
 
 namespace base {
 
-/// Size of a regular file.
+/// The size of a regular file in bytes; kInvalidArgument if `file` is of another kind.
 Result<std::uint64_t> file_size(int file);
 
 /// Fills `destination` from `file` at `offset`; kDataLoss if the file ends before.

@@ -1,4 +1,4 @@
-// ScopeExit: runs a callable when the scope ends, unless released.
+// ScopeExit: runs a callable when its scope ends, unless release() was called.
 #pragma once
 
 #include <utility>

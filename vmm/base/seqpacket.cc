@@ -68,7 +68,7 @@ Result<Packet> receive_packet(int socket, std::size_t max_bytes, std::size_t max
 
   packet.fds = take_descriptors(header);
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
-    return Error{Code::kDataLoss, "packet or its descriptors too large"};
+    return Error{Code::kDataLoss, "a packet is too long or carries too many descriptors"};
   packet.bytes.resize(static_cast<std::size_t>(received));
   return packet;
 }

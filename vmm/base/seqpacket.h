@@ -1,4 +1,6 @@
 // Packets with file descriptors beside them, over AF_UNIX SOCK_SEQPACKET (unix(7), SCM_RIGHTS).
+//
+// Threads: any. Sockets are borrowed.
 #pragma once
 
 #include <cstddef>

@@ -44,8 +44,8 @@ class Child {
     ::signal(SIGPIPE, SIG_DFL);  // the only one that the daemon ignores; handlers go with execve
   }
 
-  /// First out of the way of the targets, then onto them; the rest is closed (the report pipe on
-  /// execve).
+  /// Copies the descriptors to numbers above all targets, then onto the targets. execve closes all
+  /// others, the report pipe among them.
   void place_descriptors() {
     const int count = static_cast<int>(plan_.descriptors.size());
     report_ = ::fcntl(report_, F_DUPFD_CLOEXEC, 2 * count + 1);
@@ -75,7 +75,8 @@ class Child {
 
 Result<Spawned> spawn(const SpawnPlan& plan) {
   if (plan.argv.empty() || plan.descriptors.size() > 16)
-    return Error{Code::kInvalidArgument, "bad spawn plan"};
+    return Error{Code::kInvalidArgument,
+                 "a program to start needs a path and has at most 16 descriptors"};
   std::vector<char*> argv;
   for (const std::string& argument : plan.argv) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

@@ -1,4 +1,4 @@
-// Sizes with their unit at the place of use: 64_KiB, 2_MiB, 1_GiB (all in bytes).
+// Literals for sizes in bytes that show their unit where they are used: 64_KiB, 2_MiB, 1_GiB.
 #pragma once
 
 #include <cstdint>

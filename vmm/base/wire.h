@@ -1,5 +1,5 @@
-// The codec of every byte that crosses one of our processes: little endian, no padding, no
-// pointers.
+// The codec of what this project's processes say to each other and keep in state files: little
+// endian, no padding, no pointers.
 //
 // A message is a struct with
 //     static constexpr MessageType kType = ...;
@@ -227,7 +227,7 @@ Bytes frame(const M& message) {
   return std::move(encoder).take();
 }
 
-/// A frame as it was received: its type is not yet known to be one of ours.
+/// A frame as it was received: its type may be one that no message has.
 struct RawFrame {
   std::uint16_t type = 0;
   Bytes payload;
@@ -240,7 +240,8 @@ class FrameReader {
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
   }
 
-  /// The next whole frame; nullopt if more bytes are needed; kDataLoss if the stream is not ours.
+  /// The next whole frame; nullopt if more bytes are needed; kDataLoss if the frame says that it is
+  /// longer than kMaxFrameSize.
   base::Result<std::optional<RawFrame>> next() {
     if (buffer_.size() < kFrameHeaderSize) return std::optional<RawFrame>();
     Decoder header(std::span<const std::byte>(buffer_).first(kFrameHeaderSize));
@@ -249,7 +250,7 @@ class FrameReader {
     header.get(length);
     header.get(result.type);
     if (length > kMaxFrameSize - kFrameHeaderSize)
-      return base::Error{base::Code::kDataLoss, "frame too large"};
+      return base::Error{base::Code::kDataLoss, "a frame is longer than 4 MiB"};
     if (buffer_.size() - kFrameHeaderSize < length) return std::optional<RawFrame>();
     const auto first = buffer_.begin() + kFrameHeaderSize;
     result.payload.assign(first, first + static_cast<std::ptrdiff_t>(length));

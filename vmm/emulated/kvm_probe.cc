@@ -179,7 +179,7 @@ Result<void> set_up_vcpu(const UniqueFd& kvm, const UniqueFd& vcpu) {
   return {};
 }
 
-/// Runs until the guest says it is through.
+/// Runs the guest until it announces step 0, the end.
 Result<void> run_guest(const UniqueFd& vcpu, const kvm_run& run) {
   std::size_t step = 0;
   for (;;) {
@@ -195,7 +195,8 @@ Result<void> run_guest(const UniqueFd& vcpu, const kvm_run& run) {
     step =
         std::to_integer<std::size_t>(reinterpret_cast<const std::byte*>(&run)[run.io.data_offset]);
     if (step == 0) return {};
-    if (step >= kSteps.size()) return failure("the guest talks nonsense");
+    if (step >= kSteps.size())
+      return failure("the guest announced a step that the probe does not have");
   }
 }
 

@@ -1,5 +1,5 @@
-// <linux/kvm.h>, made right for C++, for the probe. The monitor spells out the few structures that
-// this is about instead (vmm/kvm/table.h).
+// <linux/kvm.h> with structures of the right size in C++, for the probe. The monitor spells those
+// few structures out instead (vmm/kvm/table.h).
 //
 // Debian 12's kernel headers put an empty struct before each flexible array. In C it takes no room;
 // in C++ it takes a byte, so sizeof(kvm_cpuid2), the ioctl numbers made from it and the place of

@@ -1,4 +1,4 @@
-// ioctl(2) as a Result.
+// control(): ioctl(2) with a Result. Threads: any.
 #pragma once
 
 #include <sys/ioctl.h>
@@ -10,7 +10,8 @@
 
 namespace kvm {
 
-/// Calls ioctl; an error carries `what`. Any thread. EINTR is an error like others.
+/// Makes the request and returns ioctl's result, which is not negative. An Error begins with
+/// `what`; EINTR is an error like others.
 template <typename Argument>
 base::Result<int> control(int fd, unsigned long request, Argument argument, std::string_view what) {
   const int result = ::ioctl(fd, request, argument);

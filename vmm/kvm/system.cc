@@ -32,7 +32,8 @@ base::Result<System> System::adopt(base::UniqueFd fd, std::span<const Requiremen
   const auto version = kvm::control(fd.get(), KVM_GET_API_VERSION, 0, "KVM_GET_API_VERSION");
   if (!version) return version.error();
   if (*version != KVM_API_VERSION)
-    return base::Error{base::Code::kNotSupported, "unknown KVM API version"};
+    return base::Error{base::Code::kNotSupported,
+                       "this host's KVM has an API version that is not known"};
   RETURN_IF_ERROR(check(fd.get(), kRequirements));
   RETURN_IF_ERROR(check(fd.get(), further));
   const auto size = kvm::control(fd.get(), KVM_GET_VCPU_MMAP_SIZE, 0, "KVM_GET_VCPU_MMAP_SIZE");

@@ -13,7 +13,7 @@
 
 namespace kvm {
 
-/// A KVM_CAP_* that must be there, and its name for an error.
+/// A KVM_CAP_* that the host must have, and its name for an error message.
 struct Requirement {
   long capability;
   const char* name;
@@ -21,8 +21,8 @@ struct Requirement {
 
 class System {
  public:
-  /// Takes an open /dev/kvm. kNotSupported if it lacks what the monitor needs on every architecture
-  /// or one of `further`, those of the platform.
+  /// Takes an open /dev/kvm. kNotSupported if it lacks a capability that the monitor needs on every
+  /// architecture, or one of `further`, which the platform needs.
   static base::Result<System> adopt(base::UniqueFd fd, std::span<const Requirement> further);
 
   base::Result<Vm> create_vm() const;
@@ -30,7 +30,7 @@ class System {
   /// Bytes of the shared kvm_run area of each vCPU.
   std::size_t run_area_size() const { return run_area_size_; }
 
-  /// Requests that only one architecture has; an Error carries `what`.
+  /// For requests that only one architecture has; an Error begins with `what`.
   template <typename Argument>
   base::Result<int> control(unsigned long request, Argument argument, std::string_view what) const {
     return kvm::control(fd_.get(), request, argument, what);

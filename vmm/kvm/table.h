@@ -18,7 +18,8 @@ struct CountAndPadding {
   std::uint32_t padding = 0;
 };
 
-/// A header that says how many entries follow it, with room for `kCapacity`.
+/// A header whose `count` says how many entries follow it, with room for `kCapacity`. used() gives
+/// those entries; KVM never counts more of them than it was offered.
 template <typename Header, typename Entry, std::size_t kCapacity>
 struct Table {
   Header header{};

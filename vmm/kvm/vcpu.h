@@ -18,17 +18,18 @@ namespace kvm {
 
 class Vcpu {
  public:
+  /// Takes the descriptor of a vCPU and maps its run area of `run_area_size` bytes.
   static base::Result<Vcpu> adopt(base::UniqueFd fd, std::size_t run_area_size);
 
-  /// Enters the guest until it needs this process. kUnavailable: a signal or request_exit().
+  /// Runs the guest until it needs this process. kUnavailable: a signal or request_exit() ended it.
   base::Result<void> run();
 
   kvm_run& area() const { return *reinterpret_cast<kvm_run*>(area_.data()); }
 
-  /// All of the run area: kvm_run, and what its offsets lead to.
+  /// All of the run area: kvm_run, and the bytes behind it that its offsets point to.
   std::span<std::byte> area_bytes() const { return area_.bytes(); }
 
-  /// Makes run() return at once, now or at its next call, until set back.
+  /// Makes run() return at once, now or at its next call, until it is called with false.
   void request_exit(bool wanted) const {
     __atomic_store_n(&area().immediate_exit, wanted ? 1 : 0, __ATOMIC_RELAXED);
   }
@@ -43,7 +44,7 @@ class Vcpu {
     return call(request, const_cast<T*>(&value), what);
   }
 
-  /// Requests whose structure ends in an array, or that take a number.
+  /// For requests whose structure ends in an array, or that take a number.
   template <typename Argument>
   base::Result<int> control(unsigned long request, Argument argument, std::string_view what) const {
     return kvm::control(fd_.get(), request, argument, what);

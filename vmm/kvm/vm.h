@@ -1,9 +1,9 @@
-// Vm: one KVM virtual machine: its memory slots, processors, interrupts and event descriptors.
+// Vm: one KVM virtual machine, with its memory slots, processors, interrupts and event descriptors.
 //
 // Threads: set-up from one thread; signal_msi() and set_msi_routes() from any.
-// Order: the interrupt controllers (they are the platform's, through control()), set_memory(),
-// create_vcpu(). Registering event descriptors before the slots and vCPUs exist makes each later
-// call wait for an SRCU grace period.
+// Order: first the interrupt controllers, which the platform makes through control(), then
+// set_memory(), then create_vcpu(). Event descriptors come last: once one is registered, each
+// further slot or vCPU waits for an SRCU grace period.
 #pragma once
 
 #include <linux/kvm.h>
@@ -18,13 +18,14 @@
 
 namespace kvm {
 
-/// One message-signalled interrupt: what a device writes to raise it.
+/// One message-signalled interrupt: the write by which a device raises it.
 struct Msi {
   std::uint64_t address = 0;
   std::uint32_t data = 0;
   bool operator==(const Msi&) const = default;
 };
 
+/// Which message a pin of an interrupt controller sends.
 struct MsiRoute {
   std::uint32_t pin = 0;
   Msi msi;
@@ -35,7 +36,7 @@ class Vm {
   /// Guest physical [guest_address, + host.size()) becomes `host`, which must outlive the Vm.
   base::Result<void> set_memory(std::uint32_t slot, std::uint64_t guest_address,
                                 std::span<std::byte> host) const;
-  /// The same for bytes that the guest may only read: its writes leave it as register accesses.
+  /// The same for bytes that the guest may only read. Its writes become MMIO exits.
   base::Result<void> set_read_only_memory(std::uint32_t slot, std::uint64_t guest_address,
                                           std::span<std::byte> host) const;
 
@@ -56,7 +57,7 @@ class Vm {
   /// The extent KVM reports for a KVM_CAP_* of this machine (0: absent).
   base::Result<int> capability(long capability) const;
 
-  /// Requests that only one architecture has; an Error carries `what`.
+  /// For requests that only one architecture has; an Error begins with `what`.
   template <typename Argument>
   base::Result<int> control(unsigned long request, Argument argument, std::string_view what) const {
     return kvm::control(fd_.get(), request, argument, what);

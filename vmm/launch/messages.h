@@ -10,7 +10,9 @@
 //
 // Order: BootMachine or RestoreMachine, then any Attach*, OpenStream, AdoptStream, then Run. All
 // may be sent without waiting; each is answered by Done or Failed. After a failure in set-up the
-// machine cannot be run; the daemon kills the process.
+// machine cannot be run; the daemon kills the process. A machine that runs still takes OpenStream,
+// AdoptStream, AttachFileServer, DetachNetwork, and files for its disks: wait for the answer before
+// telling the guest of them.
 //
 // Trust: the vmm trusts the daemon's messages. The daemon does not trust the vmm's: a guest may
 // have taken it over.
@@ -25,7 +27,7 @@
 
 namespace launch {
 
-inline constexpr std::uint32_t kVersion = 4;
+inline constexpr std::uint32_t kVersion = 7;
 inline constexpr std::size_t kMaxPacket = 64u << 10;
 inline constexpr std::size_t kMaxDescriptors = 160;
 
@@ -41,6 +43,10 @@ enum class MessageType : std::uint16_t {
   kRun = 8,
   kSaveTemplate = 9,
   kStop = 10,
+  kDetachLayers = 11,
+  kDetachDisk = 12,
+  kAttachFileServer = 13,
+  kDetachNetwork = 14,
   // vmm -> daemon
   kStatus = 64,
   kDone = 65,
@@ -49,20 +55,24 @@ enum class MessageType : std::uint16_t {
   kStopped = 68,
 };
 
-/// Every machine has a window of this size into host files: what layers hold is mapped there, so
-/// all machines read the same pages of the host's page cache. The guest's kernel keeps a 64th of it
-/// in descriptions of its pages; the monitor gives it that much RAM beside Shape::memory_bytes.
+/// The size in bytes of the layers window, which every machine has: layers' files are mapped there,
+/// so all machines read the same pages of the host's page cache. The guest's kernel keeps a 64th of
+/// it in descriptions of its pages; the monitor gives the guest that much RAM beside
+/// Shape::memory_bytes.
 inline constexpr std::uint64_t kLayersWindowBytes = std::uint64_t{1} << 30;
 inline constexpr std::uint64_t kWindowPage = 4096;
 
-/// The writable disk's capacity: of what is attached to it all must be inside.
-inline constexpr std::uint64_t kWritableDiskBytes = std::uint64_t{64} << 40;
+/// The capacity in bytes of the layers disk and of the writable disk; all that is attached must lie
+/// inside. Nothing is that large: it leaves each of a machine's containers a part of its own, in
+/// which its files come and go while those of others stay.
+inline constexpr std::uint64_t kDiskBytes = std::uint64_t{1} << 53;
 
-/// What a machine is made of. Part of a template's identity: a clone has the shape of its template.
+/// What a machine is made of. It is part of a template's identity: a clone has the shape of its
+/// template.
 struct Shape {
   std::uint32_t vcpus = 1;
   std::uint64_t memory_bytes = 0;  // multiple of 2 MiB
-  /// Cards that AttachNetwork can connect; the guest sees all of them from its boot on.
+  /// How many cards AttachNetwork can connect. The guest sees all of them from its boot on.
   std::uint32_t network_cards = 1;
   friend bool operator==(const Shape&, const Shape&) = default;
   static void fields(auto& self, auto&& visit) {
@@ -70,9 +80,9 @@ struct Shape {
   }
 };
 
-/// Descriptors: kernel (uncompressed vmlinux ELF), initramfs (cpio). Set up a machine to boot. The
-/// kernel needs its relocations in a section .relocs, as its layout becomes random, unless
-/// "nokaslr" is on the command line.
+/// Sets up a machine to boot. Descriptors: kernel (uncompressed vmlinux ELF), initramfs (cpio).
+/// Since the kernel's addresses become random, it needs its relocations in a section .relocs,
+/// unless "nokaslr" is on the command line.
 struct BootMachine {
   static constexpr MessageType kType = MessageType::kBootMachine;
   std::uint32_t request = 0;
@@ -83,8 +93,9 @@ struct BootMachine {
   }
 };
 
-/// Descriptors: memory file, state file of a template. Set up a clone of it. `shape` must be the
-/// template's: the state file is checked against it and against this monitor's state version.
+/// Sets up a clone of a template. Descriptors: the template's memory file and state file. `shape`
+/// must be the template's: the state file is checked against it, and against this monitor's state
+/// version and build.
 struct RestoreMachine {
   static constexpr MessageType kType = MessageType::kRestoreMachine;
   std::uint32_t request = 0;
@@ -92,10 +103,11 @@ struct RestoreMachine {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.shape); }
 };
 
-/// Descriptors: one per layer, files opened for reading that nobody changes any more: one that is
-/// made shorter ends the machines that read what it lost. Each layer appears in the layers window
-/// or on the layers disk at its offset there (2 MiB aligned, ascending, not overlapping); reads
-/// between them return zeros.
+/// Shows layers to the guest. Descriptors: one per extent, files opened for reading that nobody
+/// changes any more; a file that gets shorter ends the machines that read what it lost. Each layer
+/// appears at its offset (2 MiB aligned, ascending, not overlapping each other nor what is there)
+/// in the layers window, before Run only (else kConflict), or on the layers disk. Reads between
+/// them return zeros.
 struct AttachLayers {
   static constexpr MessageType kType = MessageType::kAttachLayers;
   struct Extent {
@@ -111,10 +123,11 @@ struct AttachLayers {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.extents); }
 };
 
-/// Descriptors: one per extent, raw files opened read-write that no other machine uses meanwhile:
-/// the container's own first, at 0, then its volumes. Each appears on the writable disk at its
-/// offset (2 MiB aligned, ascending, not overlapping). A request that is not inside of one of them
-/// fails. kNotFound: the machine has no writable disk `slot`; today each has one, 0.
+/// Attaches files to a writable disk. Descriptors: one per extent, raw files opened read-write that
+/// no other machine uses meanwhile: a container's own, and its volumes. Each appears at its offset
+/// (2 MiB aligned, ascending, not overlapping each other nor what is there). A request
+/// of the guest that is not inside of one of them fails. kNotFound: the machine has no writable
+/// disk `slot`; a machine has one, number 0.
 struct AttachDisk {
   static constexpr MessageType kType = MessageType::kAttachDisk;
   struct Extent {
@@ -128,9 +141,35 @@ struct AttachDisk {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.slot, self.extents); }
 };
 
-/// Descriptor: a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), for the network card `slot`, which the
-/// guest calls eth<slot>. Frames whose source is not `mac` are dropped. kNotFound: the machine's
-/// shape has no such card.
+/// Takes away the layers that begin in [begin, end) of the layers disk. The guest should not use
+/// them any more; what it still reads there gives zeros or fails. The answer comes when nothing
+/// reads the files.
+struct DetachLayers {
+  static constexpr MessageType kType = MessageType::kDetachLayers;
+  std::uint32_t request = 0;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.begin, self.end); }
+};
+
+/// The same for the files of writable disk `slot`. What the guest still reads or writes there
+/// fails.
+struct DetachDisk {
+  static constexpr MessageType kType = MessageType::kDetachDisk;
+  std::uint32_t request = 0;
+  std::uint32_t slot = 0;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.slot, self.begin, self.end);
+  }
+};
+
+/// Connects the network card `slot`, which the guest calls eth<slot>, before Run only (else
+/// kConflict). Descriptor: a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR). Frames of the guest whose
+/// source is not `mac` are dropped. kNotFound: the machine's shape has no such card.
 struct AttachNetwork {
   static constexpr MessageType kType = MessageType::kAttachNetwork;
   std::uint32_t request = 0;
@@ -139,8 +178,27 @@ struct AttachNetwork {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.slot, self.mac); }
 };
 
-/// Descriptor: one end of a stream socket pair. The vmm connects it to `guest_port` over vsock; it
-/// is closed if the guest refuses. `tag` names it in Saved and AdoptStream.
+/// Connects the device by which the guest has directories of the host, once (else kConflict).
+/// Descriptor: a stream socket, on which a file server speaks FUSE (file_server.h). Before it
+/// comes, and after the server's end, each request of the guest fails.
+struct AttachFileServer {
+  static constexpr MessageType kType = MessageType::kAttachFileServer;
+  std::uint32_t request = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request); }
+};
+
+/// Disconnects the network card `slot`: what the guest sends is dropped, and its tap is closed when
+/// the answer comes. It stays so. Nothing happens to a card that is not connected. kNotFound as
+/// above.
+struct DetachNetwork {
+  static constexpr MessageType kType = MessageType::kDetachNetwork;
+  std::uint32_t request = 0;
+  std::uint32_t slot = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.request, self.slot); }
+};
+
+/// Connects a socket to `guest_port` over vsock. Descriptor: one end of a stream socket pair, which
+/// is closed if the guest refuses. `tag` names the connection in Saved and AdoptStream.
 struct OpenStream {
   static constexpr MessageType kType = MessageType::kOpenStream;
   std::uint32_t request = 0;
@@ -149,8 +207,8 @@ struct OpenStream {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.guest_port, self.tag); }
 };
 
-/// Descriptor: a stream socket. It takes over the connection that was open, under `tag`, when the
-/// template was saved: no handshake with the guest is needed.
+/// Gives a clone's connection its socket. Descriptor: a stream socket. It takes over the connection
+/// that was open under `tag` when the template was saved, without a handshake with the guest.
 struct AdoptStream {
   static constexpr MessageType kType = MessageType::kAdoptStream;
   std::uint32_t request = 0;
@@ -158,47 +216,51 @@ struct AdoptStream {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.tag); }
 };
 
-/// Let the vCPUs run. Answered when they do. From then on nothing can be attached (kConflict), and
-/// the monitor cannot make another machine.
+/// Lets the vCPUs run; answered when they do. From then on the layers window stays as it is and no
+/// network card is connected (kConflict), and the monitor cannot make another machine.
 struct Run {
   static constexpr MessageType kType = MessageType::kRun;
   std::uint32_t request = 0;
   static void fields(auto& self, auto&& visit) { visit(self.request); }
 };
 
-/// Descriptors: memory file, state file, both empty and writable. Pauses the machine, writes both,
-/// answers Saved and leaves the machine paused (Stop it). Only a machine that was booted, before
-/// anything of a tenant ran in it.
+/// Saves the machine as a template. Descriptors: memory file, state file, both empty and writable.
+/// The monitor lets a running guest settle, which takes seconds, pauses it, writes both files,
+/// answers Saved and leaves the machine paused, to be stopped. Only for a machine that was booted,
+/// and before anything of a tenant ran in it.
 struct SaveTemplate {
   static constexpr MessageType kType = MessageType::kSaveTemplate;
   std::uint32_t request = 0;
   static void fields(auto& self, auto&& visit) { visit(self.request); }
 };
 
-/// End the machine at once (as pulling its plug). Answered by Stopped, then the process exits.
+/// Ends the machine at once, as if its plug were pulled. Answered by Stopped; then the process
+/// exits.
 struct Stop {
   static constexpr MessageType kType = MessageType::kStop;
   std::uint32_t request = 0;
   static void fields(auto& self, auto&& visit) { visit(self.request); }
 };
 
-/// vmm -> daemon, first on every control connection.
+/// vmm -> daemon: the first message on every control connection.
 struct Status {
   static constexpr MessageType kType = MessageType::kStatus;
   std::uint32_t version = kVersion;
   bool running = false;
-  std::uint64_t guest_faults = 0;  // bad rings and the like, so far
+  std::uint64_t guest_faults = 0;  // how often the guest has broken a device's rules
   static void fields(auto& self, auto&& visit) {
     visit(self.version, self.running, self.guest_faults);
   }
 };
 
+/// vmm -> daemon: `request` has been done.
 struct Done {
   static constexpr MessageType kType = MessageType::kDone;
   std::uint32_t request = 0;
   static void fields(auto& self, auto&& visit) { visit(self.request); }
 };
 
+/// vmm -> daemon: `request` could not be done.
 struct Failed {
   static constexpr MessageType kType = MessageType::kFailed;
   std::uint32_t request = 0;
@@ -207,7 +269,7 @@ struct Failed {
   static void fields(auto& self, auto&& visit) { visit(self.request, self.code, self.message); }
 };
 
-/// The answer to SaveTemplate.
+/// vmm -> daemon: SaveTemplate has been done.
 struct Saved {
   static constexpr MessageType kType = MessageType::kSaved;
   std::uint32_t request = 0;
@@ -222,11 +284,11 @@ enum class StopReason : std::uint8_t {
   kHostRequest = 0,    // Stop
   kGuestShutdown = 1,  // the guest powered off or rebooted in order
   kGuestPanic = 2,     // the kernel said "Kernel panic" and reset
-  kTripleFault = 3,    // reset without a word
+  kTripleFault = 3,    // the processor shut down, with no word of the guest
   kMonitorError = 4,   // KVM_RUN failed, an emulation or internal error
 };
 
-/// vmm -> daemon, last: the machine has ended. The process exits after it.
+/// vmm -> daemon: the machine has ended. This is the last message; the process exits after it.
 struct Stopped {
   static constexpr MessageType kType = MessageType::kStopped;
   StopReason reason = StopReason::kHostRequest;

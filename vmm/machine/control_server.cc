@@ -3,10 +3,13 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
-#include "vmm/devices/block/disk_store.h"
+#include "vmm/devices/block/block.h"
+#include "vmm/launch/file_server.h"
 
 namespace machine {
 namespace {
+
+static_assert(devices::FsDevice::kMostRequest == launch::file_server::kMostRequest);
 
 base::Error wrong_descriptors() {
   return {base::Code::kInvalidArgument, "the message came with the wrong number of descriptors"};
@@ -34,6 +37,7 @@ void ControlServer::on_connect() {
       settings_.loop.watch(fd.get(), EPOLLIN, [this](std::uint32_t events) { on_packet(events); });
   if (!watch) return;
   connection_ = std::move(fd);
+  ++connections_;
   watch_ = *std::move(watch);
   launch::Status status;
   status.running = machine_ != nullptr && machine_->running();
@@ -47,7 +51,7 @@ void ControlServer::drop_connection() {
 }
 
 void ControlServer::on_packet(std::uint32_t /*events*/) {
-  // All that waits: a clone's whole set-up arrives at once.
+  // Takes all that waits: a clone's whole set-up arrives at once.
   while (connection_ && !finished_ && receive_one()) {
   }
 }
@@ -83,8 +87,16 @@ base::Result<void> ControlServer::dispatch(const wire::RawFrame& frame,
       return answer<launch::AttachLayers>(frame, std::move(fds));
     case launch::MessageType::kAttachDisk:
       return answer<launch::AttachDisk>(frame, std::move(fds));
+    case launch::MessageType::kDetachLayers:
+      return detach<launch::DetachLayers>(frame, fds);
+    case launch::MessageType::kDetachDisk:
+      return detach<launch::DetachDisk>(frame, fds);
     case launch::MessageType::kAttachNetwork:
       return answer<launch::AttachNetwork>(frame, std::move(fds));
+    case launch::MessageType::kAttachFileServer:
+      return answer<launch::AttachFileServer>(frame, std::move(fds));
+    case launch::MessageType::kDetachNetwork:
+      return answer<launch::DetachNetwork>(frame, std::move(fds));
     case launch::MessageType::kOpenStream:
       return answer<launch::OpenStream>(frame, std::move(fds));
     case launch::MessageType::kAdoptStream:
@@ -102,7 +114,7 @@ base::Result<void> ControlServer::dispatch(const wire::RawFrame& frame,
       return {};
     }
     default:
-      return base::Error{base::Code::kDataLoss, "unknown control message"};
+      return base::Error{base::Code::kDataLoss, "a control message of unknown type"};
   }
 }
 
@@ -119,7 +131,9 @@ base::Result<void> ControlServer::answer(const wire::RawFrame& frame,
 }
 
 base::Result<Machine*> ControlServer::machine() {
-  if (machine_ == nullptr) return base::Error{base::Code::kConflict, "there is no machine yet"};
+  if (machine_ == nullptr)
+    return base::Error{base::Code::kConflict,
+                       "there is no machine: BootMachine or RestoreMachine comes first"};
   return machine_.get();
 }
 
@@ -143,7 +157,7 @@ Machine::Settings ControlServer::machine_settings() {
           .build = settings_.build};
 }
 
-/// With the device thread's restriction goes /dev/kvm: the machine's own descriptors stay.
+/// Makes the device thread's restriction close /dev/kvm, too. The machine's own descriptors stay.
 ThreadRestrictions ControlServer::restrictions() {
   const auto without_kvm = [this](std::function<base::Result<void>()> restrict) {
     return [this, restrict = std::move(restrict)] {
@@ -180,7 +194,7 @@ base::Result<void> ControlServer::handle(const launch::RestoreMachine& message,
 base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
                                          std::vector<base::UniqueFd>& fds) {
   if (fds.size() != message.extents.size()) return wrong_descriptors();
-  const auto target = machine_in_set_up();
+  const auto target = machine();
   if (!target) return target.error();
   std::vector<LayersWindow::Extent> shown;
   std::vector<devices::FileExtent> on_disk;
@@ -191,27 +205,56 @@ base::Result<void> ControlServer::handle(const launch::AttachLayers& message,
     else
       on_disk.push_back({extent.offset, extent.length, std::move(fds[i])});
   }
-  RETURN_IF_ERROR((*target)->show_layers(shown));
+  if (!shown.empty()) {
+    const auto in_set_up = machine_in_set_up();
+    if (!in_set_up) return in_set_up.error();
+    RETURN_IF_ERROR((*in_set_up)->show_layers(shown));
+  }
   if (on_disk.empty()) return {};
-  auto store = devices::LayersStore::create(std::move(on_disk));
-  if (!store) return store.error();
-  return (*target)->devices().layers().attach(
-      std::make_unique<devices::LayersStore>(*std::move(store)));
+  return (*target)->devices().layers().attach(std::move(on_disk));
 }
 
 base::Result<void> ControlServer::handle(const launch::AttachDisk& message,
                                          std::vector<base::UniqueFd>& fds) {
   if (fds.size() != message.extents.size()) return wrong_descriptors();
-  const auto target = machine_in_set_up();
+  const auto target = machine();
   if (!target) return target.error();
   const auto disk = (*target)->devices().disk(message.slot);
   if (!disk) return disk.error();
   std::vector<devices::FileExtent> extents;
   for (std::size_t i = 0; i < fds.size(); ++i)
     extents.push_back({message.extents[i].offset, message.extents[i].length, std::move(fds[i])});
-  auto store = devices::DisksStore::create(std::move(extents));
-  if (!store) return store.error();
-  return (*disk)->attach(*std::move(store));
+  return (*disk)->attach(std::move(extents));
+}
+
+base::Result<devices::BlockDevice*> ControlServer::disk_of(const launch::DetachLayers&) {
+  const auto target = machine();
+  if (!target) return target.error();
+  return &(*target)->devices().layers();
+}
+
+base::Result<devices::BlockDevice*> ControlServer::disk_of(const launch::DetachDisk& message) {
+  const auto target = machine();
+  if (!target) return target.error();
+  return (*target)->devices().disk(message.slot);
+}
+
+/// Answers at once, or when the guest's requests that use the files are done.
+template <typename M>
+base::Result<void> ControlServer::detach(const wire::RawFrame& frame,
+                                         const std::vector<base::UniqueFd>& fds) {
+  const auto message = wire::decode<M>(frame.payload);
+  if (!message) return message.error();
+  const auto disk = fds.empty() ? disk_of(*message) : wrong_descriptors();
+  if (!disk) {
+    send_failure(message->request, disk.error());
+    return {};
+  }
+  (*disk)->detach(message->begin, message->end,
+                  [this, request = message->request, asked_by = connections_] {
+                    if (asked_by == connections_) send(launch::Done{request});
+                  });
+  return {};
 }
 
 base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,
@@ -222,6 +265,25 @@ base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,
   const auto card = (*target)->devices().network_card(message.slot);
   if (!card) return card.error();
   return (*card)->attach(std::move(fds[0]), message.mac);
+}
+
+base::Result<void> ControlServer::handle(const launch::AttachFileServer& /*message*/,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (fds.size() != 1) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  return (*target)->devices().shares().attach(std::move(fds[0]));
+}
+
+base::Result<void> ControlServer::handle(const launch::DetachNetwork& message,
+                                         std::vector<base::UniqueFd>& fds) {
+  if (!fds.empty()) return wrong_descriptors();
+  const auto target = machine();
+  if (!target) return target.error();
+  const auto card = (*target)->devices().network_card(message.slot);
+  if (!card) return card.error();
+  (*card)->detach();
+  return {};
 }
 
 base::Result<void> ControlServer::handle(const launch::OpenStream& message,
@@ -260,7 +322,9 @@ base::Result<void> ControlServer::save_template(const wire::RawFrame& frame,
     return {};
   }
   const auto begun = (*target)->save_template(
-      std::move(fds[0]), std::move(fds[1]), [this, request](base::Result<Machine::Saved> saved) {
+      std::move(fds[0]), std::move(fds[1]),
+      [this, request, asked_by = connections_](base::Result<Machine::Saved> saved) {
+        if (asked_by != connections_) return;
         if (!saved) return send_failure(request, saved.error());
         send(launch::Saved{request, saved->resident_bytes, std::move(saved->streams)});
       });

@@ -1,7 +1,7 @@
 // ControlServer: serves the daemon's control protocol (vmm/launch/messages.h) for one machine.
 //
-// Threads: the device thread. Ownership: the loop outlives it; it owns /dev/kvm, until the machine
-// runs, and the machine.
+// Threads: the device thread. Ownership: the loop outlives the server. The server owns the machine,
+// and /dev/kvm until the machine runs.
 // Trust: the daemon is trusted, but a malformed packet is answered or the connection dropped, never
 // obeyed in part.
 #pragma once
@@ -23,7 +23,7 @@ class ControlServer {
     base::EventLoop& loop;
     base::UniqueFd listener;  // SOCK_SEQPACKET, listening
     base::UniqueFd result;    // may be empty: the Stopped packet is also written here
-    std::string build;
+    std::string build;        // build_id(): no other build's templates are restored
     ThreadRestrictions restrictions;
   };
 
@@ -44,15 +44,23 @@ class ControlServer {
   base::Result<void> handle(const launch::AttachLayers& message, std::vector<base::UniqueFd>& fds);
   base::Result<void> handle(const launch::AttachDisk& message, std::vector<base::UniqueFd>& fds);
   base::Result<void> handle(const launch::AttachNetwork& message, std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::AttachFileServer& message,
+                            std::vector<base::UniqueFd>& fds);
+  base::Result<void> handle(const launch::DetachNetwork& message, std::vector<base::UniqueFd>& fds);
   base::Result<void> handle(const launch::OpenStream& message, std::vector<base::UniqueFd>& fds);
   base::Result<void> handle(const launch::AdoptStream& message, std::vector<base::UniqueFd>& fds);
   base::Result<void> handle(const launch::Run& message, std::vector<base::UniqueFd>& fds);
 
   template <typename M>
   base::Result<void> answer(const wire::RawFrame& frame, std::vector<base::UniqueFd> fds);
+  template <typename M>
+  base::Result<void> detach(const wire::RawFrame& frame, const std::vector<base::UniqueFd>& fds);
+  base::Result<devices::BlockDevice*> disk_of(const launch::DetachLayers& message);
+  base::Result<devices::BlockDevice*> disk_of(const launch::DetachDisk& message);
   base::Result<void> save_template(const wire::RawFrame& frame, std::vector<base::UniqueFd> fds);
   base::Result<Machine*> machine();
-  /// The machine, as long as something may be attached to it.
+  /// The machine; kConflict once it has been started, as the window and the network cards then
+  /// stay.
   base::Result<Machine*> machine_in_set_up();
   base::Result<void> check_can_build(const std::vector<base::UniqueFd>& fds) const;
   Machine::Settings machine_settings();
@@ -69,6 +77,7 @@ class ControlServer {
   std::optional<kvm::System> system_;  // until a machine runs
   base::EventLoop::Watch listening_;
   base::UniqueFd connection_;
+  std::uint64_t connections_ = 0;  // counted, so that a late answer goes to who asked or to nobody
   base::EventLoop::Watch watch_;
   std::unique_ptr<Machine> machine_;
   bool finished_ = false;

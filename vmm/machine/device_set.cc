@@ -9,12 +9,8 @@
 namespace machine {
 namespace {
 
-using base::operator""_GiB;
-
-// Constant from boot on: attaching files to a clone changes nothing that the guest has read.
-constexpr std::uint64_t kLayersCapacity = 16 * 1024_GiB;
 constexpr std::uint64_t kGuestCid = 3;
-constexpr std::size_t kDevicesBesideCards = 7;
+constexpr std::size_t kDevicesBesideCards = 8;
 // A placeholder: guest-init sets the container's own address.
 constexpr devices::NetDevice::Mac kPlaceholderMac = {0x02, 0x42, 0, 0, 0, 0};
 
@@ -60,7 +56,8 @@ class DeviceSet::Slot final : public memory::Responder, public virtio::Interrupt
 
   void read(std::uint64_t offset, std::span<std::byte> out) override {
     if (virtio::MmioTransport::any_thread(offset)) return transport_.read(offset, out);
-    // Not `out`: if the machine ends the caller is gone before the work is dropped.
+    // The work fills a copy, not `out`: if the machine ends, the caller is gone before the work is
+    // dropped.
     const auto copy = std::make_shared<std::vector<std::byte>>(out.size());
     calls_.call([this, offset, copy] { transport_.read(offset, *copy); });
     std::copy(copy->begin(), copy->end(), out.begin());
@@ -97,11 +94,11 @@ DeviceSet::DeviceSet(base::EventLoop& loop, std::unique_ptr<devices::IoWorker> w
     : windows_(windows),
       acknowledged_(std::move(acknowledged)),
       worker_(std::move(worker)),
-      layers_({.capacity_bytes = kLayersCapacity, .read_only = true, .id = "layers"}, *worker_),
-      disk_({.capacity_bytes = launch::kWritableDiskBytes, .read_only = false, .id = "disk"},
-            *worker_),
+      layers_({.capacity_bytes = launch::kDiskBytes, .read_only = true, .id = "layers"}, *worker_),
+      disk_({.capacity_bytes = launch::kDiskBytes, .read_only = false, .id = "disk"}, *worker_),
       vsock_(loop, kGuestCid),
-      layers_window_(layers_window) {
+      layers_window_(layers_window),
+      shares_(loop) {
   for (std::uint32_t card = 0; card < shape.network_cards; ++card)
     network_cards_.push_back(std::make_unique<devices::NetDevice>(loop, kPlaceholderMac));
 }
@@ -141,7 +138,7 @@ base::Result<std::unique_ptr<DeviceSet>> DeviceSet::create(arch::Platform& platf
 std::vector<virtio::Device*> DeviceSet::in_order() {
   std::vector<virtio::Device*> devices = {&layers_, &disk_};
   for (const auto& card : network_cards_) devices.push_back(card.get());
-  devices.insert(devices.end(), {&vsock_, &console_, &rng_, &balloon_, &layers_window_});
+  devices.insert(devices.end(), {&vsock_, &console_, &rng_, &balloon_, &layers_window_, &shares_});
   return devices;
 }
 

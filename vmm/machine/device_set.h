@@ -1,6 +1,6 @@
 // DeviceSet: a machine's devices, each at the virtio-mmio slot that follows from the machine's
-// shape, so that any template of that shape fits any container. Backends are attached to them
-// before the machine runs, or later.
+// shape, so that any template of that shape fits any container. Files, taps and sockets are
+// attached to the devices before the machine runs, files and sockets also while it does.
 //
 // Threads: the device thread, except what vCPU threads do through the bus.
 // Ownership: platform, loop and calls outlive it.
@@ -16,6 +16,7 @@
 #include "vmm/devices/balloon/balloon.h"
 #include "vmm/devices/block/block.h"
 #include "vmm/devices/console/console.h"
+#include "vmm/devices/fs/fs.h"
 #include "vmm/devices/net/net.h"
 #include "vmm/devices/pmem/pmem.h"
 #include "vmm/devices/rng/rng.h"
@@ -31,10 +32,10 @@ class DeviceSet {
   /// kInvalidArgument: the platform has not enough slots for the devices of this shape.
   static base::Result<void> check_shape(const launch::Shape& shape);
 
-  /// Memory for the register windows of all slots: the guest maps it read-only.
+  /// Memory for the register windows of all slots. The guest sees it read-only.
   static base::Result<base::MappedRegion> map_windows(const launch::Shape& shape);
 
-  /// `windows`, of a shape that was checked, outlive the set and the VM.
+  /// `windows` come from map_windows() and outlive the set and the VM. The shape has been checked.
   static base::Result<std::unique_ptr<DeviceSet>> create(arch::Platform& platform,
                                                          base::EventLoop& loop, LoopCalls& calls,
                                                          std::span<std::byte> windows,
@@ -49,21 +50,24 @@ class DeviceSet {
   base::Result<devices::BlockDevice*> disk(std::uint32_t number);
   base::Result<devices::NetDevice*> network_card(std::uint32_t number);
   devices::VsockDevice& vsock() { return vsock_; }
+  devices::FsDevice& shares() { return shares_; }
   devices::ConsoleDevice& console() { return console_; }
   const devices::BalloonDevice& balloon() const { return balloon_; }
 
-  /// Makes kicks and acknowledgements stay in the kernel, slot by slot, when the loop has its turn:
-  /// it takes KVM milliseconds, which a clone that is to run at once does not wait for.
+  /// Makes kicks and acknowledgements stay in the kernel, for the slots from `first` on, one slot
+  /// in each turn of the loop. It takes KVM milliseconds, which a clone that must run at once does
+  /// not wait for.
   void keep_kicks_in_kernel(LoopCalls& calls, std::size_t first = 0);
 
-  /// Starts the disks' thread, `prepare` first on it (devices/block/io_worker.h).
+  /// Starts the disks' thread, on which `prepare` runs first (devices/block/io_worker.h).
   base::Result<void> start_disk_thread(const std::function<base::Result<void>()>& prepare) {
     return worker_->start(prepare);
   }
 
+  /// Finishes what is in flight and keeps all devices from guest memory until resume().
   void pause();
   void resume();
-  /// One state per slot, only while paused; restore only before anything else.
+  /// One state per slot. save() only while paused; restore() only before anything else.
   std::vector<std::vector<std::byte>> save() const;
   base::Result<void> restore(const std::vector<std::vector<std::byte>>& states);
 
@@ -79,7 +83,7 @@ class DeviceSet {
   base::Result<void> connect(arch::Platform& platform, base::EventLoop& loop, LoopCalls& calls);
   std::vector<virtio::Device*> in_order();
 
-  std::span<std::byte> windows_;  // what the guest reads in the slots, without leaving
+  std::span<std::byte> windows_;  // what the guest reads in the slots, without an exit
   base::EventFd acknowledged_;    // takes acknowledgements of interrupts; nobody reads it
   std::unique_ptr<devices::IoWorker> worker_;
   devices::BlockDevice layers_;
@@ -90,6 +94,7 @@ class DeviceSet {
   devices::RngDevice rng_;
   devices::BalloonDevice balloon_;
   devices::PmemDevice layers_window_;
+  devices::FsDevice shares_;
   std::vector<std::unique_ptr<Slot>> slots_;
 };
 

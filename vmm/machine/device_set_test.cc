@@ -96,7 +96,7 @@ TEST(DeviceSetTest, OneNetworkCardIsBetweenTheDisksAndTheRest) {
   MAKE_OR_SKIP(hardware);
 
   EXPECT_EQ(hardware.types(),
-            (std::vector{kBlock, kBlock, kNet, kVsock, kConsole, kRng, kBalloon, kPmem}));
+            (std::vector{kBlock, kBlock, kNet, kVsock, kConsole, kRng, kBalloon, kPmem, kFs}));
 }
 
 TEST(DeviceSetTest, MoreCardsAreInTheirOrderAndTheRestFollows) {
@@ -105,7 +105,7 @@ TEST(DeviceSetTest, MoreCardsAreInTheirOrderAndTheRestFollows) {
   MAKE_OR_SKIP(hardware);
 
   EXPECT_EQ(hardware.types(), (std::vector{kBlock, kBlock, kNet, kNet, kNet, kVsock, kConsole, kRng,
-                                           kBalloon, kPmem}));
+                                           kBalloon, kPmem, kFs}));
 }
 
 TEST(DeviceSetTest, EachCardTakesATapOfItsOwn) {
@@ -143,7 +143,7 @@ TEST(DeviceSetTest, StatesOfAnotherNumberOfCardsAreRefused) {
 }
 
 TEST(DeviceSetTest, AShapeHasAsManyCardsAsThePlatformHasSlots) {
-  constexpr std::uint32_t kMost = arch::Platform::kVirtioSlots - 7;
+  constexpr std::uint32_t kMost = arch::Platform::kVirtioSlots - 8;
 
   EXPECT_TRUE(DeviceSet::check_shape(shape_with(0)));
   EXPECT_TRUE(DeviceSet::check_shape(shape_with(kMost)));

@@ -35,13 +35,15 @@ base::Result<void> check(int file, std::uint64_t bytes, std::span<const Extent> 
   struct stat status {};
   if (::fstat(file, &status) != 0) return base::errno_error("fstat of a memory file");
   if (static_cast<std::uint64_t>(status.st_size) != bytes)
-    return base::Error{base::Code::kDataLoss, "the memory file has not the machine's size"};
+    return base::Error{base::Code::kDataLoss,
+                       "the memory file and the machine's memory differ in size"};
   std::uint64_t end = 0;
   for (const Extent& extent : extents) {
     const bool sound = extent.offset % kPage == 0 && extent.length % kPage == 0 &&
                        extent.length > 0 && extent.offset >= end && extent.offset <= bytes &&
                        extent.length <= bytes - extent.offset;
-    if (!sound) return base::Error{base::Code::kDataLoss, "malformed extents of a memory file"};
+    if (!sound)
+      return base::Error{base::Code::kDataLoss, "the extents of a memory file are malformed"};
     end = extent.offset + extent.length;
   }
   return {};
@@ -82,7 +84,7 @@ base::Result<base::MappedRegion> map_cloned_ram(int file, std::uint64_t bytes,
   RETURN_IF_ERROR(check(file, bytes, extents));
   auto ram = map_fresh_ram(bytes);
   if (!ram) return ram;
-  // One huge page would cost an idle clone more than everything else together.
+  // A single huge page would cost an idle clone more memory than everything else together.
   ::madvise(ram->data(), ram->size(), MADV_NOHUGEPAGE);
   for (const Extent& extent : extents) {
     void* at =

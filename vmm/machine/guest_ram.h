@@ -14,6 +14,7 @@
 
 namespace machine {
 
+/// A range of the memory file that holds data, in bytes; multiples of the page size.
 struct Extent {
   std::uint64_t offset = 0;
   std::uint64_t length = 0;
@@ -21,11 +22,11 @@ struct Extent {
   static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
 };
 
-/// Empty RAM.
+/// RAM that reads as zeros; a page costs nothing until it is touched.
 base::Result<base::MappedRegion> map_fresh_ram(std::uint64_t bytes);
 
-/// The pages of `ram` that hold anything but zeros, joined where less than `gap` bytes lie between:
-/// each extent is one mmap() at the start of every clone.
+/// The pages of `ram` that hold anything but zeros, joined where less than `gap` bytes lie between
+/// them, since each extent is one mmap() at the start of every clone.
 std::vector<Extent> find_used(std::span<const std::byte> ram, std::uint64_t gap);
 
 /// Writes the extents of `ram` into the empty `file` and gives it the RAM's size.

@@ -19,10 +19,10 @@ base::Result<void> check(const LayersWindow::Extent& extent, std::uint64_t free_
                       extent.offset <= window && extent.length <= window - extent.offset;
   if (!placed)
     return base::Error{base::Code::kInvalidArgument,
-                       "layers in the window must be aligned, ascending, not empty, inside"};
+                       "layers must be aligned, ascending, not empty and inside the window"};
   struct stat status {};
   if (::fstat(extent.file, &status) != 0) return base::errno_error("fstat of a layer");
-  // Beyond the end of its file a mapping is there, but cannot be read.
+  // A mapping goes on beyond the end of its file, but a read there is a fault.
   if (status.st_size < 0 || static_cast<std::uint64_t>(status.st_size) < extent.length)
     return base::Error{base::Code::kInvalidArgument, "a layer's file is shorter than the layer"};
   return {};

@@ -1,8 +1,8 @@
 // LayersWindow: the part of a guest's physical memory in which files of the host appear, so that
 // all machines that read a layer read the same pages of the host's page cache.
 //
-// It is one read-only mapping from the machine's beginning on; what is mapped over it later is seen
-// by the guest at once. A template's window is empty and reads as zeros.
+// It is one read-only mapping that the machine has from its beginning on; the guest sees at once
+// what is mapped over it. A template's window is empty and reads as zeros.
 // Trust: the mapping cannot be written, by the guest or by this process: the files are opened for
 // reading only. A file that shrinks would end this machine (SIGBUS, or an error of KVM_RUN); layers
 // are files that the image store never changes.
@@ -18,7 +18,7 @@ namespace machine {
 
 class LayersWindow {
  public:
-  /// Nothing but zeros, `bytes` of them.
+  /// An empty window of `bytes` bytes.
   static base::Result<LayersWindow> create(std::uint64_t bytes);
   LayersWindow() = default;
 

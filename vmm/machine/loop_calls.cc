@@ -14,7 +14,7 @@ struct LoopCalls::Shared {
 LoopCalls::LoopCalls(base::EventLoop& loop) : loop_(loop), shared_(std::make_shared<Shared>()) {}
 
 void LoopCalls::call(std::function<void()> work) {
-  // Owned by both sides: whichever is last frees it.
+  // Both sides own the flag: whichever is last frees it.
   const auto done = std::make_shared<bool>(false);
   loop_.post([shared = shared_, done, work = std::move(work)] {
     if (!shared->open) return;  // only this thread writes it

@@ -1,8 +1,9 @@
 // LoopCalls: how vCPU threads get work done on the device thread, for as long as a machine lives.
 //
-// Threads: call() and post() from vCPU threads, close() from the device thread. Work is never run
-// after close(), and nobody waits any more: the machine can be destroyed while posted work is still
-// in the loop.
+// Threads: call() from vCPU threads, post() from any, close() from the device thread. After close()
+// no work is run and nobody waits any more, so the machine can be destroyed while posted work is
+// still in the loop.
+// Ownership: the loop outlives it.
 #pragma once
 
 #include <functional>
@@ -19,12 +20,14 @@ class LoopCalls {
   LoopCalls(const LoopCalls&) = delete;
   LoopCalls& operator=(const LoopCalls&) = delete;
 
-  /// Runs `work` on the device thread and waits for it. It may find itself not run, if closed.
+  /// Runs `work` on the device thread and waits for it. Returns without having run it if close()
+  /// comes first. On the device thread itself it would wait for ever.
   void call(std::function<void()> work);
 
-  /// As call(), without waiting. In the order of posting.
+  /// Runs `work` on the device thread, without waiting for it, in the order of posting.
   void post(std::function<void()> work);
 
+  /// Drops what has not run and lets all callers go.
   void close();
 
  private:

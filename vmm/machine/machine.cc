@@ -10,9 +10,9 @@ namespace {
 using base::operator""_KiB;
 
 constexpr std::size_t kConsoleTail = 4_KiB;
-// Fewer, larger mappings make a clone's start cheaper; the zeros between cost page cache once.
+// Fewer, larger mappings make a clone's start cheaper; the zeros between them cost page cache once.
 constexpr std::uint64_t kExtentGap = 256_KiB;
-// Linux describes a page of 4 KiB, of the layers window too, in 64 bytes.
+// Linux describes each page of 4 KiB in 64 bytes, also those of the layers window.
 constexpr std::uint64_t kWindowDescriptions = launch::kLayersWindowBytes / 64;
 
 std::uint64_t ram_bytes(const launch::Shape& shape) {
@@ -42,7 +42,7 @@ launch::Stopped describe(End end, std::string console_tail) {
 Machine::Machine(Settings settings, const launch::Shape& shape, base::MappedRegion ram, kvm::Vm vm)
     : settings_(std::move(settings)),
       shape_(shape),
-      ram_(std::move(ram)),
+      memory_{.ram = std::move(ram), .register_windows = {}, .layers_window = {}},
       vm_(std::move(vm)),
       calls_(settings_.loop),
       control_(shape.vcpus, [this] { calls_.post([this] { on_parked(); }); }) {}
@@ -76,19 +76,19 @@ base::Result<std::unique_ptr<Machine>> Machine::assemble(const kvm::System& syst
   };
   auto windows = DeviceSet::map_windows(shape);
   if (!windows) return windows.error();
-  self->register_windows_ = *std::move(windows);
+  self->memory_.register_windows = *std::move(windows);
   auto layers_window = LayersWindow::create(launch::kLayersWindowBytes);
   if (!layers_window) return layers_window.error();
-  self->layers_window_ = *std::move(layers_window);
+  self->memory_.layers_window = *std::move(layers_window);
   auto platform = arch::Platform::create(system, self->vm_,
-                                         {.ram = self->ram_.bytes(),
-                                          .registers = self->register_windows_.bytes(),
-                                          .window = self->layers_window_.bytes()},
+                                         {.ram = self->memory_.ram.bytes(),
+                                          .registers = self->memory_.register_windows.bytes(),
+                                          .window = self->memory_.layers_window.bytes()},
                                          shape.vcpus, std::move(callbacks));
   if (!platform) return platform.error();
   self->platform_ = *std::move(platform);
   auto devices = DeviceSet::create(*self->platform_, self->settings_.loop, self->calls_,
-                                   self->register_windows_.bytes(), shape);
+                                   self->memory_.register_windows.bytes(), shape);
   if (!devices) return devices.error();
   self->devices_ = *std::move(devices);
   self->devices_->keep_kicks_in_kernel(self->calls_);
@@ -121,13 +121,14 @@ base::Result<std::unique_ptr<Machine>> Machine::restore(const kvm::System& syste
   auto state = read_state(state_file, settings.build);
   if (!state) return state.error();
   if (state->shape != shape)
-    return base::Error{base::Code::kInvalidArgument, "the template has another shape"};
+    return base::Error{base::Code::kInvalidArgument,
+                       "the template has another number of vCPUs or cards or another memory size"};
   auto ram = map_cloned_ram(memory_file, ram_bytes(shape), state->extents);
   if (!ram) return ram.error();
   auto made = assemble(system, std::move(settings), shape, *std::move(ram));
   if (!made) return made;
   Machine& machine = **made;
-  machine.restored_ = true;
+  machine.progress_.restored = true;
   wire::Decoder platform(state->platform);
   RETURN_IF_ERROR(machine.platform_->restore(platform));
   if (platform.remaining() != 0)
@@ -138,24 +139,27 @@ base::Result<std::unique_ptr<Machine>> Machine::restore(const kvm::System& syste
 }
 
 base::Result<void> Machine::show_layers(std::span<const LayersWindow::Extent> extents) {
-  if (started_) return base::Error{base::Code::kConflict, "the machine has been started already"};
+  if (progress_.started)
+    return base::Error{base::Code::kConflict, "the machine has been started already"};
   if (extents.empty()) return {};
-  RETURN_IF_ERROR(layers_window_.show(extents));
+  RETURN_IF_ERROR(memory_.layers_window.show(extents));
   return platform_->show_window(extents.back().offset + extents.back().length);
 }
 
 base::Result<void> Machine::run() {
-  if (started_) return base::Error{base::Code::kConflict, "the machine has been started already"};
-  started_ = true;
+  if (progress_.started)
+    return base::Error{base::Code::kConflict, "the machine has been started already"};
+  progress_.started = true;
   const ThreadRestrictions& restrictions = settings_.restrictions;
   RETURN_IF_ERROR(devices_->start_disk_thread(restrictions.disk));
-  if (restored_) devices_->resume();
+  if (progress_.restored) devices_->resume();
   RETURN_IF_ERROR(platform_->resume());
-  start_vcpu_threads();  // they park
-  const auto& restrict = restored_ ? restrictions.device_of_clone : restrictions.device_of_template;
+  start_vcpu_threads();  // each parks until the phase changes below
+  const auto& restrict =
+      progress_.restored ? restrictions.device_of_clone : restrictions.device_of_template;
   if (restrict) RETURN_IF_ERROR(restrict());
   control_.set_phase(RunControl::Phase::kRunning);
-  running_ = true;
+  progress_.running = true;
   return {};
 }
 
@@ -172,8 +176,8 @@ void Machine::report_end(End end) {
 }
 
 void Machine::finish(End end) {
-  if (std::exchange(ended_, true)) return;
-  settling_.reset();
+  if (std::exchange(progress_.ended, true)) return;
+  if (saving_) saving_->settling.reset();
   park();
   if (saving_) {
     auto done = std::move(saving_->done);
@@ -186,36 +190,40 @@ void Machine::finish(End end) {
 std::string Machine::console_tail() const { return devices_->console().tail(kConsoleTail); }
 
 void Machine::park() {
-  running_ = false;
+  progress_.running = false;
   control_.set_phase(RunControl::Phase::kParked);
   for (const auto& thread : threads_) thread->kick();
 }
 
 base::Result<void> Machine::save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
                                           std::function<void(base::Result<Saved>)> done) {
-  if (saving_ || ended_ || restored_)
-    return base::Error{base::Code::kConflict, "the machine cannot be saved"};
-  if (running_) {
-    auto settling = Settling::start(
+  if (saving_ || progress_.ended || progress_.restored)
+    return base::Error{base::Code::kConflict,
+                       "the machine is a clone, has ended or is being saved already"};
+  std::unique_ptr<Settling> settling;
+  if (progress_.running) {
+    auto started = Settling::start(
         settings_.loop, [this] { return devices_->balloon().released_bytes(); },
         [this] { begin_saving(); });
-    if (!settling) return settling.error();
-    settling_ = *std::move(settling);
+    if (!started) return started.error();
+    settling = *std::move(started);
   }
-  saving_ = Saving{std::move(memory_file), std::move(state_file), std::move(done)};
-  if (!settling_) begin_saving();
+  saving_ =
+      Saving{std::move(memory_file), std::move(state_file), std::move(done), std::move(settling)};
+  if (!saving_->settling) begin_saving();
   return {};
 }
 
 void Machine::begin_saving() {
-  settling_.reset();
+  saving_->settling.reset();
   park();
-  on_parked();  // there may be no threads, or none that ever left its first parking
+  on_parked();  // no thread reports if there are none, or if all are still parked from their start
 }
 
 void Machine::on_parked() {
-  // Threads also park when they have been started, and a save may wait for the guest to settle.
-  if (!saving_ || ended_ || running_ || !(threads_.empty() || control_.parked())) return;
+  // Threads also park when they are started, or while a save still waits for the guest to settle.
+  if (!saving_ || progress_.ended || progress_.running || !(threads_.empty() || control_.parked()))
+    return;
   const Saving saving = *std::exchange(saving_, std::nullopt);
   saving.done(write_template(saving));
 }
@@ -225,13 +233,13 @@ base::Result<Machine::Saved> Machine::write_template(const Saving& saving) {
   StateFile state;
   state.build = settings_.build;
   state.shape = shape_;
-  state.extents = find_used(ram_.bytes(), kExtentGap);
+  state.extents = find_used(memory_.ram.bytes(), kExtentGap);
   state.devices = devices_->save();
   state.streams = devices_->vsock().saveable_tags();
   wire::Encoder platform;
   RETURN_IF_ERROR(platform_->save(platform));
   state.platform = std::move(platform).take();
-  RETURN_IF_ERROR(write_ram(saving.memory_file.get(), ram_.bytes(), state.extents));
+  RETURN_IF_ERROR(write_ram(saving.memory_file.get(), memory_.ram.bytes(), state.extents));
   RETURN_IF_ERROR(write_state(saving.state_file.get(), state));
   Saved saved;
   saved.streams = state.streams;

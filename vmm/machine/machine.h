@@ -1,7 +1,7 @@
 // Machine: one virtual machine from set-up to its end.
 //
-// Made by boot() or restore(); then backends are attached to devices(); then run(), once. It ends
-// by itself (`on_end`, once) or by being destroyed, which pulls the plug.
+// Order: boot() or restore() makes it; then files, taps and sockets are attached to devices(); then
+// run(), once. It ends by itself (`on_end`, once) or by being destroyed, which pulls the plug.
 //
 // Threads: everything is called on the device thread, which runs the loop; the machine's vCPU
 // threads are its own. Callbacks come on the device thread, from the loop.
@@ -29,12 +29,13 @@
 
 namespace machine {
 
-/// How each of the machine's threads narrows its sandbox before the guest's first instruction.
-/// Called on that thread; each may be empty. An Error ends the machine.
+/// How each of the machine's threads narrows its sandbox before the guest's first instruction. Each
+/// is called on its thread and may be empty. An Error ends the machine or makes run() fail.
 struct ThreadRestrictions {
   std::function<base::Result<void>()> vcpu;
   std::function<base::Result<void>()> disk;
-  /// The device thread, with all others started: of a clone, or of a machine that may be saved.
+  /// For the device thread, called last, when all others have been started: one for a clone, one
+  /// for a machine that was booted, which may be saved.
   std::function<base::Result<void>()> device_of_clone;
   std::function<base::Result<void>()> device_of_template;
 };
@@ -45,22 +46,24 @@ class Machine {
     base::EventLoop& loop;
     ThreadRestrictions restrictions;
     std::function<void(launch::Stopped)> on_end;
-    /// The only build whose templates are restored.
+    /// Names this program: templates carry it, and those of another build are refused.
     std::string build;
   };
 
+  /// As launch::Saved.
   struct Saved {
     std::uint64_t resident_bytes = 0;
     std::vector<std::uint32_t> streams;
   };
 
-  /// A machine about to boot Linux. `initramfs` may be -1.
+  /// Makes a machine that will boot Linux when it runs. `initramfs` may be -1.
   static base::Result<std::unique_ptr<Machine>> boot(const kvm::System& system, Settings settings,
                                                      const launch::Shape& shape, int kernel,
                                                      int initramfs,
                                                      const std::string& command_line);
 
-  /// A clone of a template.
+  /// Makes a clone of a template. kNotSupported: another build's; kInvalidArgument: another
+  /// shape's; kDataLoss: damaged.
   static base::Result<std::unique_ptr<Machine>> restore(const kvm::System& system,
                                                         Settings settings,
                                                         const launch::Shape& shape, int memory_file,
@@ -71,18 +74,18 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
 
   DeviceSet& devices() { return *devices_; }
-  /// Before run(), once: the layers in the window.
+  /// Before run(), once: shows layers in the window.
   base::Result<void> show_layers(std::span<const LayersWindow::Extent> extents);
 
-  /// Starts the threads, narrows the sandbox of each and lets the guest run. kConflict if it has
-  /// run.
+  /// Starts the threads, narrows the sandbox of each and lets the guest run. kConflict if it was
+  /// called before, even in vain.
   base::Result<void> run();
-  bool started() const { return started_; }
-  bool running() const { return running_; }
+  bool started() const { return progress_.started; }
+  bool running() const { return progress_.running; }
 
-  /// Lets a guest that booted settle (settling.h: seconds), parks the vCPUs, writes a template into
-  /// two empty files, calls `done`. The machine stays parked. kConflict (at once) if one is being
-  /// saved, or if the machine is a clone.
+  /// Lets a running guest settle (settling.h: seconds), parks the vCPUs, writes a template into two
+  /// empty files and calls `done`. The machine stays parked. kConflict (at once) if a save is under
+  /// way, or if the machine has ended or is a clone.
   base::Result<void> save_template(base::UniqueFd memory_file, base::UniqueFd state_file,
                                    std::function<void(base::Result<Saved>)> done);
 
@@ -94,6 +97,19 @@ class Machine {
     base::UniqueFd memory_file;
     base::UniqueFd state_file;
     std::function<void(base::Result<Saved>)> done;
+    std::unique_ptr<Settling> settling;  // while a running guest settles
+  };
+  /// The mappings that the guest sees as its physical memory. They outlive the VM.
+  struct Memory {
+    base::MappedRegion ram;
+    base::MappedRegion register_windows;
+    LayersWindow layers_window;
+  };
+  struct Progress {
+    bool restored = false;
+    bool started = false;
+    bool running = false;
+    bool ended = false;
   };
 
   Machine(Settings settings, const launch::Shape& shape, base::MappedRegion ram, kvm::Vm vm);
@@ -112,9 +128,7 @@ class Machine {
 
   Settings settings_;
   launch::Shape shape_;
-  base::MappedRegion ram_;
-  base::MappedRegion register_windows_;
-  LayersWindow layers_window_;
+  Memory memory_;
   kvm::Vm vm_;
   LoopCalls calls_;
   PendingOutput serial_output_;
@@ -123,11 +137,7 @@ class Machine {
   RunControl control_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
   std::optional<Saving> saving_;
-  std::unique_ptr<Settling> settling_;
-  bool restored_ = false;
-  bool started_ = false;
-  bool running_ = false;
-  bool ended_ = false;
+  Progress progress_;
 };
 
 }  // namespace machine

@@ -1,7 +1,7 @@
 // RunControl: lets all vCPU threads of a machine run, park or end, together.
 //
-// Threads: vCPU threads call enter() and may_run(); the device thread set_phase() and
-// parked(). stop_running() comes from any.
+// Threads: vCPU threads call enter() and may_run(), the device thread set_phase() and parked(), any
+// thread stop_running().
 #pragma once
 
 #include <atomic>
@@ -20,18 +20,20 @@ class RunControl {
   RunControl(std::size_t threads, std::function<void()> all_parked)
       : threads_(threads), all_parked_(std::move(all_parked)) {}
 
-  /// Waits while parked; false: the thread shall end.
+  /// Waits while the phase is kParked. True: run the vCPU; false: the thread must end.
   bool enter();
 
   /// Whether the thread may go on running its vCPU.
   bool may_run() const { return phase_.load(std::memory_order_acquire) == Phase::kRunning; }
 
-  /// The phase all threads shall get into. Those inside the guest have to be kicked.
+  /// Sets the phase that all threads are to enter. The caller kicks those that are inside the
+  /// guest.
   void set_phase(Phase phase);
 
-  /// As set_phase(kParked), unless the machine is ending.
+  /// As set_phase(kParked), if the phase is kRunning; else it does nothing.
   void stop_running();
 
+  /// Whether all threads are parked now.
   bool parked() const;
 
  private:

@@ -1,9 +1,9 @@
 // Settling: waits until a freshly booted guest has given back the memory that it does not use.
 //
-// Linux reports free pages two seconds after it first could, which touches thousands of its pages.
-// Saved before that, each clone would do it again: measured, 1300 of the 1900 page faults a clone
-// took up to its first answer.
-// Threads: the device thread. Destroying it ends the wait.
+// Linux reports free pages two seconds after the first are free, and touches thousands of its pages
+// for that. A template saved earlier would make each clone do it again: by measurement, 1300 of the
+// 1900 page faults that a clone took up to its first answer.
+// Threads: the device thread. Ownership: the loop outlives it. Destroying it ends the wait.
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,8 @@ class Settling {
   static constexpr std::chrono::milliseconds kQuiet{3000};
   static constexpr std::chrono::milliseconds kAtMost{20000};
 
-  /// Calls `done` from the loop, once `activity` has not changed for kQuiet, or after kAtMost.
+  /// Calls `done` from the loop, once: when the number `activity` returns has not changed for
+  /// kQuiet, or after kAtMost. `done` may destroy the Settling.
   static base::Result<std::unique_ptr<Settling>> start(base::EventLoop& loop,
                                                        std::function<std::uint64_t()> activity,
                                                        std::function<void()> done);

@@ -16,7 +16,7 @@ constexpr std::uint64_t kMagic = 0x6574617453567663;  // "cvVState"
 constexpr std::size_t kHeaderSize = 8 + 4 + 8;
 constexpr std::uint64_t kMostBytes = 64u << 20;
 
-/// 8 bytes at a time: the file is read in every start of a container.
+/// Takes 8 bytes at a time, since the file is read at every start of a container.
 std::uint64_t checksum(std::span<const std::byte> bytes) {
   std::uint64_t sum = bytes.size();
   while (!bytes.empty()) {
@@ -52,7 +52,7 @@ int find_build_id(dl_phdr_info* info, std::size_t /*size*/, void* out) {
       at = value + ((note.n_descsz + 3) & ~3u);
     }
   }
-  return 1;  // only the program itself, which comes first
+  return 1;  // ends the search: only the program itself counts, and it comes first
 }
 
 }  // namespace
@@ -86,14 +86,15 @@ base::Result<StateFile> decode_state(std::span<const std::byte> bytes,
   header.get(version);
   header.get(sum);
   if (!header.ok() || magic != kMagic)
-    return base::Error{base::Code::kDataLoss, "not the state file of a template"};
+    return base::Error{base::Code::kDataLoss, "this is not the state file of a template"};
   if (version != kStateVersion)
-    return base::Error{base::Code::kNotSupported, "the template has another version"};
+    return base::Error{base::Code::kNotSupported,
+                       "the template's state file has another version than this monitor's"};
   const auto body = bytes.subspan(kHeaderSize);
   if (checksum(body) != sum)
     return base::Error{base::Code::kDataLoss, "the template's state file is damaged"};
   auto state = wire::decode<StateFile>(body);
-  if (!state) return base::annotate(std::move(state), "state file");
+  if (!state) return base::annotate(std::move(state), "the template's state file");
   if (build && state->build != *build)
     return base::Error{base::Code::kNotSupported,
                        "the template was made by another build of the monitor"};
@@ -117,7 +118,8 @@ base::Result<void> write_state(int file, const StateFile& state) {
 base::Result<StateFile> read_state(int file, const std::optional<std::string>& build) {
   const auto size = base::file_size(file);
   if (!size) return size.error();
-  if (*size > kMostBytes) return base::Error{base::Code::kDataLoss, "state file too large"};
+  if (*size > kMostBytes)
+    return base::Error{base::Code::kDataLoss, "the template's state file is longer than 64 MiB"};
   std::vector<std::byte> bytes(*size);
   RETURN_IF_ERROR(base::read_fully(file, 0, bytes));
   return decode_state(bytes, build);

@@ -71,8 +71,8 @@ void VcpuThread::run_guest() {
 }
 
 void VcpuThread::finish_exit() {
-  // KVM takes the result of a read only at the next KVM_RUN: without it the saved registers would
-  // be those before the instruction. A string instruction may ask for more.
+  // KVM takes the result of a read only at the next KVM_RUN. Without that one the saved registers
+  // would be those before the instruction. A string instruction may need several.
   vcpu_.request_exit(true);
   while (vcpu_.run()) handle_exit();
   vcpu_.request_exit(false);
@@ -106,7 +106,7 @@ void VcpuThread::handle_exit() {
     default:
       if (platform_.handle_exit(vcpu_)) return;
       return fail(launch::StopReason::kMonitorError,
-                  "KVM exit " + std::to_string(run.exit_reason) + " is not known");
+                  "the monitor does not know KVM exit reason " + std::to_string(run.exit_reason));
   }
 }
 

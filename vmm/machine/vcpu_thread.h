@@ -1,6 +1,6 @@
 // VcpuThread: the thread that runs one vCPU and answers what the guest does to registers.
 //
-// Trust: all that comes out of the guest is handled here or handed to responders, which check it.
+// Trust: what the guest does is handled here or by the platform and by responders, which check it.
 // Ownership: vCPU, platform and control outlive it. Destroying it waits for the thread, which the
 // control must have told to end.
 #pragma once
@@ -24,8 +24,9 @@ struct End {
 
 class VcpuThread {
  public:
-  /// `prepare` runs first on the new thread (its sandbox); an error ends the machine. `end` is
-  /// called on the thread, with all vCPUs told to park already.
+  /// `prepare` runs first on the new thread and narrows its sandbox; an Error ends the machine.
+  /// `end` is called on the thread when the guest cannot run on; all vCPUs have been told to park
+  /// by then.
   struct Settings {
     std::function<base::Result<void>()> prepare;
     std::function<void(End)> end;
@@ -36,10 +37,11 @@ class VcpuThread {
   VcpuThread(const VcpuThread&) = delete;
   VcpuThread& operator=(const VcpuThread&) = delete;
 
-  /// Any thread: makes the vCPU leave the guest and look at the control.
+  /// Any thread: makes the vCPU leave the guest and the thread ask the control what to do.
   void kick();
 
-  /// Once per process, before the first: the handler of the kick's signal.
+  /// Installs the handler of the kick's signal (SIGUSR1). Once per process, before the first
+  /// VcpuThread is made.
   static base::Result<void> install_signal_handler();
 
  private:

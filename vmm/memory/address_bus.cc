@@ -7,10 +7,10 @@ namespace memory {
 
 base::Result<void> AddressBus::add(std::uint64_t start, std::uint64_t size, Responder& responder) {
   if (size == 0 || size > std::numeric_limits<std::uint64_t>::max() - start)
-    return base::Error{base::Code::kInvalidArgument, "empty or wrapping bus range"};
+    return base::Error{base::Code::kInvalidArgument, "a range of a bus is empty or wraps"};
   for (const Range& range : ranges_) {
     if (start < range.start + range.size && range.start < start + size)
-      return base::Error{base::Code::kAlreadyExists, "bus ranges overlap"};
+      return base::Error{base::Code::kAlreadyExists, "two ranges of a bus overlap"};
   }
   ranges_.push_back({start, size, &responder});
   return {};

@@ -1,5 +1,5 @@
-// AddressBus: which register file answers at which address. One for memory-mapped registers, one
-// for ports.
+// AddressBus: finds the register file that answers at an address. A machine has one for
+// memory-mapped registers and one for ports.
 //
 // Threads: filled before the vCPUs run, then immutable; find() from any thread.
 // Ownership: responders are borrowed and outlive the bus.
@@ -15,7 +15,7 @@
 
 namespace memory {
 
-/// A register file. Called on vCPU threads, at the same time from several of them.
+/// A register file. It is called on vCPU threads, by several of them at the same time.
 /// Trust: offset (inside the registered range), size (1 to 8, may reach past the range) and bytes
 /// are the guest's. What cannot be answered reads as zeros and writes are ignored.
 class Responder {
@@ -38,7 +38,8 @@ class AddressBus {
   /// Who answers at `address`; nullopt if nobody does.
   std::optional<Hit> find(std::uint64_t address) const;
 
-  /// The access itself. Where nobody answers, reads give all ones, as an empty bus does.
+  /// Makes the access. Where nobody answers, reads give all ones, as on an empty bus, and writes do
+  /// nothing.
   void read(std::uint64_t address, std::span<std::byte> out) const;
   void write(std::uint64_t address, std::span<const std::byte> in) const;
 

@@ -1,5 +1,5 @@
-// GuestMemory: the guest's physical memory as this process sees it, bounds-checked: its RAM, and
-// what it may only read.
+// GuestMemory: the guest's physical memory as this process sees it, with checked bounds: its RAM,
+// and the ranges that it may only read.
 //
 // It maps guest-physical addresses to host bytes; it does not own the mappings (the machine does,
 // and keeps them until the last user is gone) and knows nothing of how they are backed.
@@ -29,15 +29,16 @@ struct GuestAddress {
 
 class GuestMemory {
  public:
-  /// Memory from `start` on; `host` are the same bytes in this process. Of read-only regions only
-  /// find_readable() knows: nothing else gives out a pointer that a write through would be a fault.
+  /// Memory from `start` on; `host` are the same bytes in this process. Only find_readable()
+  /// answers for a read-only region: a write through a pointer into one would be a fault.
   struct Region {
     GuestAddress start;
     std::span<std::byte> host;
     bool read_only = false;
   };
 
-  /// Regions in ascending order, not empty, not overlapping, not wrapping (else kInvalidArgument).
+  /// Takes regions in ascending order, not empty, not overlapping, not wrapping (else
+  /// kInvalidArgument).
   static base::Result<GuestMemory> create(std::vector<Region> regions);
 
   std::span<const Region> regions() const { return regions_; }
@@ -51,14 +52,14 @@ class GuestMemory {
     return part(*region, address, size);
   }
 
-  /// As find(), in read-only regions too. Never to be written.
+  /// As find(), in read-only regions too. The bytes must never be written.
   std::span<const std::byte> find_readable(GuestAddress address, std::uint64_t size) const {
     const Region* const region = region_of(address, size);
     if (region == nullptr) return {};
     return part(*region, address, size);
   }
 
-  /// As find(), with kInvalidArgument where it has nothing.
+  /// As find(), but kInvalidArgument where that gives nullptr data.
   base::Result<std::span<std::byte>> slice(GuestAddress address, std::uint64_t size) const;
 
   /// Copies guest bytes out of, or host bytes into, guest memory. kInvalidArgument if outside.

@@ -1,4 +1,4 @@
-// For tests: children that entered the sandbox, and how they ended.
+// For tests: runs a body in a child that entered the sandbox, and tells how the child ended.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -9,8 +9,9 @@
 //   saving    the same, where the machine was booted to make a template of it
 //   disk      the thread that does what may wait (devices/block/io_worker.h)
 //   vcpu      a thread that runs a vCPU
-// PROTECTIONS.md says what each call of a running clone is used for; thread_filters_test.cc
-// compares.
+// A thread of a file server (vmm/fileserver) has one filter of its own, and not the process filter.
+// PROTECTIONS.md says what each call of a running clone and of a file server is used for;
+// thread_filters_test.cc compares.
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/futex.h>
@@ -54,12 +55,12 @@ struct Rule {
 constexpr scmp_datum_t kAllBits = 0xffffffff;  // of a 32-bit argument
 constexpr scmp_datum_t kPointer = ~scmp_datum_t{0};
 
-/// Of a 32-bit argument: no bits but these.
+/// A mask for a 32-bit argument that may have `bits` set and no others.
 constexpr scmp_datum_t except(scmp_datum_t bits) { return kAllBits & ~bits; }
 
 using Rules = std::vector<Rule>;
 
-/// What malloc and mutexes need on every thread. Of futexes no more than waiting and waking.
+/// What malloc and mutexes need on every thread. Of futex operations only waiting and waking.
 constexpr scmp_datum_t kFutexOperation = except(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
 const Rules kEveryThread = {
     {SCMP_SYS(futex), {{1, kFutexOperation, FUTEX_WAIT}}},
@@ -110,7 +111,7 @@ const Rules kSaving = {
     {SCMP_SYS(ioctl), {{1, kAllBits, FIONREAD}}},
 };
 
-/// The disk thread. The device thread does without it what cannot wait.
+/// The disk thread. What cannot wait is done by the device thread.
 const Rules kDisk = {
     {SCMP_SYS(preadv2), {{5, except(RWF_NOWAIT), 0}}},
     {SCMP_SYS(pwritev), {}},
@@ -121,6 +122,65 @@ const Rules kDisk = {
 
 const Rules kVcpu = {
     {SCMP_SYS(rt_sigreturn), {}},  // from the handler of the kick
+};
+
+/// All of a file server. The guest says with which names and numbers most of it is called, so only
+/// what a number means to the kernel is narrowed: no other commands and flags than these.
+const Rules kFiles = {
+    // requests, answers, the daemon
+    {SCMP_SYS(recvfrom), {{3, kAllBits, 0}, {4, kPointer, 0}}},
+    {SCMP_SYS(recvmsg), {{2, except(MSG_CMSG_CLOEXEC), 0}}},
+    {SCMP_SYS(sendmsg), {{2, kAllBits, MSG_NOSIGNAL}}},
+    {SCMP_SYS(accept4),
+     {{1, kPointer, 0}, {2, kPointer, 0}, {3, kAllBits, SOCK_CLOEXEC | SOCK_NONBLOCK}}},
+    {SCMP_SYS(shutdown), {}},
+    {SCMP_SYS(epoll_wait), {}},
+    {SCMP_SYS(epoll_ctl), {}},
+    {SCMP_SYS(read), {}},  // event descriptors
+    {SCMP_SYS(close), {}},
+    {SCMP_SYS(exit_group), {}},
+    // whose files are made
+    {SCMP_SYS(setfsuid), {}},
+    {SCMP_SYS(setfsgid), {}},
+    {SCMP_SYS(getuid), {}},  // libfuse, when a session begins
+    {SCMP_SYS(geteuid), {}},
+    {SCMP_SYS(getegid), {}},
+    {SCMP_SYS(umask), {}},
+    // names
+    {SCMP_SYS(openat), {}},
+    {SCMP_SYS(mknodat), {}},
+    {SCMP_SYS(mkdirat), {}},
+    {SCMP_SYS(symlinkat), {}},
+    {SCMP_SYS(linkat), {{4, kAllBits, AT_SYMLINK_FOLLOW}}},
+    {SCMP_SYS(unlinkat), {}},
+    {SCMP_SYS(renameat2), {}},
+    {SCMP_SYS(readlinkat), {}},
+    // attributes
+    {SCMP_SYS(statx), {}},
+    {SCMP_SYS(fstatfs), {}},
+    {SCMP_SYS(fchmodat), {}},
+    {SCMP_SYS(fchownat), {{4, kAllBits, AT_EMPTY_PATH}}},
+    {SCMP_SYS(utimensat), {}},
+    {SCMP_SYS(setxattr), {}},
+    {SCMP_SYS(getxattr), {}},
+    {SCMP_SYS(listxattr), {}},
+    {SCMP_SYS(removexattr), {}},
+    // content
+    {SCMP_SYS(pread64), {}},
+    {SCMP_SYS(pwritev2), {}},
+    {SCMP_SYS(ftruncate), {}},
+    {SCMP_SYS(fallocate), {}},
+    {SCMP_SYS(copy_file_range), {{5, kAllBits, 0}}},
+    {SCMP_SYS(lseek), {}},
+    {SCMP_SYS(fsync), {}},
+    {SCMP_SYS(fdatasync), {}},
+    {SCMP_SYS(getdents64), {}},
+    // locks, copies of a tree's descriptor, and whether it is one
+    {SCMP_SYS(flock), {}},
+    {SCMP_SYS(fcntl), {{1, kAllBits, F_OFD_SETLK}}},
+    {SCMP_SYS(fcntl), {{1, kAllBits, F_OFD_GETLK}}},
+    {SCMP_SYS(fcntl), {{1, kAllBits, F_DUPFD_CLOEXEC}}},
+    {SCMP_SYS(fcntl), {{1, kAllBits, F_GETFL}}},
 };
 
 /// Starting threads, and narrowing their filters. clone3 hides its flags from us: glibc falls back
@@ -139,7 +199,7 @@ const Rules kThreads = {
     {SCMP_SYS(prctl), {{0, kAllBits, PR_SET_NAME}}},
 };
 
-/// Only before a machine runs.
+/// Allowed only before a machine runs.
 const Rules kSetUp = {
     {SCMP_SYS(mmap), {{2, PROT_EXEC, 0}}},  // memory and layers from files
     {SCMP_SYS(madvise), {{2, kAllBits, MADV_NOHUGEPAGE}}},
@@ -158,7 +218,7 @@ constexpr unsigned long kBuilding[] = {
     KVM_SET_USER_MEMORY_REGION, KVM_CREATE_VCPU,
 };
 
-/// KVM requests that save one.
+/// KVM requests that save a machine.
 constexpr unsigned long kReading[] = {KVM_CHECK_EXTENSION};
 
 /// KVM requests of a vCPU thread: run, and what accesses to its interrupt controller cause.
@@ -267,5 +327,7 @@ int main() {
   disk.allow(kEveryThread).allow(kDisk).print("Disk");
   Filter vcpu;
   vcpu.allow(kEveryThread).allow(kVcpu).allow_requests(kRunning).print("Vcpu");
+  Filter file_server;
+  file_server.allow(kEveryThread).allow(kFiles).print("FileServer");
   std::printf("}  // namespace sandbox\n");
 }

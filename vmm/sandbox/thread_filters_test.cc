@@ -1,11 +1,15 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/futex.h>
 #include <linux/kvm.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -17,6 +21,8 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "sandbox_filters.h"
 #include "vmm/sandbox/sandbox.h"
@@ -137,22 +143,30 @@ TEST_F(ThreadFiltersTest, AVcpuThreadOnlyRuns) {
   EXPECT_TRUE(forbidden(restrict_vcpu_thread, [] { ::syscall(SYS_pwritev, -1, nullptr, 0); }));
 }
 
-/// What the rows of "System calls of a monitor that runs" say of `thread`.
-std::set<std::string> documented_calls(const std::string& thread) {
+/// The first cells of the rows of a table of system calls: the call, and what comes beside it.
+std::vector<std::pair<std::string, std::string>> documented_rows(const std::string& section) {
   std::ifstream file(PROTECTIONS);
-  std::set<std::string> calls;
+  std::vector<std::pair<std::string, std::string>> rows;
   bool begun = false;
   for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("## ")) begun = line == "## System calls of a monitor that runs";
+    if (line.starts_with("## ")) begun = line == "## " + section;
     std::istringstream cells(line);
-    std::string empty, call, threads;
+    std::string empty, call, beside;
     std::getline(cells, empty, '|');
     std::getline(cells, call, '|');
-    std::getline(cells, threads, '|');
+    std::getline(cells, beside, '|');
     if (!begun || call.size() < 3 || call[0] != ' ' || call == " call ") continue;
-    if (threads.find(thread) != std::string::npos || threads.find("all") != std::string::npos)
-      calls.insert(call.substr(1, call.size() - 2));
+    rows.emplace_back(call.substr(1, call.size() - 2), beside);
   }
+  return rows;
+}
+
+/// What the rows of "System calls of a monitor that runs" say of `thread`.
+std::set<std::string> documented_calls(const std::string& thread) {
+  std::set<std::string> calls;
+  for (const auto& [call, threads] : documented_rows("System calls of a monitor that runs"))
+    if (threads.find(thread) != std::string::npos || threads.find("all") != std::string::npos)
+      calls.insert(call);
   return calls;
 }
 
@@ -171,6 +185,61 @@ TEST(RunningFilter, AllowsWhatTheTableSaysAndNotMoreThanFortyCalls) {
   EXPECT_EQ(device, documented_calls("device"));
   EXPECT_EQ(disk, documented_calls("disk"));
   EXPECT_EQ(vcpu, documented_calls("vcpu"));
+}
+
+TEST(FileServerFilter, AllowsWhatTheTableSays) {
+  std::set<std::string> documented;
+  for (const auto& row : documented_rows("System calls of a file server"))
+    documented.insert(row.first);
+
+  EXPECT_EQ(std::set<std::string>(std::begin(kFileServerCalls), std::end(kFileServerCalls)),
+            documented);
+}
+
+/// A file server's thread has no other filter, so the monitor's sandbox is not entered here.
+bool kills_file_server(const std::function<void()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (!restrict_file_server_thread()) leave(kCouldNotEnter);
+    body();
+    leave(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << status;
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+TEST(FileServerFilter, KillsWhoReachesForMoreThanFiles) {
+  EXPECT_TRUE(kills_file_server([] { ::execl("/bin/true", "true", nullptr); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_clone, CLONE_VM, 0, 0, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_clone3, nullptr, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::socket(AF_UNIX, SOCK_STREAM, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::connect(0, nullptr, 0); }));
+  EXPECT_TRUE(
+      kills_file_server([] { ::syscall(SYS_mount, nullptr, nullptr, nullptr, 0, nullptr); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_open_tree, 0, nullptr, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_ptrace, 0, 0, 0, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::ioctl(0, TIOCSTI, "x"); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_open_by_handle_at, 0, nullptr, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_setuid, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_capset, nullptr, nullptr); }));
+  EXPECT_TRUE(kills_file_server([] { ::syscall(SYS_unshare, CLONE_NEWNS); }));
+  EXPECT_TRUE(kills_file_server([] { ::kill(1, 0); }));
+  EXPECT_TRUE(kills_file_server([] { map_anonymous(PROT_READ | PROT_EXEC, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::mmap(nullptr, 1, PROT_READ, MAP_SHARED, 0, 0); }));
+  EXPECT_TRUE(kills_file_server([] { ::fcntl(0, F_SETOWN, 1); }));
+}
+
+TEST(FileServerFilter, LetsItWorkWithFiles) {
+  EXPECT_FALSE(kills_file_server([] {
+    ::openat(-1, "x", O_PATH);
+    ::flock(-1, 0);
+    ::fcntl(-1, F_OFD_SETLK, nullptr);
+    ::syscall(SYS_setfsuid, -1);
+    ::syscall(SYS_renameat2, -1, "", -1, "", 0);
+  }));
 }
 
 }  // namespace

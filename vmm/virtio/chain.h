@@ -1,9 +1,9 @@
 // Chain: one request of the driver, as host byte ranges: first what the device may read, then what
 // it may write (virtio 1.2, 2.7.4 "Message Framing").
 //
-// Ownership: the ranges point into guest memory; a Chain is reused from pop to pop, so that the hot
-// path allocates nothing. Trust: the bytes are the guest's and may change while they are read:
-// copy first (Segments::copy_out), then check the copy.
+// Ownership: the ranges point into guest memory, which outlives them; a Chain is reused from pop to
+// pop, so that the hot path allocates nothing. Trust: the bytes are the guest's and may change
+// while they are read: copy first (Segments::copy_out), then check the copy.
 #pragma once
 
 #include <sys/uio.h>
@@ -34,7 +34,7 @@ class Segments {
     append({const_cast<std::byte*>(bytes.data()), bytes.size()});
   }
 
-  /// Bytes that are left.
+  /// How many bytes are left.
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   /// The ranges that are left, for readv() and writev().
@@ -75,7 +75,7 @@ class Segments {
 
 struct Chain {
   std::uint16_t head = 0;  // names the chain in Queue::complete()
-  Segments readable;       // driver -> device; may lie in memory that a write faults in
+  Segments readable;       // driver -> device; may lie in memory where a write is a fault
   Segments writable;       // device -> driver
 };
 

@@ -1,4 +1,5 @@
-// One virtio device model, driven by a transport (mmio_transport.h).
+// Device: one virtio device model, driven by a transport (mmio_transport.h). Spec: virtio 1.2 and,
+// for persistent memory, 1.3.
 //
 // Threading: every call comes from the machine's device thread.
 // Trust: queue contents and config offsets are chosen by the guest. An Error (returned, or given to
@@ -27,12 +28,13 @@ enum class DeviceType : std::uint32_t {
   kRng = 4,
   kBalloon = 5,
   kVsock = 19,
+  kFs = 26,
   kPmem = 27,
 };
 
 using QueueIndex = std::uint16_t;
 
-/// What a device may ask of the transport that drives it.
+/// What a device may ask of the transport that drives it. The transport outlives the activation.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -40,15 +42,15 @@ class Transport {
   /// The device changed its config space.
   virtual void config_changed() = 0;
 
-  /// on_kick(queue) is called soon, once other descriptors had their turn.
+  /// Has on_kick(queue) called soon, after other descriptors of the loop had their turn.
   virtual void serve_again(QueueIndex queue) = 0;
 
-  /// The device cannot go on (outside of on_kick, which returns its Error). The transport calls
-  /// reset() before this returns: it must be the last thing a handler does.
+  /// Says, outside of on_kick, that the device cannot go on (on_kick returns its Error instead).
+  /// The transport calls reset() before this returns, so it must be the last thing a handler does.
   virtual void fail(base::Error error) = 0;
 };
 
-/// What the driver set up. Valid until reset().
+/// What the driver set up. Its pointers are valid until reset().
 struct Activation {
   const memory::GuestMemory* memory = nullptr;
   std::uint64_t features = 0;  // accepted by the driver
@@ -63,7 +65,7 @@ class Device {
 
   virtual DeviceType type() const = 0;
 
-  /// Device features; the transport adds those of rings and VERSION_1.
+  /// The features of this device type. The transport adds those of rings and VERSION_1.
   virtual std::uint64_t offered_features() const = 0;
 
   /// The largest size of each queue.
@@ -78,19 +80,21 @@ class Device {
   /// The driver set DRIVER_OK (or a template is being restored in that state).
   virtual base::Result<void> activate(const Activation& activation) = 0;
 
-  /// Back to inactive: no queue is touched after it returns. What the host attached stays attached.
+  /// Makes the device inactive: it touches no queue after this returns. What the host attached
+  /// stays attached.
   virtual void reset() = 0;
 
-  /// The driver kicked `queue`, which it has enabled: serve chains until it is empty. After
-  /// Progress::kMore the transport calls again, once other descriptors had their turn.
+  /// The driver kicked `queue`, which it has enabled: the device serves chains until the queue is
+  /// empty. After Progress::kMore the transport calls again, once other descriptors had their turn.
   virtual base::Result<Progress> on_kick(QueueIndex queue) = 0;
 
   /// Finishes what is in flight, then touches neither queues nor guest memory until resume().
   virtual void pause() {}
   virtual void resume() {}
 
-  /// State beyond rings, registers and config; save only when paused, restore only before the first
-  /// activate(). The bytes of a restore are checked as if they were hostile (kDataLoss).
+  /// Saves and restores the state that is not in rings, registers and config. save() is called only
+  /// while paused, restore() only before the first activate(). A restore checks its bytes as if
+  /// they were hostile (kDataLoss).
   virtual void save(wire::Encoder& /*out*/) const {}
   virtual base::Result<void> restore(wire::Decoder& /*in*/) { return {}; }
 };

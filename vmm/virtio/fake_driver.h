@@ -78,6 +78,7 @@ class FakeMemory {
   std::uint64_t next_ = 0x1000;
 };
 
+/// The driver's side of one virtqueue, in `memory`, which outlives it.
 class FakeQueue {
  public:
   struct Buffer {
@@ -197,12 +198,13 @@ class FakeLine final : public InterruptLine {
   int count = 0;
 };
 
+/// A driver that uses a device through a transport of its own. The device outlives it.
 class FakeDriver {
  public:
-  /// With `shared` memory: a second driver's view of the same guest (a clone).
+  /// With `shared` memory this driver works in the same guest memory as another one, as in a clone.
   explicit FakeDriver(Device& device, FakeMemory* shared = nullptr)
       : FakeDriver(device, *base::EventLoop::create(), nullptr, shared) {}
-  /// For devices that use a loop themselves: theirs.
+  /// For a device that uses a loop itself: `shared_loop` is the device's.
   FakeDriver(Device& device, base::EventLoop& shared_loop, FakeMemory* shared = nullptr)
       : FakeDriver(device, nullptr, &shared_loop, shared) {}
 

@@ -1,5 +1,6 @@
-// For fuzz targets: a driver that does what the input's bytes say, to any device: builds chains,
-// overwrites rings, kicks, writes registers, resets, saves and restores.
+// fuzz_device(): for fuzz targets, a driver that does to any device what the input's bytes say: it
+// builds chains, overwrites rings, kicks, writes registers, resets, pauses and resumes, and saves
+// at the end.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,8 @@
 
 namespace virtio {
 
-/// `host_side(input)` does something on the device's other side (its socket, its disk).
+/// Takes at most 200 steps. `host_side(input)` does something on the device's other side (its
+/// socket, its disk).
 template <typename HostSide>
 void fuzz_device(base::FuzzInput& input, FakeDriver& driver, HostSide host_side) {
   constexpr std::uint64_t kScratch = 0x100000;  // what buffers point to

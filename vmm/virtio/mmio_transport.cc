@@ -158,22 +158,22 @@ std::uint32_t MmioTransport::read_register(std::uint64_t offset) const {
     case kVendorId:
       return kVendor;
     case kDeviceFeatures:
-      return page_of(offered_features(), device_features_page_);
+      return page_of(offered_features(), registers_.device_features_page);
     case kInterruptStatus:
       return interrupt_status().load();
     case kStatus:
-      return status_;
+      return registers_.status;
     case kConfigGeneration:
-      return config_generation_;
+      return registers_.config_generation;
     default:
       return read_queue_register(offset);
   }
 }
 
 std::uint32_t MmioTransport::read_queue_register(std::uint64_t offset) const {
-  if (queue_index_ >= queues_.size()) return 0;
-  if (offset == kQueueSizeMax) return device_.queue_sizes()[queue_index_];
-  if (offset == kQueueReady) return queues_[queue_index_].ready ? 1 : 0;
+  if (registers_.queue_index >= queues_.size()) return 0;
+  if (offset == kQueueSizeMax) return device_.queue_sizes()[registers_.queue_index];
+  if (offset == kQueueReady) return queues_[registers_.queue_index].ready ? 1 : 0;
   return 0;
 }
 
@@ -196,24 +196,24 @@ void MmioTransport::refresh_window() {
 }
 
 std::atomic_ref<std::uint32_t> MmioTransport::interrupt_status() const {
-  if (window_.empty()) return std::atomic_ref(own_interrupt_status_);
+  if (window_.empty()) return std::atomic_ref(registers_.interrupt_status);
   return std::atomic_ref(*reinterpret_cast<std::uint32_t*>(window_.data() + kInterruptStatus));
 }
 
 void MmioTransport::write_register(std::uint64_t offset, std::uint32_t value) {
   switch (offset) {
     case kDeviceFeaturesSelect:
-      device_features_page_ = value;
+      registers_.device_features_page = value;
       return;
     case kDriverFeaturesSelect:
-      driver_features_page_ = value;
+      registers_.driver_features_page = value;
       return;
     case kDriverFeatures:
-      if ((status_ & kStatusFeaturesOk) == 0 && driver_features_page_ <= 1)
-        set_half(driver_features_, driver_features_page_ == 1, value);
+      if ((registers_.status & kStatusFeaturesOk) == 0 && registers_.driver_features_page <= 1)
+        set_half(registers_.driver_features, registers_.driver_features_page == 1, value);
       return;
     case kQueueSelect:
-      queue_index_ = value;
+      registers_.queue_index = value;
       return;
     case kQueueNotify:
       if (value < queues_.size()) notify(static_cast<QueueIndex>(value));
@@ -230,8 +230,8 @@ void MmioTransport::write_register(std::uint64_t offset, std::uint32_t value) {
 }
 
 void MmioTransport::write_queue_register(std::uint64_t offset, std::uint32_t value) {
-  if (queue_index_ >= queues_.size() || active_) return;
-  QueueRegisters& queue = queues_[queue_index_];
+  if (registers_.queue_index >= queues_.size() || active_) return;
+  QueueRegisters& queue = queues_[registers_.queue_index];
   if (offset == kQueueReady) {
     queue.ready = value == 1;
     return;
@@ -240,7 +240,7 @@ void MmioTransport::write_queue_register(std::uint64_t offset, std::uint32_t val
   Queue::Layout& layout = queue.layout;
   switch (offset) {
     case kQueueSize:
-      if (value <= device_.queue_sizes()[queue_index_])
+      if (value <= device_.queue_sizes()[registers_.queue_index])
         layout.size = static_cast<std::uint16_t>(value);
       return;
     case kQueueDescriptorsLow:
@@ -265,16 +265,16 @@ void MmioTransport::write_status(std::uint32_t value) {
     reset_all();
     return;
   }
-  std::uint32_t added = value & kStatusDriverBits & ~status_;
+  std::uint32_t added = value & kStatusDriverBits & ~registers_.status;
   if ((added & kStatusFeaturesOk) != 0) {
-    const bool acceptable =
-        (driver_features_ & ~offered_features()) == 0 && (driver_features_ & kFeatureVersion1) != 0;
+    const bool acceptable = (registers_.driver_features & ~offered_features()) == 0 &&
+                            (registers_.driver_features & kFeatureVersion1) != 0;
     if (!acceptable) added &= ~kStatusFeaturesOk;
   }
   const bool start = (added & kStatusDriverOk) != 0;
-  if (start && ((status_ | added) & kStatusFeaturesOk) == 0) added &= ~kStatusDriverOk;
-  status_ |= added;
-  if ((added & kStatusDriverOk) == 0 || (status_ & kStatusNeedsReset) != 0) return;
+  if (start && ((registers_.status | added) & kStatusFeaturesOk) == 0) added &= ~kStatusDriverOk;
+  registers_.status |= added;
+  if ((added & kStatusDriverOk) == 0 || (registers_.status & kStatusNeedsReset) != 0) return;
   auto started = build_queues();
   if (started) started = activate_device();
   if (!started) fail(std::move(started).error());
@@ -285,8 +285,8 @@ base::Result<void> MmioTransport::build_queues() {
     QueueRegisters& registers = queues_[i];
     queue_pointers_[i] = nullptr;
     if (!registers.ready) continue;
-    auto queue =
-        Queue::create(memory_, registers.layout, driver_features_, [this] { raise(kCauseUsed); });
+    auto queue = Queue::create(memory_, registers.layout, registers_.driver_features,
+                               [this] { raise(kCauseUsed); });
     if (!queue) return annotate(std::move(queue), "queue " + std::to_string(i));
     queue_pointers_[i] = &registers.queue.emplace(*std::move(queue));
   }
@@ -296,7 +296,7 @@ base::Result<void> MmioTransport::build_queues() {
 base::Result<void> MmioTransport::activate_device() {
   active_ = true;
   return device_.activate({.memory = &memory_,
-                           .features = driver_features_,
+                           .features = registers_.driver_features,
                            .queues = queue_pointers_,
                            .transport = this});
 }
@@ -305,11 +305,11 @@ void MmioTransport::reset_all() {
   if (active_) device_.reset();
   active_ = false;
   for (QueueRegisters& queue : queues_) queue = {};
-  status_ = 0;
-  driver_features_ = 0;
-  device_features_page_ = 0;
-  driver_features_page_ = 0;
-  queue_index_ = 0;
+  registers_.status = 0;
+  registers_.driver_features = 0;
+  registers_.device_features_page = 0;
+  registers_.driver_features_page = 0;
+  registers_.queue_index = 0;
   interrupt_status().store(0);
   kicked_ = 0;
 }
@@ -346,21 +346,21 @@ void MmioTransport::raise(std::uint32_t cause) {
 }
 
 void MmioTransport::config_changed() {
-  ++config_generation_;
+  ++registers_.config_generation;
   refresh_window();
   if (active_) raise(kCauseConfig);
 }
 
 void MmioTransport::fail(base::Error error) {
-  ++fault_count_;
-  last_fault_ = std::move(error.message);
+  ++faults_.count;
+  faults_.last = std::move(error.message);
   if (active_) device_.reset();
   active_ = false;
   kicked_ = 0;
   for (QueueRegisters& queue : queues_) queue.queue.reset();
-  status_ |= kStatusNeedsReset;
+  registers_.status |= kStatusNeedsReset;
   refresh_window();
-  if ((status_ & kStatusDriverOk) != 0) raise(kCauseConfig);
+  if ((registers_.status & kStatusDriverOk) != 0) raise(kCauseConfig);
 }
 
 void MmioTransport::pause() {
@@ -386,12 +386,12 @@ void MmioTransport::resume() {
 void MmioTransport::save(wire::Encoder& out) const {
   State state;
   state.type = device_.type();
-  state.status = status_;
-  state.device_features_page = device_features_page_;
-  state.driver_features_page = driver_features_page_;
-  state.driver_features = driver_features_;
-  state.queue_index = queue_index_;
-  state.config_generation = config_generation_;
+  state.status = registers_.status;
+  state.device_features_page = registers_.device_features_page;
+  state.driver_features_page = registers_.driver_features_page;
+  state.driver_features = registers_.driver_features;
+  state.queue_index = registers_.queue_index;
+  state.config_generation = registers_.config_generation;
   state.interrupt_status = interrupt_status().load();
   state.active = active_;
   for (const QueueRegisters& queue : queues_)
@@ -411,18 +411,20 @@ base::Result<void> MmioTransport::restore(wire::Decoder& in) {
     return bad_state("cut short or of another version");
   if (state.type != device_.type() || state.queues.size() != queues_.size())
     return bad_state("of another device");
-  if ((state.driver_features & ~offered_features()) != 0) return bad_state("unknown features");
-  if (state.active && (state.status & kStatusDriverOk) == 0) return bad_state("active too early");
-  status_ = state.status;
-  device_features_page_ = state.device_features_page;
-  driver_features_page_ = state.driver_features_page;
-  driver_features_ = state.driver_features;
-  queue_index_ = state.queue_index;
-  config_generation_ = state.config_generation;
+  if ((state.driver_features & ~offered_features()) != 0)
+    return bad_state("features that this device does not offer");
+  if (state.active && (state.status & kStatusDriverOk) == 0)
+    return bad_state("active before DRIVER_OK");
+  registers_.status = state.status;
+  registers_.device_features_page = state.device_features_page;
+  registers_.driver_features_page = state.driver_features_page;
+  registers_.driver_features = state.driver_features;
+  registers_.queue_index = state.queue_index;
+  registers_.config_generation = state.config_generation;
   interrupt_status().store(state.interrupt_status);
   for (std::size_t i = 0; i < queues_.size(); ++i) {
     if (state.queues[i].layout.size > device_.queue_sizes()[i])
-      return bad_state("a queue too large");
+      return bad_state("a queue is too large");
     queues_[i].layout = state.queues[i].layout;
     queues_[i].ready = state.queues[i].ready;
   }

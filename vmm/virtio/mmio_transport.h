@@ -1,11 +1,11 @@
 // MmioTransport: the virtio-mmio register file of one device (virtio 1.2, 4.2, version 2 only).
 //
-// It runs the status machine, negotiates features, builds the queues and drives the Device.
+// It keeps the device's status, negotiates features, builds the queues and drives the Device.
 //
 // Threading: the device thread, except that any thread may use the registers for which
 // any_thread() says so: InterruptStatus, InterruptACK (two accesses per interrupt) and the
-// constants. QueueNotify should be an ioeventfd per queue whose handler calls notify(); written as
-// a register it is the same.
+// constants. QueueNotify should be an ioeventfd whose handler calls notify(); a write to it as a
+// register has the same effect.
 // Ownership: device, memory, interrupt line and event loop are borrowed and outlive the transport.
 // Trust: every access is the guest's. None fails: what is not allowed reads as zero or is ignored;
 // a device that reports an Error gets DEVICE_NEEDS_RESET and is left alone until the driver resets
@@ -43,7 +43,7 @@ class MmioTransport final : public Transport {
  public:
   /// Bytes of guest-physical space per device.
   static constexpr std::uint64_t kWindowSize = 4096;
-  static constexpr std::uint64_t kNotifyOffset = 0x50;        // ioeventfd, datamatch = queue
+  static constexpr std::uint64_t kNotifyOffset = 0x50;        // QueueNotify: the queue's number
   static constexpr std::uint64_t kInterruptAckOffset = 0x64;  // see publish()
   static constexpr std::uint32_t kInterruptUsed = 1;
 
@@ -55,13 +55,13 @@ class MmioTransport final : public Transport {
   static bool any_thread(std::uint64_t offset);
 
   /// Keeps `window` (kWindowSize bytes, 4-byte aligned, outlives this) equal to what reads give, so
-  /// that it can be mapped into the guest read-only and no read leaves the guest. Then an ioeventfd
-  /// at kInterruptAckOffset with datamatch kInterruptUsed may swallow the usual acknowledgement
-  /// too: that bit of InterruptStatus stays set once it was, and the driver looks at its rings at
-  /// every interrupt, as it would anyway. Before restore() or any access.
+  /// that it can be mapped into the guest read-only and no read leaves the guest. An ioeventfd
+  /// at kInterruptAckOffset with datamatch kInterruptUsed may then swallow the usual
+  /// acknowledgement, too. That bit of InterruptStatus is never cleared then; the driver looks at
+  /// its rings at every interrupt, as it does anyway. Call before restore() or any access.
   void publish(std::span<std::byte> window);
 
-  /// The guest accesses [offset, offset + size) of the window.
+  /// The guest's accesses to [offset, offset + size) of the window.
   void read(std::uint64_t offset, std::span<std::byte> out) const;
   void write(std::uint64_t offset, std::span<const std::byte> bytes);
 
@@ -72,16 +72,17 @@ class MmioTransport final : public Transport {
   void pause();
   void resume();
 
-  /// Only while paused. The state holds guest-physical addresses, so needs the same memory shape.
+  /// Only while paused. The state holds guest-physical addresses, so it fits only a machine with
+  /// the same memory.
   void save(wire::Encoder& out) const;
   /// Once, before any other access; the device is paused afterwards. kDataLoss if the bytes cannot
   /// be a state of this device.
   base::Result<void> restore(wire::Decoder& in);
 
   Device& device() { return device_; }
-  /// How often the guest broke this device, and how the last time.
-  std::uint64_t fault_count() const { return fault_count_; }
-  const std::string& last_fault() const { return last_fault_; }
+  /// How often the guest broke a rule of this device, and which one the last time.
+  std::uint64_t fault_count() const { return faults_.count; }
+  const std::string& last_fault() const { return faults_.last; }
 
   // Transport, for the device:
   void config_changed() override;
@@ -89,6 +90,20 @@ class MmioTransport final : public Transport {
   void fail(base::Error error) override;
 
  private:
+  /// The registers of the device, without those of its queues.
+  struct Registers {
+    std::uint32_t status = 0;
+    std::uint32_t device_features_page = 0;
+    std::uint32_t driver_features_page = 0;
+    std::uint64_t driver_features = 0;
+    std::uint32_t queue_index = 0;
+    std::uint32_t config_generation = 0;
+    mutable std::uint32_t interrupt_status = 0;  // unused when a window is published
+  };
+  struct Faults {
+    std::uint64_t count = 0;
+    std::string last;
+  };
   struct QueueRegisters {
     Queue::Layout layout;
     bool ready = false;
@@ -115,19 +130,12 @@ class MmioTransport final : public Transport {
   base::EventLoop::Deferred serve_later_;
   std::vector<QueueRegisters> queues_;
   std::vector<Queue*> queue_pointers_;
-  std::uint32_t status_ = 0;
-  std::uint32_t device_features_page_ = 0;
-  std::uint32_t driver_features_page_ = 0;
-  std::uint64_t driver_features_ = 0;
-  std::uint32_t queue_index_ = 0;
-  std::uint32_t config_generation_ = 0;
-  mutable std::uint32_t own_interrupt_status_ = 0;  // unless it is in the window
-  std::span<std::byte> window_;                     // empty: not published
+  Registers registers_;
+  std::span<std::byte> window_;  // empty: not published
   bool active_ = false;
   bool paused_ = false;
   std::uint32_t kicked_ = 0;  // queues to be served later, one bit each
-  std::uint64_t fault_count_ = 0;
-  std::string last_fault_;
+  Faults faults_;
 };
 
 }  // namespace virtio

@@ -40,7 +40,7 @@ class Queue {
     }
   };
 
-  /// Where the device is in the rings; what a template keeps of a queue.
+  /// How far the device is in the rings. A template keeps this of a queue.
   struct Position {
     std::uint16_t next_available = 0;
     std::uint16_t next_used = 0;
@@ -61,8 +61,8 @@ class Queue {
   /// completed.
   base::Result<bool> pop(Chain& chain);
 
-  /// Gives the last `count` popped chains back to the ring, as if never popped. Only while nothing
-  /// popped after the first of them was completed.
+  /// Gives the last `count` popped chains back to the ring, as if they were never popped. Allowed
+  /// only while none of them has been completed.
   void undo_pop(std::uint16_t count);
 
   /// Whether pop() would find a chain (or a broken ring).
@@ -71,21 +71,21 @@ class Queue {
   /// Returns a chain to the driver; the device wrote `written` bytes from its writable start.
   void complete(std::uint16_t head, std::uint32_t written);
 
-  /// Interrupts the driver if it wants that for what was completed since the last call.
+  /// Interrupts the driver, if it wants an interrupt for what was completed since the last call.
   void interrupt();
 
-  /// Completed chains that interrupt() has not been called for.
+  /// How many chains were completed since interrupt() was last called.
   std::uint16_t unannounced() const {
     return static_cast<std::uint16_t>(position_.next_used - position_.signalled_used);
   }
 
-  /// While the device polls the ring the driver need not kick.
+  /// Tells the driver not to kick, because the device looks at the ring by itself.
   void stop_kicks();
-  /// Asks for kicks again; true if chains arrived meanwhile (call stop_kicks() and pop on).
+  /// Asks for kicks again. True if chains arrived meanwhile: call stop_kicks() and go on popping.
   bool resume_kicks();
 
   const Position& position() const { return position_; }
-  /// Continues at a saved place.
+  /// Makes a fresh queue continue at a saved position.
   void set_position(const Position& position) { position_ = position; }
 
  private:

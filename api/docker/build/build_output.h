@@ -1,6 +1,7 @@
-// BuildOutput: what a build tells its client, as the classic builder does: {"stream": ...} objects.
+// BuildOutput: renders what a build tells as the classic builder does, in {"stream": ...} objects,
+// and sends that to the client.
 //
-// Threads: the io_context thread. Memory: what a slow client has not taken is bounded, if the build
+// Threads: the io_context thread. Memory: what a slow client has not taken is bounded, as the build
 // awaits room(); with -q the output is kept for the case of an error, and no more than kMostQuiet.
 #pragma once
 
@@ -11,6 +12,7 @@
 
 #include "api/async/net.h"
 #include "api/async/notifier.h"
+#include "api/engine/build/build_events.h"
 #include "api/http/exchange.h"
 #include "vmm/base/result.h"
 
@@ -18,30 +20,27 @@ namespace docker::build {
 
 struct Failure {
   base::Error error;
-  int exit_code = 0;  // of a command; 0: the error is not one's
+  int exit_code = 0;  // of the command that failed; 0: the error is not a command's
 };
 
-class BuildOutput {
+class BuildOutput final : public engine::build::BuildListener {
  public:
   BuildOutput(const net::any_io_executor& executor, bool quiet)
       : quiet_(quiet), changed_(executor) {}
 
-  void stream(std::string_view text);
-  /// What a command wrote to its standard error.
-  void error_stream(std::string_view text);
-  void aux(std::string_view image_id);
-  /// How a pull goes, as JsonTransferObserver puts it. Dropped if the client is too slow.
-  void status(const nlohmann::json& object);
-  /// Until the client has taken enough, or has gone.
-  net::awaitable<void> room();
+  /// Takes an event. How transfers go is dropped if the client is too slow.
+  void tell(const engine::build::BuildEvent& event) override;
+  /// Completes when the client has taken enough, or has gone.
+  net::awaitable<void> room() override;
 
-  /// The end. With -q `image_id` is the whole answer.
+  /// Ends the answer. With -q `image_id` is the whole of it.
   void finish(std::string_view image_id);
   void fail(Failure failure);
 
-  /// The answer, as it comes: an error that comes before everything else is one with a status.
+  /// Sends the answer as it comes. An error that comes before everything else is sent with a status
+  /// of its own.
   net::awaitable<void> forward(http::Exchange& exchange);
-  /// Nobody listens any more.
+  /// The client has gone: from now on everything is dropped.
   void abandon();
   bool ended() const { return ended_; }
 
@@ -49,6 +48,26 @@ class BuildOutput {
   static constexpr std::size_t kMostWaiting = 256u << 10;
   static constexpr std::size_t kMostQuiet = 4u << 20;
 
+  void render(const engine::build::ParserWarnings& warnings);
+  void render(const engine::build::StepBegun& step);
+  void render(const engine::build::StepEnded& step);
+  void render(const engine::build::StageEnded& stage);
+  void render(const engine::build::TriggersBegun& triggers);
+  void render(const engine::build::CacheHit& hit);
+  void render(const engine::build::ContainerBegun& begun);
+  void render(const engine::build::ContainerRemoved& removed);
+  void render(const engine::build::StepOutput& output);
+  void render(const engine::build::HealthCheckReplaced& replaced);
+  void render(const engine::build::TransferMessage& message);
+  void render(const engine::build::TransferProgress& progress);
+  void render(const engine::build::DownloadEnded& ended);
+  void render(const engine::build::UnusedArguments& unused);
+  void render(const engine::build::ImageBuilt& built);
+  void render(const engine::build::ImageTagged& tagged);
+
+  void stream(std::string_view text);
+  void error_stream(std::string_view text);
+  void status(const nlohmann::json& object);
   void put(std::string object);
   net::awaitable<bool> begin(http::Exchange& exchange);
 

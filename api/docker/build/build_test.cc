@@ -1,9 +1,8 @@
 // The builder on fake machines and images.
 #include <gtest/gtest.h>
 
-#include "api/docker/build/cache.h"
-#include "api/docker/build/copy_sources.h"
 #include "api/docker/testing/api_fixture.h"
+#include "guest-init/protocol/files.h"
 #include "images/store/testing/tar_builder.h"
 #include "vmm/base/wire.h"
 
@@ -102,37 +101,6 @@ TEST_F(BuildTest, RefusesRemotesThatItDoesNotFetch) {
   EXPECT_EQ(status_, 400);
   EXPECT_NE(build("", "?remote=http://127.0.0.1:1/x").find("this host's own"), std::string::npos);
   EXPECT_GE(status_, 400);
-}
-
-TEST(BuildCache, ComparesWhatAContainerIsAskedFor) {
-  const json config{{"Cmd", {"a"}}, {"Env", nullptr}, {"Image", "x"}};
-
-  EXPECT_TRUE(build::asks_the_same(config, {{"Cmd", {"a"}}, {"Env", json::array()}}));
-  EXPECT_FALSE(build::asks_the_same(config, {{"Cmd", {"b"}}}));
-  EXPECT_FALSE(build::asks_the_same(config, {{"Cmd", {"a"}}, {"User", "u"}}));
-  EXPECT_FALSE(build::asks_the_same(config, json()));
-}
-
-TEST(BuildFileTree, FollowsLinksInsideOnly) {
-  build::FileTree tree(nullptr);
-  const auto add = [&](const char* path, files::EntryKind kind, const char* link = "") {
-    build::TreeNode node;
-    node.entry.path = path;
-    node.entry.kind = kind;
-    node.entry.link = link;
-    EXPECT_TRUE(tree.add(std::move(node)));
-  };
-  add("out", files::EntryKind::kSymbolicLink, "../../etc");
-  add("out/passwd", files::EntryKind::kFile);
-  add("a/b", files::EntryKind::kFile);
-  add("a-b", files::EntryKind::kFile);
-  add("round", files::EntryKind::kSymbolicLink, "round");
-
-  EXPECT_EQ(tree.resolve("out/passwd"), "etc/passwd");
-  EXPECT_NE(tree.find("etc/passwd"), nullptr);
-  EXPECT_EQ(tree.resolve("round"), std::nullopt);
-  EXPECT_EQ(tree.below(""),
-            std::vector<std::string>({"a", "a/b", "a-b", "etc", "etc/passwd", "out", "round"}));
 }
 
 }  // namespace

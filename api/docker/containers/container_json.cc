@@ -2,11 +2,13 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "api/docker/containers/container_network_json.h"
 #include "api/engine/container/machine_spec.h"
 #include "api/engine/state/identifiers.h"
 
@@ -39,7 +41,7 @@ json state_json(const engine::ContainerState& state) {
              {"Restarting", state.status == Status::kRestarting},
              {"OOMKilled", state.oom_killed},
              {"Dead", state.status == Status::kDead},
-             {"Pid", state.pid},
+             {"Pid", state.machine.pid},
              {"ExitCode", state.exit_code},
              {"Error", state.error},
              {"StartedAt", engine::format_time(state.started_at)},
@@ -71,68 +73,27 @@ json without_empty(json object, std::span<const char* const> fields) {
   return object;
 }
 
-/// One entry of NetworkSettings.Networks.
-json endpoint_json(const ContainerContext& context, const Container& container,
-                   const std::string& network) {
-  json value{{"IPAMConfig", nullptr},   {"Links", nullptr},         {"Aliases", nullptr},
-             {"MacAddress", ""},        {"DriverOpts", nullptr},    {"GwPriority", 0},
-             {"NetworkID", ""},         {"EndpointID", ""},         {"Gateway", ""},
-             {"IPAddress", ""},         {"IPPrefixLen", 0},         {"IPv6Gateway", ""},
-             {"GlobalIPv6Address", ""}, {"GlobalIPv6PrefixLen", 0}, {"DNSNames", nullptr}};
-  const auto& endpoint = container.state.endpoint;
-  if (!endpoint) return value;
-  value["NetworkID"] = engine::network_id(context.host_id, network);
-  value["EndpointID"] = engine::network_id(context.host_id, container.id + "/" + endpoint->address);
-  value["MacAddress"] = engine::to_string(endpoint->mac);
-  value["Gateway"] = endpoint->gateway;
-  value["IPAddress"] = endpoint->address;
-  value["IPPrefixLen"] = endpoint->prefix_length;
-  return value;
+json bind_json(const engine::MountPoint& mount) {
+  return {{"Type", "bind"},     {"Source", mount.host.path}, {"Destination", mount.destination},
+          {"Mode", mount.mode}, {"RW", !mount.read_only},    {"Propagation", "rprivate"}};
 }
 
-json networks_json(const ContainerContext& context, const Container& container) {
-  const std::string mode = container.settings.network_mode();
-  return {{mode, endpoint_json(context, container, mode)}};
-}
-
-json network_settings_json(const ContainerContext& context, const Container& container) {
-  const std::string mode = container.settings.network_mode();
-  const json endpoint = endpoint_json(context, container, mode);
-  json ports = json::object();
-  if (container.state.running())
-    for (const auto& [port, empty] : container.settings.config.at("ExposedPorts").items())
-      ports[port] = nullptr;
-  return {{"Bridge", ""},
-          {"SandboxID", container.state.running() ? container.id : ""},
-          {"SandboxKey", ""},
-          {"Ports", ports},
-          {"HairpinMode", false},
-          {"LinkLocalIPv6Address", ""},
-          {"LinkLocalIPv6PrefixLen", 0},
-          {"SecondaryIPAddresses", nullptr},
-          {"SecondaryIPv6Addresses", nullptr},
-          {"EndpointID", endpoint.at("EndpointID")},
-          {"Gateway", endpoint.at("Gateway")},
-          {"GlobalIPv6Address", ""},
-          {"GlobalIPv6PrefixLen", 0},
-          {"IPAddress", endpoint.at("IPAddress")},
-          {"IPPrefixLen", endpoint.at("IPPrefixLen")},
-          {"IPv6Gateway", ""},
-          {"MacAddress", endpoint.at("MacAddress")},
-          {"Networks", networks_json(context, container)}};
+json volume_mount_json(const engine::Volumes& volumes, const engine::MountPoint& mount) {
+  const auto volume = volumes.find(mount.volume);
+  return {{"Type", "volume"},
+          {"Name", mount.volume},
+          {"Source", volume ? volumes.files_of(**volume).string() : ""},
+          {"Destination", mount.destination},
+          {"Driver", "local"},
+          {"Mode", mount.mode},
+          {"RW", !mount.read_only},
+          {"Propagation", ""}};
 }
 
 json mounts_json(const ContainerContext& context, const Container& container) {
   json rows = json::array();
   for (const engine::MountPoint& mount : container.mounts)
-    rows.push_back({{"Type", "volume"},
-                    {"Name", mount.volume},
-                    {"Source", context.volumes.disk_of(mount.volume).string()},
-                    {"Destination", mount.destination},
-                    {"Driver", "local"},
-                    {"Mode", mount.mode},
-                    {"RW", !mount.read_only},
-                    {"Propagation", ""}});
+    rows.push_back(mount.is_bind() ? bind_json(mount) : volume_mount_json(context.volumes, mount));
   return rows;
 }
 
@@ -141,40 +102,22 @@ void add_sizes(json& value, const Container& container) {
   const std::int64_t written =
       ::stat(container.disk().c_str(), &status) == 0 ? status.st_blocks * 512 : 0;
   std::uint64_t layers = 0;
-  for (const engine::LayerFile& layer : container.layers) layers += layer.bytes;
+  for (const images::LayerFile& layer : container.origin.layers) layers += layer.bytes;
   value["SizeRw"] = written;
   value["SizeRootFs"] = static_cast<std::int64_t>(layers) + written;
 }
 
 std::string joined_command(const Container& container) {
   std::string command;
-  for (const std::string& word : container.settings.command_line())
+  for (const std::string& word : container.settings.process.argv)
     command += (command.empty() ? "" : " ") + word;
   return command;
-}
-
-/// Ports a container documents but does not publish: {"PrivatePort":80,"Type":"tcp"}.
-json ports_json(const Container& container) {
-  json ports = json::array();
-  if (!container.state.running()) return ports;
-  for (const auto& [port, empty] : container.settings.config.at("ExposedPorts").items()) {
-    const std::size_t slash = std::min(port.find('/'), port.size());
-    // An image may have written anything there.
-    std::uint16_t number = 0;
-    std::from_chars(port.data(), port.data() + slash, number);
-    const std::string type = slash < port.size() ? port.substr(slash + 1) : "tcp";
-    ports.push_back({{"PrivatePort", number}, {"Type", type}});
-  }
-  return ports;
 }
 
 }  // namespace
 
 std::map<std::string, std::string> labels_of(const Container& container) {
-  std::map<std::string, std::string> labels;
-  for (const auto& [key, value] : container.settings.config.at("Labels").items())
-    if (value.is_string()) labels.emplace(key, value.get<std::string>());
-  return labels;
+  return container.settings.labels;
 }
 
 std::string human_duration(engine::TimeNs duration) {
@@ -233,18 +176,18 @@ std::string status_text(const engine::ContainerState& state, engine::TimeNs now)
 }
 
 json inspect_json(const Container& container, ContainerContext context, bool sizes) {
-  const std::vector<std::string> command = container.settings.command_line();
+  const std::vector<std::string> command = container.settings.process.argv;
   json value{{"Id", container.id},
-             {"Created", engine::format_time(container.created)},
+             {"Created", engine::format_time(container.origin.created)},
              {"Path", command.empty() ? "" : command.front()},
              {"Args", std::vector<std::string>(
                           command.empty() ? command.end() : command.begin() + 1, command.end())},
              {"State", state_json(container.state)},
-             {"Image", container.image_id},
+             {"Image", container.origin.image_id},
              {"ResolvConfPath", ""},
              {"HostnamePath", ""},
              {"HostsPath", ""},
-             {"LogPath", container.settings.logs() ? container.log_path().string() : ""},
+             {"LogPath", container.settings.log.writes() ? container.log_path().string() : ""},
              {"Name", "/" + container.name},
              {"RestartCount", container.state.restart_count},
              {"Driver", "erofs"},
@@ -253,28 +196,30 @@ json inspect_json(const Container& container, ContainerContext context, bool siz
              {"ProcessLabel", ""},
              {"AppArmorProfile", ""},
              {"ExecIDs", nullptr},
-             {"HostConfig", without_empty(container.settings.host_config, kOmittedFromHostConfig)},
+             {"HostConfig",
+              without_empty(container.settings.document.host_config, kOmittedFromHostConfig)},
              {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
              {"Mounts", mounts_json(context, container)},
-             {"Config", without_empty(container.settings.config, kOmittedFromConfig)},
-             {"NetworkSettings", network_settings_json(context, container)}};
+             {"Config", without_empty(container.settings.document.config, kOmittedFromConfig)},
+             {"NetworkSettings", network_settings_json(container, context.networks)}};
   if (sizes) add_sizes(value, container);
   return value;
 }
 
 json summary_json(const Container& container, ContainerContext context, bool sizes) {
+  const json& network = container.settings.document.host_config.at("NetworkMode");
   json value{{"Id", container.id},
              {"Names", json::array({"/" + container.name})},
-             {"Image", container.settings.image()},
-             {"ImageID", container.image_id},
+             {"Image", container.settings.image},
+             {"ImageID", container.origin.image_id},
              {"Command", joined_command(container)},
-             {"Created", container.created / kSecond},
+             {"Created", container.origin.created / kSecond},
              {"Ports", ports_json(container)},
-             {"Labels", container.settings.config.at("Labels")},
+             {"Labels", container.settings.labels},
              {"State", engine::to_string(container.state.status)},
              {"Status", status_text(container.state, engine::now_ns())},
-             {"HostConfig", {{"NetworkMode", container.settings.host_config.at("NetworkMode")}}},
-             {"NetworkSettings", {{"Networks", networks_json(context, container)}}},
+             {"HostConfig", {{"NetworkMode", network}}},
+             {"NetworkSettings", {{"Networks", networks_json(container, context.networks)}}},
              {"Mounts", mounts_json(context, container)}};
   if (sizes) add_sizes(value, container);
   return value;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "api/engine/container/container.h"
+#include "api/engine/networks/network_catalog.h"
 #include "api/engine/volumes/volumes.h"
 
 namespace docker {
@@ -14,7 +15,7 @@ namespace docker {
 /// What of the host a container's JSON names.
 struct ContainerContext {
   const engine::Volumes& volumes;
-  std::string_view host_id;
+  const engine::NetworkCatalog& networks;
 };
 
 /// `sizes`: with SizeRw and SizeRootFs.

@@ -6,11 +6,10 @@
 #include "api/async/shield.h"
 #include "api/docker/api.h"
 #include "api/docker/containers/container_json.h"
-#include "api/docker/containers/process_table.h"
 #include "api/docker/filters.h"
 #include "api/docker/json_rows.h"
-#include "api/engine/container/state_errors.h"
-#include "api/engine/settings/health_settings.h"
+#include "api/engine/resources/container_usage.h"
+#include "api/engine/resources/process_table.h"
 
 namespace docker {
 
@@ -37,6 +36,16 @@ Result<void> check_platform(const Request& request) {
                                     " can run here: this host runs " + own};
 }
 
+/// Before 1.44 a container was created on one network.
+Result<void> check_single_network(http::ApiVersion version, const engine::Settings& settings) {
+  if (version >= http::ApiVersion{1, 44} || settings.endpoints.size() <= 1) return {};
+  std::string names;
+  for (const engine::EndpointSettings& endpoint : settings.endpoints)
+    names += (names.empty() ? "" : ", ") + endpoint.network.substr(0, 64);
+  return Error{Code::kInvalidArgument,
+               "Container cannot be created with multiple network endpoints: " + names};
+}
+
 // POST /containers/create
 //   201 created · 400 bad request · 404 no such image · 409 name in use · 501 not honoured here
 net::awaitable<Response> create(Api& api, Request request) {
@@ -46,15 +55,16 @@ net::awaitable<Response> create(Api& api, Request request) {
   if (!platform) co_return http::error_response(platform.error());
   auto settings = engine::parse_settings(*body);
   if (!settings) co_return http::error_response(settings.error());
-  if (settings->image().empty())
+  if (const auto single = check_single_network(request.version, *settings); !single)
+    co_return http::error_response(single.error());
+  if (settings->image.empty())
     co_return http::error_response(Status::kBadRequest, "no image specified");
   engine::CreateRequest wanted{.name = request.query.get_or("name", ""),
                                .settings = *std::move(settings)};
   const auto created = co_await async::shielded(api.containers.create(std::move(wanted)));
   if (!created) co_return http::error_response(created.error());
   json warnings = json::array();
-  if (auto warning = engine::health_warning((*created)->settings.config))
-    warnings.push_back(*std::move(warning));
+  if (const auto& warning = (*created)->settings.health.warning) warnings.push_back(*warning);
   const json answer{{"Id", (*created)->id}, {"Warnings", std::move(warnings)}};
   co_return http::json(Status::kCreated, answer);
 }
@@ -72,7 +82,7 @@ Result<ListQuery> parse_list_query(const Api& api, const Request& request) {
   auto filters = Filters::parse(
       request.query.get("filters"),
       {"ancestor", "before", "expose", "exited", "health", "id", "isolation", "is-task", "label",
-       "label!", "name", "network", "publish", "since", "status", "volume"});
+       "name", "network", "publish", "since", "status", "volume"});
   if (!filters) return std::move(filters).error();
   const auto limit = request.query.get_integer("limit", 0);
   if (!limit) return limit.error();
@@ -85,7 +95,11 @@ Result<ListQuery> parse_list_query(const Api& api, const Request& request) {
     constexpr std::array<std::string_view, 7> kKnown{"created",  "running", "paused", "restarting",
                                                      "removing", "exited",  "dead"};
     if (std::find(kKnown.begin(), kKnown.end(), status) == kKnown.end())
-      return Error{Code::kInvalidArgument, "invalid filter 'status=" + status.substr(0, 64) + "'"};
+      return Error{Code::kInvalidArgument,
+                   "invalid filter 'status=" + status.substr(0, 64) +
+                       "': invalid value for state (" + status.substr(0, 64) +
+                       "): must be one of created, running, paused, restarting, removing, exited, "
+                       "dead"};
   }
   for (const std::string& health : query.filters.get("health")) {
     if (health != "none" && health != "starting" && health != "healthy" && health != "unhealthy")
@@ -105,15 +119,32 @@ Result<ListQuery> parse_list_query(const Api& api, const Request& request) {
 }
 
 bool ancestor_matches(const engine::Container& container, const std::string& wanted) {
-  const std::string image = container.settings.image();
+  const std::string image = container.settings.image;
   return image == wanted || image == wanted + ":latest" || image + ":latest" == wanted ||
-         container.image_id == wanted || container.image_id.starts_with("sha256:" + wanted);
+         container.origin.image_id == wanted ||
+         container.origin.image_id.starts_with("sha256:" + wanted);
 }
 
-/// By the volume's name, or by where it is mounted.
+/// Whether it has a volume of this name, or one that is mounted there.
 bool mounts_volume(const engine::Container& container, const std::string& wanted) {
   return std::any_of(container.mounts.begin(), container.mounts.end(), [&](const auto& mount) {
-    return mount.volume == wanted || mount.destination == wanted;
+    return mount.volume == wanted || mount.host.path == wanted || mount.destination == wanted;
+  });
+}
+
+/// By the network's name, or by its ID as far as the settings say it.
+bool is_on_network(const engine::Container& container, const std::string& wanted) {
+  const auto& endpoints = container.settings.endpoints;
+  return std::any_of(endpoints.begin(), endpoints.end(),
+                     [&](const auto& endpoint) { return endpoint.network == wanted; });
+}
+
+/// "8080", "8080/tcp": a port of the host that leads to the container.
+bool publishes(const engine::Container& container, const std::string& wanted) {
+  const auto& ports = container.state.machine.ports;
+  return std::any_of(ports.begin(), ports.end(), [&](const engine::PublishedPort& port) {
+    const std::string text = to_string(engine::ContainerPort{port.protocol, port.host_port});
+    return text == wanted || text == wanted + "/tcp";
   });
 }
 
@@ -122,30 +153,27 @@ bool is_shown(const ListQuery& query, const engine::Container& container) {
   if (!query.all && query.limit <= 0 && !container.state.running() &&
       container.state.status != engine::Status::kRestarting)
     return false;
-  if (query.before && container.created >= query.before->created) return false;
-  if (query.since && container.created <= query.since->created) return false;
+  if (query.before && container.origin.created >= query.before->origin.created) return false;
+  if (query.since && container.origin.created <= query.since->origin.created) return false;
   const auto status = engine::to_string(container.state.status);
   const std::string exit_code = std::to_string(container.state.exit_code);
   const bool ended = container.state.status == engine::Status::kExited;
-  const auto never = [](const std::string&) { return false; };
   return filters.labels_match(labels_of(container)) &&
          filters.any("id", [&](const auto& v) { return container.id.starts_with(v); }) &&
          filters.any("name", [&](const auto& v) { return name_matches(v, container.name); }) &&
          filters.any("status", [&](const auto& v) { return v == status; }) &&
          filters.any("exited", [&](const auto& v) { return ended && v == exit_code; }) &&
          filters.any("ancestor", [&](const auto& v) { return ancestor_matches(container, v); }) &&
-         filters.any("network",
-                     [&](const auto& v) { return v == container.settings.network_mode(); }) &&
+         filters.any("network", [&](const auto& v) { return is_on_network(container, v); }) &&
          filters.any("health", [&](const auto& v) { return v == health_word(container.state); }) &&
          filters.any("isolation", [](const auto& v) { return v == "default"; }) &&
          filters.any("is-task", [](const auto& v) { return v == "false" || v == "0"; }) &&
          filters.any("expose",
                      [&](const auto& v) {
-                       const auto& ports = container.settings.config.at("ExposedPorts");
-                       return ports.is_object() &&
-                              (ports.contains(v) || ports.contains(v + "/tcp"));
+                       const auto& ports = container.settings.exposed_ports;
+                       return ports.contains(v) || ports.contains(v + "/tcp");
                      }) &&
-         filters.any("publish", never) &&
+         filters.any("publish", [&](const auto& v) { return publishes(container, v); }) &&
          filters.any("volume", [&](const auto& v) { return mounts_volume(container, v); });
 }
 
@@ -157,10 +185,10 @@ net::awaitable<Response> list(Api& api, Request request) {
   const bool with_size = request.query.get_bool("size");
   for (const ContainerPtr& container : api.containers.list()) {
     if (query->limit > 0 && static_cast<std::int64_t>(rows.size()) >= query->limit) break;
-    if (container->removed || !is_shown(*query, *container)) {
+    if (container->removal.done || !is_shown(*query, *container)) {
       co_await rows.pass();
     } else {
-      json row = summary_json(*container, {api.volumes, api.host.id}, with_size);
+      json row = summary_json(*container, {api.volumes, api.networks}, with_size);
       co_await rows.add(std::move(row));
     }
   }
@@ -172,7 +200,7 @@ net::awaitable<Response> inspect(Api& api, Request request) {
   const auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
   const auto value = std::make_shared<json>(
-      inspect_json(**container, {api.volumes, api.host.id}, request.query.get_bool("size")));
+      inspect_json(**container, {api.volumes, api.networks}, request.query.get_bool("size")));
   const std::vector<std::string> execs = api.execs.running_in(**container);
   if (!execs.empty()) (*value)["ExecIDs"] = execs;
   // Labels and the like are as long as clients like.
@@ -286,7 +314,8 @@ net::awaitable<Response> resize(Api& api, Request request) {
 net::awaitable<Response> pause(Api& api, Request request) {
   auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
-  const auto result = co_await async::shielded(api.containers.pause(*std::move(container)));
+  const auto result =
+      co_await async::shielded(api.containers.pauses().pause(*std::move(container)));
   co_return respond_to(result);
 }
 
@@ -295,7 +324,8 @@ net::awaitable<Response> pause(Api& api, Request request) {
 net::awaitable<Response> unpause(Api& api, Request request) {
   auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
-  const auto result = co_await async::shielded(api.containers.unpause(*std::move(container)));
+  const auto result =
+      co_await async::shielded(api.containers.pauses().unpause(*std::move(container)));
   co_return respond_to(result);
 }
 
@@ -319,17 +349,13 @@ net::awaitable<Response> top(Api& api, Request request) {
   const auto found = api.containers.find(request.path_arg("id"));
   if (!found) co_return http::error_response(found.error());
   const ContainerPtr container = *found;
-  const std::shared_ptr<engine::Machine> machine = container->machine;
-  if (container->state.status == engine::Status::kRestarting)
-    co_return http::error_response(engine::restarting(*container));
-  if (!container->state.running() || !machine)
-    co_return http::error_response(engine::not_running(*container));
-  const auto list = co_await machine->processes(engine::kMainContainer);
+  const auto list = co_await engine::list_processes(container);
   if (!list) co_return http::error_response(list.error());
   // The guest's texts, as many as it likes.
   const std::function<Response()> make_answer =
       [list = *list, arguments = request.query.get_or("ps_args", "")]() -> Response {
-    const auto table = make_process_table(list, arguments, engine::now_ns() / 1'000'000'000);
+    const auto table =
+        engine::make_process_table(list, arguments, engine::now_ns() / 1'000'000'000);
     if (!table) return http::error_response(table.error());
     return http::json(Status::kOk, {{"Titles", table->titles}, {"Processes", table->rows}});
   };
@@ -355,8 +381,8 @@ net::awaitable<Response> remove(Api& api, Request request) {
   if (!container) co_return http::error_response(container.error());
   const engine::RemoveOptions options{.force = request.query.get_bool("force"),
                                       .volumes = request.query.get_bool("v")};
-  const auto result =
-      co_await async::shielded(api.containers.remove(*std::move(container), options));
+  const auto result = co_await async::shielded(
+      api.containers.remove(*std::move(container), options, request.path_arg("id")));
   co_return respond_to(result);
 }
 
@@ -371,7 +397,7 @@ net::awaitable<Response> prune(Api& api, Request request) {
     until = std::min(until, *time);
   }
   const auto wanted = [filters = *filters, until](const engine::Container& container) {
-    return container.created < until && filters.labels_match(labels_of(container));
+    return container.origin.created < until && filters.labels_match(labels_of(container));
   };
   const auto result = co_await async::shielded(api.containers.prune(wanted));
   const json answer{{"ContainersDeleted", result.removed},
@@ -379,7 +405,7 @@ net::awaitable<Response> prune(Api& api, Request request) {
   co_return http::json(Status::kOk, answer);
 }
 
-/// What issue 3 will do; the container must exist, so that clients learn that first.
+/// Refuses what dockerd has in its experimental mode only, in dockerd's words.
 net::awaitable<Response> refuse_experimental(Api&, Request) {
   co_return http::error_response(
       Status::kNotImplemented,

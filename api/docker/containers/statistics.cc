@@ -1,17 +1,17 @@
 // containers/{id}/stats: what a container uses, once or every second.
 #include <boost/asio/steady_timer.hpp>
-#include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "api/docker/api.h"
-#include "api/engine/resources/usage.h"
+#include "api/engine/resources/container_usage.h"
 
 namespace docker {
 
 using engine::ContainerPtr;
 using engine::Usage;
+using engine::UsageSample;
 using http::Exchange;
 using http::Response;
 using http::Status;
@@ -21,41 +21,7 @@ namespace {
 
 constexpr std::chrono::seconds kInterval{1};
 
-/// One look at a container; without usage if it does not run.
-struct Sample {
-  engine::TimeNs time = 0;
-  std::uint64_t host_cpu_ns = 0;  // of all the host's processors since its boot
-  std::optional<Usage> usage;
-};
-
-/// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, in ticks.
-std::uint64_t host_cpu_ns() {
-  std::ifstream file("/proc/stat");
-  std::string name;
-  file >> name;
-  std::uint64_t ticks = 0;
-  for (int field = 0; field < 8; ++field) {
-    std::uint64_t value = 0;
-    file >> value;
-    ticks += value;
-  }
-  constexpr std::uint64_t kNsPerTick = 10'000'000;  // USER_HZ is 100 on every Linux
-  return ticks * kNsPerTick;
-}
-
-net::awaitable<Sample> take_sample(ContainerPtr container) {
-  Sample sample;
-  const std::shared_ptr<engine::Machine> machine = container->machine;
-  if (machine && container->state.running()) {
-    const auto statistics = co_await machine->statistics(engine::kMainContainer);
-    if (statistics) sample.usage = engine::parse_usage(*statistics);
-  }
-  sample.time = engine::now_ns();
-  sample.host_cpu_ns = host_cpu_ns();
-  co_return sample;
-}
-
-json cpu_json(const Sample& sample) {
+json cpu_json(const UsageSample& sample) {
   json value{
       {"cpu_usage", {{"total_usage", 0}, {"usage_in_kernelmode", 0}, {"usage_in_usermode", 0}}},
       {"throttling_data", {{"periods", 0}, {"throttled_periods", 0}, {"throttled_time", 0}}}};
@@ -72,14 +38,14 @@ json cpu_json(const Sample& sample) {
   return value;
 }
 
-json memory_json(const Sample& sample) {
+json memory_json(const UsageSample& sample) {
   if (!sample.usage) return json::object();
   return {{"usage", sample.usage->memory_bytes},
           {"stats", sample.usage->memory_counters},
           {"limit", sample.usage->memory_limit_bytes}};
 }
 
-json block_io_json(const Sample& sample) {
+json block_io_json(const UsageSample& sample) {
   json value;
   for (const char* group :
        {"io_service_bytes_recursive", "io_serviced_recursive", "io_queue_recursive",
@@ -110,13 +76,14 @@ json networks_json(const Usage& usage) {
   return networks;
 }
 
-json pids_json(const Sample& sample) {
+json pids_json(const UsageSample& sample) {
   if (!sample.usage) return json::object();
   return {{"current", sample.usage->processes}, {"limit", sample.usage->process_limit}};
 }
 
-json statistics_json(const engine::Container& container, const Sample& now, const Sample& before) {
-  const auto time_of = [](const Sample& sample) { return engine::format_time(sample.time); };
+json statistics_json(const engine::Container& container, const UsageSample& now,
+                     const UsageSample& before) {
+  const auto time_of = [](const UsageSample& sample) { return engine::format_time(sample.time); };
   json value{{"name", "/" + container.name},
              {"id", container.id},
              {"read", time_of(now)},
@@ -137,15 +104,15 @@ net::awaitable<void> sleep_until_next() {
   co_await timer.async_wait(async::kTuple);
 }
 
-/// One answer, with the second before it for the rates unless the client wants none.
+/// One answer. Unless the client wants none, rates come from a first look a second before.
 net::awaitable<json> one_answer(ContainerPtr container, bool with_rates) {
-  Sample before;
+  UsageSample before;
   if (with_rates && container->state.running()) {
-    before = co_await take_sample(container);
+    before = co_await engine::sample_usage(container);
     co_await sleep_until_next();
   }
-  const Sample now = co_await take_sample(container);
-  if (!now.usage) before = Sample{};
+  const UsageSample now = co_await engine::sample_usage(container);
+  if (!now.usage) before = UsageSample{};
   co_return statistics_json(*container, now, before);
 }
 
@@ -176,9 +143,9 @@ net::awaitable<void> statistics(Api& api, Exchange& exchange) {
   Response head{.content_type = "application/json"};
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
-  Sample before;
-  while (!container->removed) {
-    const Sample now = co_await take_sample(container);
+  UsageSample before;
+  while (!container->removal.done) {
+    const UsageSample now = co_await engine::sample_usage(container);
     const std::string text = http::dump_json(statistics_json(*container, now, before)) + "\n";
     const auto written = co_await exchange.write(std::string_view(text));
     if (!written) co_return;

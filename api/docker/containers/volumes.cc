@@ -7,8 +7,8 @@
 #include "api/docker/containers/volume_json.h"
 #include "api/docker/filters.h"
 #include "api/docker/json_rows.h"
-#include "api/engine/settings/json_fields.h"
 #include "api/engine/settings/mount_points.h"
+#include "api/engine/state/json_fields.h"
 
 namespace docker {
 
@@ -115,7 +115,7 @@ net::awaitable<json> prune_volumes(Api& api, Filters filters, bool named_too) {
     if (!volume->users.empty() || (!named_too && !volume->anonymous()) || !volume->damage.empty() ||
         !filters.labels_match(volume->labels))
       continue;
-    const std::uint64_t bytes = volumes.bytes_of(volume->name);
+    const std::uint64_t bytes = co_await volumes.bytes_of(volume);
     const auto removed = co_await volumes.remove(volume);
     if (!removed) continue;  // a container has come to mention it
     removed_names.push_back(volume->name);
@@ -134,7 +134,8 @@ net::awaitable<json> prune_volumes(Api& api, Filters filters, bool named_too) {
 net::awaitable<Response> prune(Api& api, Request request) {
   auto filters = Filters::parse(request.query.get("filters"), {"all", "label", "label!"});
   if (!filters) co_return http::error_response(filters.error());
-  // Before 1.42 all volumes that nobody mentions; since then, unless asked, those without a name.
+  // Before 1.42 all volumes that nobody mentions are pruned; since then, unless asked, only those
+  // without a name.
   const bool old = request.version < http::ApiVersion{1, 42};
   const bool named_too = old || (filters->has("all") && filters->any("all", is_true));
   const json answer = co_await async::shielded(prune_volumes(api, *std::move(filters), named_too));
@@ -148,7 +149,7 @@ json volume_json(const engine::Volumes& volumes, const engine::Volume& volume) {
   json value{{"CreatedAt", engine::format_time(volume.created / kSecond * kSecond)},
              {"Driver", "local"},
              {"Labels", text_map(volume.labels)},
-             {"Mountpoint", volumes.disk_of(volume.name).string()},
+             {"Mountpoint", volumes.files_of(volume).string()},
              {"Name", volume.name},
              {"Options", text_map(volume.options)},
              {"Scope", "local"}};

@@ -1,77 +1,36 @@
 // containers/{id}/archive and export: a container's files as tar archives.
 #include <openssl/evp.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "api/docker/api.h"
-#include "api/docker/files/byte_bridge.h"
-#include "api/docker/files/tar_stream.h"
-#include "api/docker/files/tar_writer.h"
-#include "api/docker/files/tool_frames.h"
-#include "api/engine/containers/container_files.h"
 #include "api/engine/state/timestamp.h"
+#include "images/store/streams/byte_source.h"
 
 namespace docker {
 
-using async::BytePipe;
 using base::Code;
 using base::Error;
 using base::Result;
-using engine::ContainerPtr;
+using engine::FilePlace;
+using engine::FileStatus;
 using http::Exchange;
 using http::Request;
 using http::Response;
 using http::Status;
 using nlohmann::json;
-using namespace net::experimental::awaitable_operators;  // NOLINT: operator&& only
-
-namespace files = protocol::files;
 
 namespace {
 
-constexpr std::size_t kLongestPath = 4096;  // PATH_MAX
-
-/// Closes a pipe when its reader or writer is abandoned.
-struct ClosePipe {
-  std::shared_ptr<BytePipe> pipe;
-  ~ClosePipe() { pipe->close(); }
-};
-
-/// What a path of a container was asked for as.
-struct Place {
-  ContainerPtr container;
-  std::string path;  // absolute, as the client wrote it otherwise
-
-  Error missing() const {
-    return Error{Code::kNotFound,
-                 "Could not find the file " + path + " in container " + container->name};
-  }
-};
-
-Result<Place> place_of(const Api& api, const Request& request) {
+Result<FilePlace> place_of(const Api& api, const Request& request) {
   auto container = api.containers.find(request.path_arg("id"));
   if (!container) return std::move(container).error();
   std::string path = request.query.get_or("path", "");
   if (path.empty())
     return Error{Code::kInvalidArgument, "missing parameter: the path in the container"};
-  if (path.find('\0') != std::string::npos || path.size() > kLongestPath)
-    return Error{Code::kInvalidArgument, "the path is not a usable one"};
-  if (path.front() != '/') path.insert(0, "/");
-  return Place{.container = *std::move(container), .path = std::move(path)};
-}
-
-Error error_of(const Place& place, const wire::RawFrame& frame) {
-  const auto failed = wire::decode<files::Failed>(frame.payload);
-  if (static_cast<files::FrameType>(frame.type) == files::FrameType::kFailed && failed) {
-    if (failed->kind == files::FailureKind::kNotFound) return place.missing();
-    if (failed->kind == files::FailureKind::kNotADirectory)
-      return Error{Code::kInvalidArgument, "extraction point is not a directory"};
-  }
-  return tool_error(frame);
+  return FilePlace::make(*std::move(container), std::move(path), request.path_arg("id"));
 }
 
 /// st_mode as Go's FileMode has it, which is what clients read.
@@ -99,24 +58,12 @@ std::string base64(const std::string& text) {
   return out;
 }
 
-std::string base_name(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path == "/" ? path : path.substr(path.rfind('/') + 1);
-}
-
-Result<std::string> stat_header(const Place& place, const wire::RawFrame& frame) {
-  if (static_cast<files::FrameType>(frame.type) != files::FrameType::kStat)
-    return error_of(place, frame);
-  const auto status = wire::decode<files::Stat>(frame.payload);
-  if (!status) return status.error();
-  // It becomes a header: a guest that is not ours any more may send megabytes.
-  if (status->link_target.size() > kLongestPath)
-    return Error{Code::kDataLoss, "the guest names a link's target that is longer than a path"};
-  const json value{{"name", base_name(place.path)},
-                   {"size", status->size},
-                   {"mode", go_mode(status->mode)},
-                   {"mtime", engine::format_time(status->modified_ns)},
-                   {"linkTarget", status->link_target}};
+std::string stat_header(const FileStatus& status) {
+  const json value{{"name", status.name},
+                   {"size", status.size},
+                   {"mode", go_mode(status.mode)},
+                   {"mtime", engine::format_time(status.modified_ns)},
+                   {"linkTarget", status.link_target}};
   return base64(http::dump_json(value));
 }
 
@@ -125,32 +72,24 @@ Result<std::string> stat_header(const Place& place, const wire::RawFrame& frame)
 net::awaitable<Response> stat_path(Api& api, Request request) {
   const auto place = place_of(api, request);
   if (!place) co_return http::error_response(place.error());
-  ToolFrames frames(start_reading(api.containers.files(), place->container, {"stat", place->path}));
-  const auto frame = co_await frames.next();
-  if (!frame) co_return http::error_response(frame.error());
-  auto header = stat_header(*place, *frame);
-  if (!header) co_return http::error_response(header.error());
+  const auto status = co_await api.use_cases.archives.stat(*place);
+  if (!status) co_return http::error_response(status.error());
   Response response = http::empty(Status::kOk);
-  response.headers.add("X-Docker-Container-Path-Stat", *std::move(header));
+  response.headers.add("X-Docker-Container-Path-Stat", stat_header(*status));
   co_return response;
 }
 
 /// Sends the archive to its end; what fails then can only end the answer early.
-net::awaitable<Result<void>> send_archive(Exchange& exchange, ToolFrames& frames) {
-  auto writer = TarWriter::create();
-  if (!writer) co_return std::move(writer).error();
-  while (!(*writer)->complete()) {
-    const auto frame = co_await frames.next();
-    if (!frame) co_return frame.error();
-    if (static_cast<files::FrameType>(frame->type) == files::FrameType::kFailed)
-      co_return Error{Code::kInternal, "the guest could not read on"};
-    auto added = (*writer)->add(*frame);
-    if (!added) co_return added;
-    const std::vector<std::byte> bytes = (*writer)->take();
-    const auto written = co_await exchange.write(std::span<const std::byte>(bytes));
-    if (!written) co_return written.error();
+net::awaitable<void> send_archive(Exchange& exchange, engine::ArchiveReader& archive) {
+  for (;;) {
+    const auto bytes = co_await archive.next();
+    if (bytes && bytes->empty()) co_return;
+    Result<void> sent;
+    if (bytes) sent = co_await exchange.write(std::span<const std::byte>(*bytes));
+    if (bytes && sent) continue;
+    exchange.break_off();
+    co_return;
   }
-  co_return Result<void>();
 }
 
 // GET /containers/{id}/archive?path=
@@ -162,20 +101,16 @@ net::awaitable<void> get_archive(Api& api, Exchange& exchange) {
     co_return;
   }
   exchange.end_with_input();
-  ToolFrames frames(start_reading(api.containers.files(), place->container, {"read", place->path}));
-  const auto first = co_await frames.next();
-  Result<std::string> header = first ? stat_header(*place, *first) : first.error();
-  if (!header) {
-    co_await exchange.respond(http::error_response(header.error()));
+  const auto found = co_await api.use_cases.archives.read(*place);
+  if (!found) {
+    co_await exchange.respond(http::error_response(found.error()));
     co_return;
   }
   Response head{.content_type = "application/x-tar"};
-  head.headers.add("X-Docker-Container-Path-Stat", *std::move(header));
+  head.headers.add("X-Docker-Container-Path-Stat", stat_header(found->status));
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
-  const auto sent = co_await send_archive(exchange, frames);
-  if (sent) api.containers.publish(*place->container, "archive-path");
-  if (!sent) exchange.break_off();
+  co_await send_archive(exchange, *found->archive);
 }
 
 // GET /containers/{id}/export
@@ -187,41 +122,34 @@ net::awaitable<void> export_container(Api& api, Exchange& exchange) {
     co_return;
   }
   exchange.end_with_input();
-  ToolFrames frames(start_reading(api.containers.files(), *container, {"export"}));
+  const auto archive = api.use_cases.archives.read_all(*container);
   Response head{.content_type = "application/octet-stream"};
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
-  const auto sent = co_await send_archive(exchange, frames);
-  if (sent) api.containers.publish(**container, "export");
-  if (!sent) exchange.break_off();
+  co_await send_archive(exchange, *archive);
 }
 
 // --- PUT ------------------------------------------------------------------------------------
 
-/// Waits for the guest, which takes the frames.
-net::awaitable<void> convert(Api& api, http::SpoolFilePtr tar, std::shared_ptr<base::UniqueFd> out,
-                             std::shared_ptr<Result<void>> result) {
-  const std::function<Result<void>()> call = [tar, out]() -> Result<void> {
-    if (::lseek(tar->fd(), 0, SEEK_SET) < 0) return base::errno_error("lseek");
-    BridgeSink sink(out->get());
-    auto done = tar_to_frames(tar->fd(), sink);
-    out->reset();
-    return done;
-  };
-  *result = co_await api.threads.streams.run(call);
-}
+/// What a client has sent whole; it keeps its place in the spool for as long as it is read.
+class SpoolSource final : public images::ByteSource {
+ public:
+  explicit SpoolSource(http::SpoolFilePtr file)
+      : file_(std::move(file)), bytes_(file_->fd(), 0, file_->size()) {}
+  Result<std::size_t> read(std::span<std::byte> out) override { return bytes_.read(out); }
+
+ private:
+  const http::SpoolFilePtr file_;
+  images::RangeSource bytes_;
+};
 
 // PUT /containers/{id}/archive?path=
 //   200 extracted · 400 no directory, or what must not be overwritten · 403 read-only · 404
 net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
   const Request& request = exchange.request();
   const auto place = place_of(api, request);
-  Result<void> possible = place ? Result<void>() : Result<void>(place.error());
-  if (possible && place->container->settings.host_config.at("ReadonlyRootfs") == true)
-    possible = Error{Code::kPermissionDenied, "container rootfs is marked read-only"};
-  const net::any_io_executor executor = co_await net::this_coro::executor;
-  auto frames_bridge = ByteBridge::make(executor);
-  if (possible && !frames_bridge) possible = frames_bridge.error();
+  Result<void> possible = place ? api.use_cases.archives.check_writable(*place->container)
+                                : Result<void>(place.error());
   if (!possible) {
     co_await exchange.respond(http::error_response(possible.error()));
     co_return;
@@ -234,41 +162,15 @@ net::awaitable<void> put_archive(Api& api, Exchange& exchange) {
     co_return;
   }
   exchange.end_with_input();
-  const ClosePipe output{std::make_shared<BytePipe>(executor)};
-  const ClosePipe input{std::make_shared<BytePipe>(executor)};
-  const bool keep_kind = request.query.get_bool("noOverwriteDirNonDir");
-  const bool to_user = request.query.get_bool("copyUIDGID");
-  const std::string owner = to_user ? place->container->settings.text("User") : "";
-  engine::FilesTask task{.command = {"write", place->path, keep_kind ? "1" : "0", owner},
-                         .changes_files = true,
-                         .output = output.pipe,
-                         .input = input.pipe};
-  api.containers.files().start(place->container, std::move(task));
-
-  const auto out = std::make_shared<base::UniqueFd>(std::move(frames_bridge->blocking_side));
-  const auto converted = std::make_shared<Result<void>>();
-  co_await (convert(api, *tar, out, converted) &&
-            pump_frames(std::move(frames_bridge->coroutine_side), input.pipe));
-  ToolFrames frames(output.pipe);
-  const auto answer = co_await frames.next();
-  // The files are safe when the run has ended, not before.
-  while (answer) {
-    const auto more = co_await output.pipe->take();
-    if (!more || !*more) break;
-  }
-  Result<void> result;
-  if (!answer) result = answer.error();
-  const bool ended =
-      answer && static_cast<files::FrameType>(answer->type) == files::FrameType::kEnd;
-  if (answer && !ended) result = error_of(*place, *answer);
-  // An archive that is none ends the input too early: it is the cause, not the tool.
-  if (!ended && !*converted && converted->error().code == Code::kInvalidArgument)
-    result = converted->error();
-  if (!result) {
-    co_await exchange.respond(http::error_response(result.error()));
+  engine::WriteFiles files{.into = *place,
+                           .keeps_kind = request.query.get_bool("noOverwriteDirNonDir"),
+                           .to_user = request.query.get_bool("copyUIDGID")};
+  std::shared_ptr<images::ByteSource> source = std::make_shared<SpoolSource>(*tar);
+  const auto written = co_await api.use_cases.archives.write(std::move(files), std::move(source));
+  if (!written) {
+    co_await exchange.respond(http::error_response(written.error()));
     co_return;
   }
-  api.containers.publish(*place->container, "extract-to-dir");
   co_await exchange.respond(http::empty(Status::kOk));
 }
 

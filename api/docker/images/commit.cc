@@ -1,20 +1,16 @@
-// commit: an image from a container. How its files become a layer: layer_commit.h.
+// commit: an image from a container.
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <stop_token>
 
 #include "api/async/shield.h"
 #include "api/docker/api.h"
-#include "api/docker/files/tool_frames.h"
-#include "api/docker/images/commit_config.h"
-#include "api/docker/images/image_routes.h"
-#include "api/docker/images/layer_commit.h"
 
 namespace docker {
 
 using base::Code;
 using base::Error;
 using base::Result;
-using engine::ContainerPtr;
 using http::Exchange;
 using http::Request;
 using http::Response;
@@ -22,49 +18,6 @@ using http::Status;
 using nlohmann::json;
 
 namespace {
-
-struct Commit {
-  ContainerPtr container;
-  images::CommitOptions options;
-  bool pause = true;
-  std::stop_source stop;  // its client has gone
-};
-
-Result<void> check_state(const engine::Container& container) {
-  const auto refuse = [&](const char* state) {
-    return Error{Code::kConflict,
-                 "You cannot commit container " + container.id + " which is " + state};
-  };
-  if (container.state.status == engine::Status::kDead) return refuse("Dead");
-  if (container.removed || container.state.status == engine::Status::kRemoving)
-    return refuse("being removed");
-  return {};
-}
-
-/// Pauses the container for as long as its files are read: what is made of them then needs no
-/// container. A pause that fails does not keep the commit from being made, as with Docker.
-net::awaitable<bool> begin_pause(Api& api, std::shared_ptr<Commit> commit) {
-  if (!commit->pause) co_return false;
-  const auto begun = co_await api.containers.begin_commit_pause(commit->container);
-  co_return begun.has_value() && *begun;
-}
-
-net::awaitable<Response> carry_out(Api& api, std::shared_ptr<Commit> commit) {
-  const bool paused = co_await begin_pause(api, commit);
-  auto frames = std::make_unique<ToolFrames>(
-      start_reading_changes(api.containers.files(), commit->container, "layer"));
-  const engine::ContainerPtr paused_one = paused ? commit->container : nullptr;
-  const auto made = co_await commit_layer(api, std::move(frames), commit->options, paused_one,
-                                          commit->stop.get_token());
-  if (!made) co_return http::error_response(made.error());
-  const images::LoadedImage& image = *made;
-  const std::string name = image.repo_tags.empty() ? "" : image.repo_tags.front();
-  if (!name.empty()) publish_image_event(api, "tag", image.id, name);
-  api.containers.publish(
-      *commit->container, "commit",
-      {{"comment", commit->options.comment}, {"imageID", image.id}, {"imageRef", name}});
-  co_return http::json(Status::kCreated, json{{"Id", image.id}});
-}
 
 /// "repository:tag", checked; "" for none.
 Result<std::string> tag_of(const http::Query& query) {
@@ -85,41 +38,23 @@ Result<json> body_of(const Request& request) {
   return request.json();
 }
 
-std::string command_text(const json& config) {
-  std::string text;
-  if (!config.at("Cmd").is_array()) return text;
-  for (const json& word : config.at("Cmd"))
-    text += (text.empty() ? "" : " ") + word.get<std::string>();
-  return text;
-}
-
-Result<std::shared_ptr<Commit>> plan(const Api& api, const Request& request) {
+Result<engine::CommitPlan> plan(const Api& api, const Request& request) {
   const http::Query& query = request.query;
-  const auto body = body_of(request);
-  if (!body) return body.error();
+  auto body = body_of(request);
+  if (!body) return std::move(body).error();
   auto tag = tag_of(query);
   if (!tag) return std::move(tag).error();
   auto container = api.containers.find(query.get_or("container", ""));
   if (!container) return std::move(container).error();
-  RETURN_IF_ERROR(check_state(**container));
-  const json& own = (*container)->settings.config;
-  const auto config = commit_config(own, *body, query.get_all("changes"));
-  if (!config) return config.error();
-  auto commit = std::make_shared<Commit>();
-  commit->container = *std::move(container);
-  commit->pause = query.get_or("pause", "").empty() || query.get_bool("pause");
-  const auto text = [](const json& value) {
-    return value.dump(-1, ' ', false, json::error_handler_t::replace);
-  };
-  commit->options = {.parent = commit->container->image_id,
-                     .repository_and_tag = *std::move(tag),
-                     .config = text(*config),
-                     .container = commit->container->id,
-                     .container_config = text(own),
-                     .created_by = command_text(own),
-                     .author = query.get_or("author", ""),
-                     .comment = query.get_or("comment", "")};
-  return commit;
+  engine::CommitRequest wanted{
+      .container = *std::move(container),
+      .name = *std::move(tag),
+      .config = *std::move(body),
+      .changes = query.get_all("changes"),
+      .author = query.get_or("author", ""),
+      .comment = query.get_or("comment", ""),
+      .pause = query.get_or("pause", "").empty() || query.get_bool("pause")};
+  return engine::plan_commit(std::move(wanted));
 }
 
 // POST /commit
@@ -142,9 +77,13 @@ net::awaitable<void> commit(Api& api, Exchange& exchange) {
     co_return;
   }
   exchange.end_with_input();
-  // In order to its end, if a short one: a client that leaves must not leave a paused container.
-  auto work = carry_out(api, *planned);
-  Response response = co_await async::shielded(std::move(work), (*planned)->stop);
+  // A client that leaves must not leave a paused container behind: the commit comes to its end,
+  // soon and in order.
+  const std::stop_source stop;
+  auto work = api.use_cases.commits.commit(*planned, stop.get_token());
+  const auto made = co_await async::shielded(std::move(work), stop);
+  Response response = made ? http::json(Status::kCreated, json{{"Id", made->id}})
+                           : http::error_response(made.error());
   co_await exchange.respond(std::move(response));
 }
 

@@ -155,7 +155,7 @@ TEST_F(CommitTest, RefusesBeforeAnyWork) {
 
 TEST_F(CommitTest, TheNextDaemonEndsThePauseOfAKilledOne) {
   const std::string id = run_over_api({"sleep"});
-  EXPECT_TRUE(*await(containers_->begin_commit_pause(*containers_->find(id))));
+  EXPECT_TRUE(*await(containers_->pauses().begin_commit(*containers_->find(id))));
   host_.leave_running(id);
 
   open();
@@ -167,13 +167,13 @@ TEST_F(CommitTest, TheNextDaemonEndsThePauseOfAKilledOne) {
 
 TEST_F(CommitTest, ThePauseEndsWithTheLastCommit) {
   const engine::ContainerPtr container = *containers_->find(run_over_api({"sleep"}));
-  EXPECT_TRUE(*await(containers_->begin_commit_pause(container)));
-  EXPECT_TRUE(*await(containers_->begin_commit_pause(container)));
+  EXPECT_TRUE(*await(containers_->pauses().begin_commit(container)));
+  EXPECT_TRUE(*await(containers_->pauses().begin_commit(container)));
 
-  await(containers_->end_commit_pause(container));
+  await(containers_->pauses().end_commit(container));
   EXPECT_EQ(container->state.status, engine::Status::kPaused);
 
-  await(containers_->end_commit_pause(container));
+  await(containers_->pauses().end_commit(container));
   EXPECT_EQ(container->state.status, engine::Status::kRunning);
 }
 

@@ -1,8 +1,6 @@
 // What the files of the image endpoints share.
 #pragma once
 
-#include <string>
-
 #include "api/docker/api.h"
 
 namespace docker {
@@ -15,9 +13,5 @@ net::awaitable<void> pull_image(Api& api, http::Exchange& exchange);
 
 /// images/{name}/push
 void add_push_route(http::Router& router, Api& api);
-
-/// `name`: what the image was called in the request, or its ID.
-void publish_image_event(Api& api, const std::string& action, const std::string& id,
-                         const std::string& name);
 
 }  // namespace docker

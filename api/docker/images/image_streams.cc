@@ -8,6 +8,7 @@
 #include "api/docker/api.h"
 #include "api/docker/images/image_routes.h"
 #include "api/docker/images/progress.h"
+#include "api/engine/images/image_events.h"
 #include "images/store/transfer/file_source.h"
 
 namespace docker {
@@ -63,11 +64,11 @@ net::awaitable<void> run_load(Api& api, http::ClientId client, http::SpoolFilePt
       co_await api.threads.work.run_stoppable<Result<Loaded>>(client, std::move(call));
   if (!loaded) co_return;
   for (const images::LoadedImage& image : *loaded)
-    publish_image_event(api, "load", image.id, image.id);
+    engine::publish_image_event(api.events, "load", image.id, image.id);
 }
 
 net::awaitable<void> report(Exchange& exchange, std::shared_ptr<Progress> progress) {
-  // Who is gone does not hear the rest.
+  // A client that has gone does not hear the rest.
   (void)co_await progress->forward(exchange);
 }
 
@@ -102,7 +103,7 @@ net::awaitable<Result<images::LoadedImage>> run_import(Api& api, http::ClientId 
         return store.import(source, options);
       };
   auto imported = co_await api.threads.work.run_stoppable(client, call);
-  if (imported) publish_image_event(api, "import", imported->id, imported->id);
+  if (imported) engine::publish_image_event(api.events, "import", imported->id, imported->id);
   co_return imported;
 }
 
@@ -145,7 +146,8 @@ net::awaitable<void> create(Api& api, Exchange& exchange) {
 
 // --- save -----------------------------------------------------------------------------------
 
-/// Into the spool: a client that takes its archive slowly keeps no thread waiting.
+/// Writes the archive into the spool, so that a client that takes it slowly keeps no thread
+/// waiting.
 class SpoolSink final : public images::ByteSink {
  public:
   explicit SpoolSink(http::SpoolFile& file) : file_(file) {}
@@ -190,7 +192,8 @@ net::awaitable<void> save_images(Api& api, Exchange& exchange, std::vector<std::
   const auto begun = co_await exchange.begin_stream(std::move(head));
   if (!begun) co_return;
   const auto sent = co_await api.spool.send(exchange, *archive);
-  // Too late for another status: the client must not take it for whole.
+  // It is too late for another status: the connection is broken off, so that the client does not
+  // take the archive for whole.
   if (!sent) exchange.break_off();
 }
 

@@ -9,6 +9,7 @@
 #include "api/docker/images/image_json.h"
 #include "api/docker/images/image_routes.h"
 #include "api/docker/json_rows.h"
+#include "api/engine/images/image_events.h"
 #include "api/engine/state/timestamp.h"
 
 namespace docker {
@@ -43,7 +44,8 @@ Result<bool> boolean_filter(const Filters& filters, const char* name, bool other
                "invalid filter '" + std::string(name) + "=[" + values[0].substr(0, 64) + "]'"};
 }
 
-/// "24h", "1h30m": so long ago; else a time as the API writes it. In seconds.
+/// The time that a filter means, in seconds: "24h" or "1h30m" is so long ago, all else a time as
+/// the API writes it.
 Result<std::int64_t> until_filter(const std::string& text) {
   std::int64_t ago = 0;
   std::int64_t number = -1;
@@ -135,7 +137,7 @@ net::awaitable<Response> tag_and_tell(Api& api, std::string source, std::string 
   };
   const auto id = co_await api.threads.pool.run<Result<std::string>>(std::move(call));
   if (!id) co_return http::error_response(id.error());
-  publish_image_event(api, "tag", *id, target);
+  engine::publish_image_event(api.events, "tag", *id, target);
   co_return http::empty(Status::kCreated);
 }
 
@@ -153,7 +155,8 @@ void publish_removed(Api& api, const std::vector<images::RemovedItem>& removed) 
   for (const images::RemovedItem& item : removed) {
     if (item.image_id.empty()) continue;
     const bool untagged = item.kind == images::RemovedItem::Kind::kUntagged;
-    publish_image_event(api, untagged ? "untag" : "delete", item.image_id, item.image_id);
+    engine::publish_image_event(api.events, untagged ? "untag" : "delete", item.image_id,
+                                item.image_id);
   }
 }
 
@@ -212,16 +215,6 @@ net::awaitable<Response> prune(Api& api, Request request) {
 }
 
 }  // namespace
-
-void publish_image_event(Api& api, const std::string& action, const std::string& id,
-                         const std::string& name) {
-  engine::Event event;
-  event.type = "image";
-  event.action = action;
-  event.actor = id;
-  event.attributes = {{"name", name}};
-  api.events.publish(std::move(event));
-}
 
 void add_image_routes(http::Router& router, Api& api) {
   router.add("GET", "/images/json", std::bind_front(list, std::ref(api)));

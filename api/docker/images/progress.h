@@ -1,4 +1,4 @@
-// Progress: the stream of JSON objects that long image operations answer with.
+// Progress: collects the JSON objects that a long image operation answers with, and streams them.
 //
 // Threads: say() and close() from the threads that work, the rest on the io_context thread.
 // Memory: what a slow client has not taken is bounded; progress that does not fit is dropped,

@@ -24,8 +24,8 @@ using nlohmann::json;
 
 namespace {
 
-/// What a registry refuses is 401 for the client, what it does not have 404, and the rest 500: it
-/// is the daemon's business, not this host's state.
+/// What a registry refuses is 401 for the client, and what it does not have is 404. A registry that
+/// cannot be reached, or does not answer, is 500: no state of this host has to do with it.
 Response registry_response(const Error& error) {
   switch (error.code) {
     case Code::kPermissionDenied:

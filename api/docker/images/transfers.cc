@@ -10,6 +10,7 @@
 #include "api/docker/images/image_routes.h"
 #include "api/docker/images/progress.h"
 #include "api/docker/images/transfer_observer.h"
+#include "api/engine/images/image_events.h"
 #include "vmm/base/scope_exit.h"
 
 namespace docker {
@@ -63,7 +64,7 @@ net::awaitable<void> run(Api& api, TransferPtr transfer, Operation operation) {
   std::function<Result<void>()> call = [transfer, operation = std::move(operation)] {
     JsonTransferObserver observer(*transfer->progress);
     auto result = operation(observer, transfer->stop.get_token());
-    // Before the first word there is still a status to say it with.
+    // Until the first word was sent there is still a status to say it with.
     if (!result && transfer->progress->has_begun()) transfer->progress->fail(result.error());
     transfer->progress->close();
     return result;
@@ -72,7 +73,7 @@ net::awaitable<void> run(Api& api, TransferPtr transfer, Operation operation) {
 }
 
 net::awaitable<void> tell(Exchange& exchange, TransferPtr transfer) {
-  // Whichever way this ends: nobody listens any more, so nothing is wanted any more.
+  // However this ends, nobody listens any more afterwards: the transfer is told to stop.
   const base::ScopeExit stop([&] { transfer->stop.request_stop(); });
   const bool begun = co_await transfer->progress->begun();
   if (!begun) co_return;
@@ -82,7 +83,7 @@ net::awaitable<void> tell(Exchange& exchange, TransferPtr transfer) {
   (void)co_await transfer->progress->forward(exchange);
 }
 
-/// Runs `operation` beside its client. Whether it succeeded.
+/// Runs `operation` beside its client; whether it succeeded.
 net::awaitable<bool> stream(Api& api, Exchange& exchange, Operation operation) {
   const auto transfer = std::make_shared<Transfer>(co_await net::this_coro::executor);
   co_await (tell(exchange, transfer) && run(api, transfer, std::move(operation)));
@@ -94,7 +95,8 @@ net::awaitable<bool> stream(Api& api, Exchange& exchange, Operation operation) {
 }
 
 void publish(Api& api, const char* action, const Reference& reference) {
-  publish_image_event(api, action, reference.familiar(), reference.familiar_repository());
+  engine::publish_image_event(api.events, action, reference.familiar(),
+                              reference.familiar_repository());
 }
 
 Result<registry::Credentials> credentials_of(const http::Request& request) {

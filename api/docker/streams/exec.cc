@@ -1,5 +1,4 @@
 // containers/{id}/exec and exec/{id}/...: further processes in running containers.
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <charconv>
 #include <functional>
 #include <map>
@@ -8,9 +7,9 @@
 #include "api/async/shield.h"
 #include "api/docker/api.h"
 #include "api/docker/detach_keys.h"
-#include "api/docker/streams/client_output.h"
+#include "api/docker/streams/process_client.h"
 #include "api/docker/streams/stream_frame.h"
-#include "api/engine/process/execs.h"
+#include "api/engine/execs/execs.h"
 #include "vmm/base/letters.h"
 
 namespace docker {
@@ -24,7 +23,6 @@ using http::Request;
 using http::Response;
 using http::Status;
 using nlohmann::json;
-using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
 
 namespace {
 
@@ -96,7 +94,7 @@ struct StartOptions {
   std::uint16_t columns = 0;
 };
 
-/// What Docker does not know there it does not look at.
+/// Reads the request's fields that Docker knows; as with Docker others are not looked at.
 Result<StartOptions> parse_start(const std::string& text) {
   StartOptions options;
   if (text.empty()) return options;
@@ -116,37 +114,13 @@ Result<StartOptions> parse_start(const std::string& text) {
   return options;
 }
 
-net::awaitable<void> run_ended(ExecPtr exec) {
-  while (exec->running) co_await exec->ended.wait();
-}
-
-/// The client's input to the process, all that it sent, and without a terminal the end of it, also
-/// if the client has gone. Until the client detached or has gone; the process goes on without it.
-net::awaitable<void> forward_input(Exchange& exchange, ExecPtr exec, DetachKeys keys) {
-  std::vector<std::byte> piece(32u << 10);
-  bool gone = false;
-  for (;;) {
-    const auto size = co_await exchange.read_some(piece);
-    gone = !size;
-    if (gone || *size == 0) break;
-    const std::span<const std::byte> input = std::span<const std::byte>(piece).first(*size);
-    DetachKeys::Scan scan{.pass = {}, .detach = false};
-    if (exec->settings.tty) {
-      scan = keys.scan(input);
-    } else {
-      scan.pass.assign(input.begin(), input.end());
-    }
-    const std::shared_ptr<engine::Machine> machine = exec->machine;
-    if (machine && exec->running && !scan.pass.empty()) {
-      const auto turn = co_await exec->stdin_turn.lock();
-      [[maybe_unused]] const auto written =
-          co_await machine->write_stdin(exec->process, std::move(scan.pass));
-    }
-    if (scan.detach) co_return;
-  }
-  if (exec->machine && exec->running && !exec->settings.tty)
-    exec->machine->close_stdin(exec->process);
-  if (!gone) co_await exchange.peer_gone();
+/// Without a terminal the end of the client's input ends the process's, too. A client that has gone
+/// leaves the process running.
+ProcessClient::Input input_of(const engine::Exec& exec) {
+  // The keys were looked at when the exec was made.
+  return {.detach_keys = *DetachKeys::parse(exec.settings.detach_keys),
+          .at_end = exec.settings.tty ? InputEnd::kNothing : InputEnd::kClosesStdin,
+          .detached = {}};
 }
 
 net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, StartOptions options) {
@@ -158,7 +132,7 @@ net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, Sta
   const bool multiplexed = !raw && exchange.request().version >= http::ApiVersion{1, 42};
   // A raw stream has no place for a second one, so Docker does not send it.
   auto attachment =
-      exec->output->attach(exec->settings.attach_stdout, exec->settings.attach_stderr && !raw);
+      exec->process->attach(exec->settings.attach_stdout, exec->settings.attach_stderr && !raw);
   std::string type(multiplexed ? kMultiplexedStream : kRawStream);
   const auto hijacked = co_await exchange.hijack(std::move(type));
   if (!hijacked) co_return;
@@ -171,15 +145,10 @@ net::awaitable<void> stream_exec(Api& api, Exchange& exchange, ExecPtr exec, Sta
     co_await exchange.write(header.bytes(raw), std::as_bytes(std::span(text)));
     co_return;
   }
-  const auto keys = DetachKeys::parse(exec->settings.detach_keys);
-  if (exec->settings.attach_stdin) {
-    auto run = run_ended(exec);
-    co_await (send_output_beside_input(exchange, std::move(attachment), raw, /*hangup=*/true,
-                                       std::move(run)) ||
-              forward_input(exchange, exec, *keys));
-  } else {
-    co_await (send_output(exchange, *attachment, raw) || exchange.peer_gone());
-  }
+  ProcessClient client{
+      .process = exec->process, .output = std::move(attachment), .raw = raw, .input = std::nullopt};
+  if (exec->settings.attach_stdin) client.input = input_of(*exec);
+  co_await serve_process(exchange, std::move(client));
 }
 
 // POST /exec/{id}/start
@@ -211,7 +180,7 @@ net::awaitable<void> start_exec(Api& api, Exchange& exchange) {
   co_await exchange.respond(std::move(answer));
 }
 
-/// Nothing but a number that fits.
+/// Reads a number that fits; nullopt if there is anything else.
 std::optional<std::uint16_t> terminal_size(const std::string& text) {
   std::uint16_t size = 0;
   const char* const end = text.data() + text.size();
@@ -241,7 +210,7 @@ net::awaitable<Response> inspect_exec(Api& api, Request request) {
   const engine::Exec& exec = **found;
   const std::vector<std::string>& command = exec.settings.command;
   json answer{{"ID", exec.id},
-              {"Running", exec.running},
+              {"Running", exec.process->running()},
               {"ExitCode", nullptr},
               {"ProcessConfig",
                {{"tty", exec.settings.tty},
@@ -252,11 +221,11 @@ net::awaitable<Response> inspect_exec(Api& api, Request request) {
               {"OpenStdin", exec.settings.attach_stdin},
               {"OpenStderr", exec.settings.attach_stderr},
               {"OpenStdout", exec.settings.attach_stdout},
-              {"CanRemove", !exec.running},
+              {"CanRemove", !exec.process->running()},
               {"ContainerID", exec.container->id},
               {"DetachKeys", exec.settings.detach_keys},
-              {"Pid", exec.pid}};
-  if (exec.exit_code) answer["ExitCode"] = *exec.exit_code;
+              {"Pid", exec.process->pid()}};
+  if (const auto code = exec.process->exit_code()) answer["ExitCode"] = *code;
   co_return http::json(Status::kOk, answer);
 }
 

@@ -95,20 +95,20 @@ void append_entry(std::vector<std::byte>& out, const LogQuery& query,
 net::awaitable<void> follow_log(Exchange& exchange, ContainerPtr container, LogQuery query,
                                 engine::LogReader& reader) {
   for (;;) {
-    const bool over = !query.follow || !container->state.running() || container->removed ||
+    const bool over = !query.follow || !container->state.running() || container->removal.done ||
                       engine::now_ns() > query.until;
-    const std::uint64_t seen = container->log->changes();
+    const std::uint64_t seen = container->storage.log->changes();
     const bool alive = co_await write_log(exchange, query, reader);
     if (!alive || over) co_return;
     if (!container->state.running()) continue;  // what it wrote at its end
     if (query.until == INT64_MAX) {
-      co_await (container->log->wait_changed(seen) || container->changed.wait());
+      co_await (container->storage.log->wait_changed(seen) || container->changed.wait());
       continue;
     }
     net::steady_timer until(
         co_await net::this_coro::executor,
         std::chrono::nanoseconds(query.until - engine::now_ns()) + std::chrono::milliseconds(1));
-    co_await (container->log->wait_changed(seen) || container->changed.wait() ||
+    co_await (container->storage.log->wait_changed(seen) || container->changed.wait() ||
               until.async_wait(async::kTuple));
   }
 }
@@ -148,19 +148,19 @@ net::awaitable<void> logs(Api& api, Exchange& exchange) {
   const auto found = api.containers.find(exchange.request().path_arg("id"));
   if (!found) co_return co_await refuse(exchange, found.error());
   const ContainerPtr container = *found;
-  if (!container->log) {
+  if (!container->storage.log) {
     const Error unreadable{Code::kNotSupported,
                            "configured logging driver does not support reading"};
     co_return co_await refuse(exchange, unreadable);
   }
   query->follow = query->follow && container->state.running();
-  const auto reader = co_await container->log->read(query->follow);
+  const auto reader = co_await container->storage.log->read(query->follow);
   if (!reader) co_return co_await refuse(exchange, reader.error());
   if (query->tail) {
     const auto sought = co_await (*reader)->seek_to_tail(*query->tail);
     if (!sought) co_return co_await refuse(exchange, sought.error());
   }
-  query->raw = container->settings.tty();
+  query->raw = container->settings.process.tty;
   http::Response head{.content_type = output_type(*container, exchange.request().version)};
   if (query->follow) exchange.end_with_input();
   const auto begun = co_await exchange.begin_stream(std::move(head));

@@ -42,7 +42,7 @@ inline constexpr std::string_view kMultiplexedStream = "application/vnd.docker.m
 
 /// The content type of a container's output. Before 1.42 it was always raw-stream.
 inline std::string output_type(const engine::Container& container, http::ApiVersion version) {
-  const bool multiplexed = !container.settings.tty() && version >= http::ApiVersion{1, 42};
+  const bool multiplexed = !container.settings.process.tty && version >= http::ApiVersion{1, 42};
   return std::string(multiplexed ? kMultiplexedStream : kRawStream);
 }
 

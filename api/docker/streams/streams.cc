@@ -1,12 +1,11 @@
 // containers/{id}/attach, wait.
-#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <functional>
 #include <nlohmann/json.hpp>
 
 #include "api/docker/api.h"
 #include "api/docker/detach_keys.h"
-#include "api/docker/streams/client_output.h"
 #include "api/docker/streams/log_stream.h"
+#include "api/docker/streams/process_client.h"
 #include "api/docker/streams/stream_frame.h"
 
 namespace docker {
@@ -20,7 +19,6 @@ using http::Response;
 using http::Status;
 using nlohmann::json;
 using protocol::Stream;
-using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| only
 
 namespace {
 
@@ -44,7 +42,7 @@ net::awaitable<void> wait(Api& api, Exchange& exchange) {
     co_return;
   }
   // The client starts the container once it has our headers: remember now what it waits for.
-  const std::uint64_t exits = (*container)->exits;
+  const std::uint64_t exits = (*container)->run.exits;
   Response head{.content_type = "application/json"};
   exchange.end_with_input();
   const auto begun = co_await exchange.begin_stream(std::move(head));
@@ -70,7 +68,7 @@ struct AttachQuery {
 Result<AttachQuery> parse_attach_query(const http::Request& request, bool websocket) {
   auto keys = DetachKeys::parse(request.query.get_or("detachKeys", ""));
   if (!keys) return std::move(keys).error();
-  // Until then a websocket always carried all of them.
+  // Before 1.42 a websocket always carried all of them.
   const bool choose = !websocket || request.version >= http::ApiVersion{1, 42};
   return AttachQuery{.stream = request.query.get_bool("stream"),
                      .want_stdin = !choose || request.query.get_bool("stdin"),
@@ -83,6 +81,7 @@ Result<AttachQuery> parse_attach_query(const http::Request& request, bool websoc
 /// What one client sees and does.
 struct Client {
   ContainerPtr container;
+  engine::ProcessPtr process;  // of the run that it is attached to
   AttachQuery query;
   bool websocket = false;
   bool raw = false;  // without frames
@@ -106,20 +105,22 @@ net::awaitable<Result<Client>> attach_client(Api& api, const http::Request& requ
     co_return Error{Code::kConflict,
                     "container " + name + " is restarting, wait until the container is running"};
   Client client{.container = *std::move(container),
+                .process = nullptr,
                 .query = *std::move(query),
                 .websocket = websocket,
                 .raw = websocket,
                 .past = nullptr,
                 .output = nullptr};
-  client.raw = client.raw || client.container->settings.tty();
+  client.raw = client.raw || client.container->settings.process.tty;
   const std::function<void()> attach = [&client] {
-    client.output =
-        client.container->output->attach(client.query.want_stdout && client.query.stream,
-                                         client.query.want_stderr && client.query.stream);
+    client.process = client.container->run.process;
+    client.output = client.process->attach(client.query.want_stdout && client.query.stream,
+                                           client.query.want_stderr && client.query.stream);
   };
-  if (client.query.logs && client.container->log) {
-    // In one moment: what is in the past is not in the output, too, and nothing is in neither.
-    auto past = co_await client.container->log->read(false, attach);
+  if (client.query.logs && client.container->storage.log) {
+    // `attach` runs at the moment at which the past ends: no output is in both, and none in
+    // neither.
+    auto past = co_await client.container->storage.log->read(false, attach);
     if (!past) co_return std::move(past).error();
     client.past = *std::move(past);
   } else {
@@ -128,55 +129,14 @@ net::awaitable<Result<Client>> attach_client(Api& api, const http::Request& requ
   co_return client;
 }
 
-/// Until the run that began after `exits` exits is over.
-net::awaitable<void> run_ended(ContainerPtr container, std::uint64_t exits) {
-  while (container->exits == exits && !container->removed) co_await container->changed.wait();
-}
-
-/// The machine of the run that began after `exits` exits; null if that run is over.
-net::awaitable<std::shared_ptr<engine::Machine>> machine_of_run(ContainerPtr container,
-                                                                std::uint64_t exits) {
-  while (container->exits == exits && !container->removed && !container->state.running())
-    co_await container->changed.wait();
-  co_return container->exits == exits ? container->machine : nullptr;
-}
-
-/// The client's input to the process, all that it sent, also if it has gone meanwhile. With
-/// StdinOnce the end of it, however it came, is the process's too. Returns when the attachment is
-/// over for this client: it detached or has gone, or its input has ended and is not the process's.
-net::awaitable<void> forward_input(Api& api, Exchange& exchange, ContainerPtr container,
-                                   DetachKeys keys) {
-  const std::uint64_t exits = container->exits;
-  const bool tty = container->settings.tty();
-  std::vector<std::byte> piece(32u << 10);
-  bool gone = false;
-  for (;;) {
-    const auto size = co_await exchange.read_some(piece);
-    gone = !size;
-    if (gone || *size == 0) break;
-    const std::span<const std::byte> input = std::span<const std::byte>(piece).first(*size);
-    DetachKeys::Scan scan{.pass = {}, .detach = false};
-    if (tty) {
-      scan = keys.scan(input);
-    } else {
-      scan.pass.assign(input.begin(), input.end());
-    }
-    const auto machine = co_await machine_of_run(container, exits);
-    if (machine && !scan.pass.empty()) {
-      const auto turn = co_await container->stdin_turn.lock();
-      // A process that closed its input, or ended, does not end the attachment.
-      [[maybe_unused]] const auto written =
-          co_await machine->write_stdin(engine::kMainProcess, std::move(scan.pass));
-    }
-    if (scan.detach) {
-      api.containers.publish(*container, "detach");
-      co_return;
-    }
-  }
-  if (!container->settings.stdin_once() || tty) co_return;
-  const auto machine = co_await machine_of_run(container, exits);
-  if (machine) machine->close_stdin(engine::kMainProcess);
-  if (!gone) co_await exchange.peer_gone();
+/// With StdinOnce the end of the client's input, however it came, is the process's, too.
+ProcessClient::Input input_of(Api& api, const Client& client) {
+  const bool closes = client.container->settings.process.stdin_once && !client.process->tty();
+  return {.detach_keys = client.query.detach_keys,
+          .at_end = closes ? InputEnd::kClosesStdin : InputEnd::kDetaches,
+          .detached = [&api, container = client.container] {
+            api.containers.publish(*container, "detach");
+          }};
 }
 
 /// The attachment, once the client has its answer.
@@ -191,14 +151,14 @@ net::awaitable<void> serve_client(Api& api, Exchange& exchange, Client& client) 
     if (!alive) co_return;
   }
   if (!query.stream) co_return;
-  if (query.want_stdin && client.container->settings.open_stdin()) {
-    auto run = run_ended(client.container, client.container->exits);
-    co_await (send_output_beside_input(exchange, std::move(client.output), client.raw,
-                                       !client.websocket, std::move(run)) ||
-              forward_input(api, exchange, client.container, query.detach_keys));
-  } else {
-    co_await (send_output(exchange, *client.output, client.raw) || exchange.peer_gone());
-  }
+  ProcessClient attached{.process = client.process,
+                         .output = std::move(client.output),
+                         .raw = client.raw,
+                         .hangup = !client.websocket,
+                         .input = std::nullopt};
+  if (query.want_stdin && client.container->settings.process.open_stdin)
+    attached.input = input_of(api, client);
+  co_await serve_process(exchange, std::move(attached));
 }
 
 // POST /containers/{id}/attach

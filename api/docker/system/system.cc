@@ -1,4 +1,4 @@
-// _ping, version, info, events, system/df, auth.
+// _ping, version, info, events, system/df.
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -186,8 +186,8 @@ net::awaitable<std::string> volume_rows(const Api& api) {
   const engine::Volumes& volumes = api.volumes;
   for (const engine::VolumePtr& volume : volumes.list()) {
     json row = volume_json(volumes, *volume);
-    row["UsageData"] = {{"Size", volumes.bytes_of(volume->name)},
-                        {"RefCount", volume->users.size()}};
+    const std::uint64_t bytes = co_await volumes.bytes_of(volume);
+    row["UsageData"] = {{"Size", bytes}, {"RefCount", volume->users.size()}};
     co_await rows.add(std::move(row));
   }
   co_return rows.take();
@@ -196,7 +196,7 @@ net::awaitable<std::string> volume_rows(const Api& api) {
 net::awaitable<std::string> container_rows(const Api& api) {
   JsonRows rows;
   for (const auto& container : api.containers.list()) {
-    json row = summary_json(*container, {api.volumes, api.host.id}, true);
+    json row = summary_json(*container, {api.volumes, api.networks}, true);
     co_await rows.add(std::move(row));
   }
   co_return rows.take();

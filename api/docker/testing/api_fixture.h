@@ -107,15 +107,16 @@ class ApiTest : public fakes::EngineFixture {
     add_exec_routes(router_, api_);
     add_registry_routes(router_, api_);
     add_volume_routes(router_, api_);
+    add_network_routes(router_, api_);
     add_minimal_routes(router_, api_);
   }
 
   Api api_on(images::Store& images, registry::Registries& registries) {
-    return Api{.executor = io_.get_executor(),
-               .containers = *containers_,
+    return Api{.containers = *containers_,
                .execs = *execs_,
+               .use_cases = {archives_, commits_, builds_, container_networks_},
                .volumes = *volumes_,
-               .networks = host_,
+               .networks = *networks_,
                .events = *events_,
                .images = images,
                .registries = registries,
@@ -187,6 +188,23 @@ class ApiTest : public fakes::EngineFixture {
   std::unique_ptr<registry::Registries> registries_;
   async::BlockingPool transfers_{1};
   async::BlockingPool streams_{4};
+  engine::ContainerArchives archives_{*containers_, streams_};
+  engine::ImageCommits commits_{{.executor = io_.get_executor(),
+                                 .containers = *containers_,
+                                 .events = *events_,
+                                 .images = images_,
+                                 .pool = pool_,
+                                 .streams = streams_}};
+  engine::ContainerNetworks container_networks_{*containers_, *networks_};
+  engine::build::Builds builds_{{.executor = io_.get_executor(),
+                                 .containers = *containers_,
+                                 .commits = commits_,
+                                 .events = *events_,
+                                 .images = images_,
+                                 .registries = *registries_,
+                                 .pool = pool_,
+                                 .transfers = transfers_,
+                                 .spool_directory = directory_.string()}};
   http::ClientPool work_{io_.get_executor(), 2, 2};
   http::Spool spool_{pool_, directory_.string()};
   Api api_;

@@ -19,6 +19,8 @@ constexpr std::array<Status, 7> kStatuses{Status::kCreated,    Status::kRunning,
                                           Status::kRestarting, Status::kRemoving, Status::kExited,
                                           Status::kDead};
 
+constexpr std::size_t kLongestMachineId = 64;
+
 constexpr std::array<HealthStatus, 3> kHealthStatuses{
     HealthStatus::kStarting, HealthStatus::kHealthy, HealthStatus::kUnhealthy};
 
@@ -32,7 +34,17 @@ json to_json(const Endpoint& endpoint) {
           {"address", endpoint.address},
           {"prefix_length", endpoint.prefix_length},
           {"gateway", endpoint.gateway},
-          {"mtu", endpoint.mtu}};
+          {"mtu", endpoint.mtu},
+          {"reaches_host", endpoint.reaches_host},
+          {"default_route", endpoint.default_route}};
+}
+
+json to_json(const PublishedPort& port) {
+  return {{"protocol", to_string(port.protocol)},
+          {"host_address", port.host_address},
+          {"host_port", port.host_port},
+          {"address", port.address},
+          {"port", port.port}};
 }
 
 bool is_address(const std::string& text) {
@@ -40,9 +52,9 @@ bool is_address(const std::string& text) {
   return ::inet_pton(AF_INET, text.c_str(), &address) == 1;
 }
 
-Stored<Endpoint> stored_endpoint(const json& value) {
+Stored<Endpoint> stored_endpoint(const json& value, const std::string& where) {
   Endpoint endpoint;
-  StoredFields fields(value, "state.endpoint");
+  StoredFields fields(value, where);
   fields.need({"network", "tap", "mac", "address", "prefix_length", "gateway"});
   fields.read("network", endpoint.network);
   fields.read("tap", endpoint.tap);
@@ -50,22 +62,43 @@ Stored<Endpoint> stored_endpoint(const json& value) {
   fields.read<std::uint8_t>("prefix_length", endpoint.prefix_length, 0, 32);
   fields.read("gateway", endpoint.gateway);
   fields.read("mtu", endpoint.mtu);
+  fields.read("reaches_host", endpoint.reaches_host);
+  fields.read("default_route", endpoint.default_route);
   if (endpoint.tap.empty() || endpoint.tap.size() >= IF_NAMESIZE)
     fields.complain("tap", "is not a name of an interface");
   if (!is_address(endpoint.address)) fields.complain("address", "is not an IPv4 address");
-  if (!is_address(endpoint.gateway)) fields.complain("gateway", "is not an IPv4 address");
+  if (!endpoint.gateway.empty() && !is_address(endpoint.gateway))
+    fields.complain("gateway", "is not an IPv4 address");
   const json* const mac = fields.find("mac");
   if (mac == nullptr) return {endpoint, fields.damage()};
   std::size_t at = 0;
-  const auto read_byte = [&](const json& byte, const std::string& where) -> std::string {
+  const auto read_byte = [&](const json& byte, const std::string& at_byte) -> std::string {
     if (at == endpoint.mac.size() || !byte.is_number_unsigned() || byte > 255)
-      return where + " is not a byte of a MAC address";
+      return at_byte + " is not a byte of a MAC address";
     endpoint.mac[at++] = byte.get<std::uint8_t>();
     return {};
   };
-  fields.take_damage(read_each(*mac, "state.endpoint.mac", read_byte));
+  fields.take_damage(read_each(*mac, where + ".mac", read_byte));
   if (at != endpoint.mac.size()) fields.complain("mac", "is not a MAC address");
   return {endpoint, fields.damage()};
+}
+
+Stored<PublishedPort> stored_port(const json& value, const std::string& where) {
+  PublishedPort port;
+  StoredFields fields(value, where);
+  std::string protocol;
+  fields.need({"protocol", "host_address", "host_port", "address", "port"});
+  fields.read("protocol", protocol);
+  fields.read("host_address", port.host_address);
+  fields.read<std::uint16_t>("host_port", port.host_port, 1);
+  fields.read("address", port.address);
+  fields.read<std::uint16_t>("port", port.port, 1);
+  if (protocol != to_string(Protocol::kTcp) && protocol != to_string(Protocol::kUdp))
+    fields.complain("protocol", "is neither tcp nor udp");
+  if (protocol == to_string(Protocol::kUdp)) port.protocol = Protocol::kUdp;
+  if (!is_address(port.host_address)) fields.complain("host_address", "is not an IPv4 address");
+  if (!is_address(port.address)) fields.complain("address", "is not an IPv4 address");
+  return {port, fields.damage()};
 }
 
 json to_json(const Health& health) {
@@ -143,24 +176,49 @@ std::optional<Status> status_of(const std::string& word) {
   return std::nullopt;
 }
 
+bool is_machine_id(const std::string& id) {
+  return id.size() <= kLongestMachineId && std::all_of(id.begin(), id.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+         });
+}
+
+void read_place(StoredFields& fields, MachineRecord& machine) {
+  fields.read("machine", machine.id);
+  if (!is_machine_id(machine.id)) fields.complain("machine", "is no ID of a machine");
+  fields.read<ContainerNumber>("machine_number", machine.number, 1, kMostContainers);
+  fields.read<ProcessId>("machine_process", machine.process, 1, kFirstFilesProcess - 1);
+  fields.read<std::uint32_t>("machine_cpus", machine.shape.vcpus);
+  fields.read<std::uint64_t>("machine_memory", machine.shape.memory_bytes);
+}
+
 /// What is there of a run only while, or after, there was one.
 void read_run(StoredFields& fields, ContainerState& state) {
-  if (const json* const endpoint = fields.find("endpoint")) {
-    Stored<Endpoint> stored = stored_endpoint(*endpoint);
-    state.endpoint = std::move(stored.value);
-    fields.take_damage(std::move(stored.damage));
-  }
+  const auto read_endpoint = [&](const json& endpoint, const std::string& where) {
+    Stored<Endpoint> stored = stored_endpoint(endpoint, where);
+    state.machine.endpoints.push_back(std::move(stored.value));
+    return std::move(stored.damage);
+  };
+  if (const json* const endpoints = fields.find("endpoints"))
+    fields.take_damage(read_each(*endpoints, "state.endpoints", read_endpoint));
+  const auto read_port = [&](const json& port, const std::string& where) {
+    Stored<PublishedPort> stored = stored_port(port, where);
+    state.machine.ports.push_back(std::move(stored.value));
+    return std::move(stored.damage);
+  };
+  if (const json* const ports = fields.find("ports"))
+    fields.take_damage(read_each(*ports, "state.ports", read_port));
   if (const json* const health = fields.find("health")) {
     Stored<Health> stored = stored_health(*health);
     state.health = std::move(stored.value);
     fields.take_damage(std::move(stored.damage));
   }
+  read_place(fields, state.machine);
   if (fields.find("machine_secret") == nullptr) return;
   std::string text;
   fields.read("machine_secret", text);
   const auto secret = secret_of(text);
   if (!secret) return fields.complain("machine_secret", "is not a secret");
-  state.machine_secret = *secret;
+  state.machine.secret = *secret;
 }
 
 }  // namespace
@@ -186,23 +244,53 @@ std::string_view to_string(Status status) {
 }
 
 std::string settings_text(const Settings& settings) {
-  const json value{{"config", settings.config}, {"host_config", settings.host_config}};
+  const json value{{"config", settings.document.config},
+                   {"host_config", settings.document.host_config},
+                   {"networks", settings.document.networks}};
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::string to_json_text(const ContainerState& state) {
-  json value{{"status", to_string(state.status)},    {"pid", state.pid},
+  json value{{"status", to_string(state.status)},    {"pid", state.machine.pid},
              {"exit_code", state.exit_code},         {"error", state.error},
              {"oom_killed", state.oom_killed},       {"manually_stopped", state.manually_stopped},
              {"restart_count", state.restart_count}, {"started_at", state.started_at},
              {"finished_at", state.finished_at}};
   if (state.paused_to_commit) value["paused_to_commit"] = true;
   if (state.of_build) value["of_build"] = true;
-  if (state.machine_secret != protocol::Secret{})
-    value["machine_secret"] = hex_of(state.machine_secret);
-  if (state.endpoint) value["endpoint"] = to_json(*state.endpoint);
+  if (state.machine.secret != protocol::Secret{})
+    value["machine_secret"] = hex_of(state.machine.secret);
+  if (!state.machine.id.empty()) {
+    value["machine"] = state.machine.id;
+    value["machine_number"] = state.machine.number;
+    value["machine_process"] = state.machine.process;
+    value["machine_cpus"] = state.machine.shape.vcpus;
+    value["machine_memory"] = state.machine.shape.memory_bytes;
+  }
+  for (const Endpoint& endpoint : state.machine.endpoints)
+    value["endpoints"].push_back(to_json(endpoint));
+  for (const PublishedPort& port : state.machine.ports) value["ports"].push_back(to_json(port));
   if (state.health) value["health"] = to_json(*state.health);
   return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+const std::string& machine_of(const Container& container) {
+  const std::string& id = container.state.machine.id;
+  return id.empty() ? container.id : id;
+}
+
+bool has_machine_alone(const Container& container) {
+  if (!container.run.machine) return true;
+  const std::vector<ContainerNumber> numbers = container.run.machine->containers();
+  return std::all_of(numbers.begin(), numbers.end(), [&](ContainerNumber number) {
+    return number == container.state.machine.number;
+  });
+}
+
+void expect_run(Container& container, const net::any_io_executor& executor) {
+  const Process::Shape shape{.tty = container.settings.process.tty,
+                             .open_stdin = container.settings.process.open_stdin};
+  container.run.process = std::make_shared<Process>(executor, kMainProcess, shape);
 }
 
 Stored<ContainerState> stored_state(std::string_view text) {
@@ -215,7 +303,7 @@ Stored<ContainerState> stored_state(std::string_view text) {
   const auto known = status_of(status);
   if (!known) fields.complain("status", "is no status that this daemon knows");
   state.status = known.value_or(Status::kDead);
-  fields.read<std::int64_t>("pid", state.pid, 0);
+  fields.read<std::int64_t>("pid", state.machine.pid, 0);
   fields.read("exit_code", state.exit_code);
   fields.read("error", state.error);
   fields.read("oom_killed", state.oom_killed);

@@ -16,7 +16,7 @@
 #include "api/async/mutex.h"
 #include "api/async/notifier.h"
 #include "api/engine/health/health.h"
-#include "api/engine/output/output_hub.h"
+#include "api/engine/process/process.h"
 #include "api/engine/settings/mount_points.h"
 #include "api/engine/settings/settings.h"
 #include "api/engine/state/database.h"
@@ -31,17 +31,27 @@ enum class Status { kCreated, kRunning, kPaused, kRestarting, kRemoving, kExited
 /// Docker's word: "created".
 std::string_view to_string(Status status);
 
-/// The process a container is about, inside its machine.
-inline constexpr ProcessId kMainProcess = 1;
+/// What a database row keeps of the present or the last machine, and of the container's place in
+/// it. All but what is said to be there while it runs is in the database before the machine has the
+/// container, so that the next daemon can go on with it.
+struct MachineRecord {
+  /// Its ID. Empty in rows of a daemon that called machines as their containers: machine_of().
+  std::string id;
+  ContainerNumber number = kMainContainer;             // the container's
+  ProcessId process = kMainProcess;                    // its main process's
+  launch::Shape shape{.vcpus = 0, .memory_bytes = 0};  // 0: a daemon began it that kept none
+  std::int64_t pid = 0;                                // of the monitor on the host, while it runs
+  std::vector<Endpoint> endpoints;   // while it runs: of its network cards, in their order
+  std::vector<PublishedPort> ports;  // while it runs
+  protocol::Secret secret{};         // all zero in rows of a daemon that knew of none
 
-/// Those of the files tool have the numbers from here on, which no exec has: Execs count in the
-/// lower half.
-inline constexpr ProcessId kFirstFilesProcess = 0x8000'0000u;
+  /// Whether the machine was made for the container, and has its network.
+  bool own() const { return number == kMainContainer; }
+};
 
 /// What a database row keeps besides the settings.
 struct ContainerState {
   Status status = Status::kCreated;
-  std::int64_t pid = 0;  // of the monitor on the host, while it runs
   int exit_code = 0;
   std::string error;  // why the last start failed, or how the machine ended
   bool oom_killed = false;
@@ -53,10 +63,7 @@ struct ContainerState {
   std::int64_t restart_count = 0;
   TimeNs started_at = 0;
   TimeNs finished_at = 0;
-  std::optional<Endpoint> endpoint;  // while it runs
-  /// Of its present or last machine. In the database before that machine runs, so that the next
-  /// daemon can go on with it; all zero in rows of a daemon that knew of none.
-  protocol::Secret machine_secret{};
+  MachineRecord machine;
   std::optional<Health> health;  // from the first start of one with a health check
 
   bool running() const { return status == Status::kRunning || status == Status::kPaused; }
@@ -69,41 +76,75 @@ std::string to_json_text(const ContainerState& state);
 Stored<ContainerState> stored_state(std::string_view text);
 
 struct Container {
+  /// What it was made of; stays as it is.
+  struct Origin {
+    TimeNs created = 0;
+    std::string image_id;                   // "sha256:..."
+    std::vector<images::LayerFile> layers;  // of the image, lowest first
+  };
+
+  /// What it has on the host.
+  struct Storage {
+    std::filesystem::path directory;    // its disk and log
+    std::shared_ptr<ContainerLog> log;  // of all runs; null: log driver none
+  };
+
+  /// The present run, or what the next one begins with.
+  struct Running {
+    explicit Running(const net::any_io_executor& executor) : transition(executor) {}
+
+    async::Mutex transition;     // held by whoever begins, changes or ends a run, or removes it
+    std::stop_source launching;  // stops the start of `machine`
+    std::shared_ptr<Machine> machine;  // from the start until nothing of it uses the disk any more
+    ProcessPtr process;                // the main one, of the present or the next run
+    std::uint64_t exits = 0;           // how many runs are over since this daemon started
+  };
+
+  /// Who is at its files beside its own processes.
+  struct FileAccess {
+    std::shared_ptr<Machine> machine;  // of a files tool, while the container does not run
+    std::stop_source launching;        // stops the start of `machine`
+    int commits = 0;                   // that want it paused
+  };
+
+  struct Ending {
+    int under_way = 0;  // removals: nothing else begins meanwhile
+    bool done = false;
+  };
+
   Container(const net::any_io_executor& executor, std::string the_id)
-      : id(std::move(the_id)), changed(executor), transition(executor), stdin_turn(executor) {}
+      : id(std::move(the_id)), run(executor), changed(executor) {}
 
   const std::string id;
   std::string name;  // without Docker's leading slash
-  TimeNs created = 0;
-  std::string image_id;  // "sha256:..."
+  Origin origin;
   Settings settings;
+  std::vector<MountPoint> mounts;  // directories before what lies below them
   ContainerState state;
-  std::filesystem::path directory;  // its disk and log
-  std::vector<LayerFile> layers;    // lowest first
-  std::vector<MountPoint> mounts;   // directories before what lies below them
   /// What is wrong with its row, or its directory; then it is set aside (container_row.h). Else
   /// empty.
   std::string damage;
+  Storage storage;
+  Running run;
+  FileAccess files;
+  Ending removal;
+  async::Notifier changed;  // after every change of state, run.exits or removal.done
 
-  std::shared_ptr<Machine> machine;  // set from start until nothing of it uses the disk any more
-  std::shared_ptr<Machine> files_machine;  // of a files tool, while the container does not run
-  std::stop_source launching;              // stops the start of `machine`
-  std::stop_source files_launching;        // and of `files_machine`
-  int removals = 0;                        // under way: nothing else begins meanwhile
-  std::shared_ptr<OutputHub> output;       // of the present or the next run
-  std::shared_ptr<ContainerLog> log;       // of all runs; null: log driver none
-  std::uint64_t exits = 0;                 // how often it has exited since this daemon started
-  bool removed = false;
-  int commits = 0;          // that want it paused
-  async::Notifier changed;  // after every change of state, exits or removed
-  async::Mutex transition;  // held by whoever starts, stops or removes it
-  async::Mutex stdin_turn;  // held by the one client that writes to the process
-
-  std::filesystem::path disk() const { return directory / "disk"; }
-  std::filesystem::path log_path() const { return directory / (id + "-json.log"); }
+  std::filesystem::path disk() const { return storage.directory / "disk"; }
+  std::filesystem::path log_path() const { return storage.directory / (id + "-json.log"); }
   std::string short_id() const { return id.substr(0, 12); }
 };
 
 using ContainerPtr = std::shared_ptr<Container>;
+
+/// The ID of its present or its last machine.
+const std::string& machine_of(const Container& container);
+
+/// Whether no other container is in its machine, so that what ends the machine ends nothing else.
+/// True, too, if it has none.
+bool has_machine_alone(const Container& container);
+
+/// Gives the container the main process of its next run; its settings are known.
+void expect_run(Container& container, const net::any_io_executor& executor);
 
 }  // namespace engine

@@ -14,12 +14,12 @@ net::awaitable<WaitResult> wait(ContainerPtr container, WaitCondition condition,
   const auto holds = [&] {
     switch (condition) {
       case WaitCondition::kNotRunning:
-        return container->removed || container->exits > exits ||
+        return container->removal.done || container->run.exits > exits ||
                !(container->state.running() || container->state.status == Status::kRestarting);
       case WaitCondition::kNextExit:
-        return container->removed || container->exits > exits;
+        return container->removal.done || container->run.exits > exits;
       case WaitCondition::kRemoved:
-        return container->removed;
+        return container->removal.done;
     }
     return true;
   };
@@ -36,7 +36,7 @@ net::awaitable<void> wait_for_change(ContainerPtr container, Clock::time_point d
 net::awaitable<bool> wait_for_exit(ContainerPtr container, std::uint64_t exits,
                                    std::chrono::milliseconds timeout) {
   const auto due = Clock::now() + timeout;
-  while (container->exits == exits) {
+  while (container->run.exits == exits) {
     if (timeout.count() < 0) {
       co_await container->changed.wait();
       continue;
@@ -49,8 +49,8 @@ net::awaitable<bool> wait_for_exit(ContainerPtr container, std::uint64_t exits,
 
 net::awaitable<bool> wait_for_teardown(ContainerPtr container, std::chrono::milliseconds timeout) {
   const auto due = Clock::now() + timeout;
-  while (container->machine && Clock::now() < due) co_await wait_for_change(container, due);
-  co_return !container->machine;
+  while (container->run.machine && Clock::now() < due) co_await wait_for_change(container, due);
+  co_return !container->run.machine;
 }
 
 }  // namespace engine

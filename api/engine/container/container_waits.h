@@ -36,7 +36,7 @@ struct WaitResult {
   std::string error;
 };
 
-/// Completes when `condition` holds. `exits`: container->exits when the client asked.
+/// Completes when `condition` holds. `exits`: container->run.exits when the client asked.
 net::awaitable<WaitResult> wait(ContainerPtr container, WaitCondition condition,
                                 std::uint64_t exits);
 

@@ -1,5 +1,5 @@
-// Background: what the containers do beside the requests, and the daemon's end, which all of it
-// heeds.
+// Background: owns the tasks that containers need beside the requests, and says whether the daemon
+// is ending, which all of them heed.
 //
 // Threads: the io_context thread. It must outlive its tasks: co_await drained() before it is
 // destroyed, unless the process ends with it.
@@ -29,7 +29,7 @@ class Background {
   /// From now on nothing starts any more, and no restart policy acts.
   void begin_end() { ending_ = true; }
   bool ending() const { return ending_; }
-  /// Nobody gets what `lock` guards any more.
+  /// Keeps `lock` for good: nobody gets what it guards any more.
   void keep(async::Mutex::Lock lock) { kept_.push_back(std::move(lock)); }
 
  private:

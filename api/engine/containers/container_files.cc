@@ -38,9 +38,10 @@ class PipeSink final : public OutputSink {
   std::shared_ptr<async::BytePipe> pipe_;
 };
 
-protocol::StartProcess files_process(const FilesTask& task, ProcessId process) {
+protocol::StartProcess files_process(const FilesTask& task, ProcessId process,
+                                     ContainerNumber container) {
   protocol::StartProcess start;
-  start.container = kMainContainer;
+  start.container = container;
   start.process = process;
   start.argv = task.command;
   start.user = "0:0";
@@ -50,16 +51,15 @@ protocol::StartProcess files_process(const FilesTask& task, ProcessId process) {
   return start;
 }
 
-net::awaitable<void> feed(std::shared_ptr<Machine> machine, ProcessId process,
-                          std::shared_ptr<async::BytePipe> input) {
+net::awaitable<void> feed(ProcessPtr tool, std::shared_ptr<async::BytePipe> input) {
   for (;;) {
     auto piece = co_await input->take();
     if (!piece || !*piece) break;
-    const auto written = co_await machine->write_stdin(process, **std::move(piece));
+    const auto written = co_await tool->write_stdin(**std::move(piece));
     if (!written) break;  // the tool has ended: it says why
   }
   input->close();
-  machine->close_stdin(process);
+  tool->close_stdin();
 }
 
 /// Whether the tool goes where a path leads, so that it may come into a volume.
@@ -69,7 +69,7 @@ bool looks_at_paths(const FilesTask& task) {
 }
 
 Error refusal_error(const protocol::Failure& refusal) {
-  return Error{Code::kInternal, "read the container's files: " + refusal.message.substr(0, 256)};
+  return Error{Code::kInternal, "start the guest's files tool: " + refusal.message.substr(0, 256)};
 }
 
 }  // namespace
@@ -96,26 +96,30 @@ net::awaitable<void> ContainerFiles::run_task(ContainerPtr container, FilesTask 
   output->finish(std::move(done));
 }
 
-ProcessId ContainerFiles::next_process() {
-  return kFirstFilesProcess + processes_++ % kFirstFilesProcess;
+ProcessPtr ContainerFiles::make_tool(const FilesTask& task) {
+  const ProcessId id = kFirstFilesProcess + processes_++ % kFirstFilesProcess;
+  const Process::Shape shape{.tty = false, .open_stdin = task.input != nullptr};
+  auto tool = std::make_shared<Process>(parts_.executor, id, shape);
+  tool->send_output_to(std::make_shared<PipeSink>(task.output));
+  return tool;
 }
 
 net::awaitable<Result<void>> ContainerFiles::run_tool(ContainerPtr container, FilesTask task) {
-  if (container->state.running() && container->machine) {
-    const auto sink = std::make_shared<PipeSink>(task.output);
-    const ProcessId process = next_process();
-    const std::shared_ptr<Machine> machine = container->machine;
-    auto started = co_await machine->start_process(files_process(task, process), sink);
+  if (container->state.running() && container->run.machine) {
+    const ProcessPtr tool = make_tool(task);
+    std::shared_ptr<Machine> machine = container->run.machine;
+    auto process = files_process(task, tool->id(), container->state.machine.number);
+    auto started = co_await tool->start(std::move(machine), std::move(process));
     if (!started) co_return std::move(started).error();
     if (started->refusal) co_return refusal_error(*started->refusal);
-    const ToolRun run{.machine = machine, .process = process};
-    co_return co_await finish_tool(run, std::move(task));
+    std::shared_ptr<Machine> no_machine;
+    co_return co_await finish_tool(tool, std::move(no_machine), std::move(task));
   }
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   const bool free = co_await wait_for_teardown(container, parts_.patience.teardown());
   if (!free) co_return machine_does_not_end();
-  if (container->removals > 0) co_return being_removed(*container);
+  if (container->removal.under_way > 0) co_return being_removed(*container);
   // Nobody waits for it any more.
   if (task.output->closed()) co_return Result<void>();
   if (parts_.background.ending()) co_return daemon_is_ending();
@@ -125,51 +129,57 @@ net::awaitable<Result<void>> ContainerFiles::run_tool(ContainerPtr container, Fi
   co_return co_await run_machine(container, std::move(task), true);
 }
 
-/// In a machine for this task only; with the container's volumes if they were claimed for it.
+/// Runs a task in a machine of its own. `sees_volumes`: with the container's volumes, which were
+/// claimed for it.
 net::awaitable<Result<void>> ContainerFiles::run_machine(ContainerPtr container, FilesTask task,
                                                          bool sees_volumes) {
-  const auto sink = std::make_shared<PipeSink>(task.output);
-  const ProcessId process = next_process();
-  auto tool = files_process(task, process);
-  auto started =
-      co_await parts_.launcher.launch_files_tool(container, std::move(tool), sink, sees_volumes);
+  const ProcessPtr tool = make_tool(task);
+  auto process = files_process(task, tool->id(), kMainContainer);
+  auto started = co_await parts_.launcher.launch_files_tool(container, std::move(process),
+                                                            tool->sink(), sees_volumes);
   if (!started) co_return std::move(started).error();
   if (started->first.refusal) co_return refusal_error(*started->first.refusal);
-  container->files_machine = started->machine;
-  const ToolRun run{.machine = started->machine, .process = process, .own_machine = true};
-  auto done = co_await finish_tool(run, std::move(task));
-  container->files_machine.reset();
+  tool->begin(started->machine, started->first.pid);
+  container->files.machine = started->machine;
+  auto done = co_await finish_tool(tool, started->machine, std::move(task));
+  container->files.machine.reset();
   co_return done;
 }
 
-/// The tool's exit. One whose output nobody reads any more is killed, whether it says anything or
-/// not; if that does not end it, its own machine is. In the machine of a running container it is
-/// left to that then.
+/// Waits for the tool's exit. A tool whose output nobody reads any more is killed, whether it says
+/// anything or not. If that does not end it, the machine that was started for it is ended; in the
+/// machine of a running container, the tool is left to that machine's end.
 net::awaitable<Result<protocol::ExitStatus>> ContainerFiles::tool_exit(
-    ToolRun run, std::shared_ptr<async::BytePipe> output) {
-  auto exit = co_await (run.machine->wait_exit(run.process) || output->wait_closed());
+    ProcessPtr tool, std::shared_ptr<Machine> own_machine,
+    std::shared_ptr<async::BytePipe> output) {
+  auto exit = co_await (tool->wait_exit() || output->wait_closed());
   if (exit.index() == 0) co_return std::get<0>(std::move(exit));
-  [[maybe_unused]] const auto sent = co_await run.machine->signal(run.process, SIGKILL);
+  [[maybe_unused]] const auto sent = co_await tool->signal(SIGKILL);
   net::steady_timer timer(parts_.executor, parts_.patience.kill);
-  auto killed = co_await (run.machine->wait_exit(run.process) || timer.async_wait(async::kTuple));
+  auto killed = co_await (tool->wait_exit() || timer.async_wait(async::kTuple));
   if (killed.index() == 0) co_return std::get<0>(std::move(killed));
-  if (run.own_machine) run.machine->kill();
-  co_return co_await run.machine->wait_exit(run.process);
+  if (own_machine) own_machine->kill();
+  co_return co_await tool->wait_exit();
 }
 
-net::awaitable<Result<void>> ContainerFiles::finish_tool(ToolRun run, FilesTask task) {
-  if (task.input)
-    parts_.background.spawn("feed the files tool", feed(run.machine, run.process, task.input));
-  const auto exit = co_await tool_exit(run, task.output);
-  if (run.own_machine) {
+/// `own_machine`: the machine that was started for this task; null if there is none.
+net::awaitable<Result<void>> ContainerFiles::finish_tool(ProcessPtr tool,
+                                                         std::shared_ptr<Machine> own_machine,
+                                                         FilesTask task) {
+  if (task.input) parts_.background.spawn("feed the files tool", feed(tool, task.input));
+  const auto exit = co_await tool_exit(tool, own_machine, task.output);
+  if (own_machine) {
     if (task.changes_files) {
-      co_await run.machine->shutdown(kWriteBackTimeout);
+      co_await own_machine->shutdown(kWriteBackTimeout);
     } else {
-      run.machine->kill();
+      own_machine->kill();
     }
-    co_await run.machine->wait_stopped();
+    co_await own_machine->wait_stopped();
   }
-  run.machine->forget_process(run.process);  // also a machine's end: its sink holds the machine
+  tool->forget();  // also after a machine's end: its sink holds the machine
+  std::optional<int> exit_code;
+  if (exit) exit_code = exit_code_of(*exit);
+  co_await tool->end(exit_code);
   if (!exit) co_return exit.error();
   co_return Result<void>();
 }

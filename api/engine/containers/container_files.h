@@ -1,4 +1,4 @@
-// ContainerFiles: a container's files, through the files tool of its guest
+// ContainerFiles: reads and writes a container's files by the files tool of its guest
 // (guest-init/protocol/files.h).
 //
 // The tool runs in the container's machine; for a container that does not run, in a machine started
@@ -45,25 +45,23 @@ class ContainerFiles {
 
   /// Runs a task of the files tool; it reports through its pipes.
   void start(ContainerPtr container, FilesTask task);
-  /// Runs one that only reads, with the tool's arguments; what it says comes out of the answer.
+  /// Runs a task that only reads. `command`: the tool's arguments. The pipe that is returned gives
+  /// its frames.
   std::shared_ptr<async::BytePipe> start_reading(ContainerPtr container,
                                                  std::vector<std::string> command);
 
  private:
-  struct ToolRun {
-    std::shared_ptr<Machine> machine;
-    ProcessId process = 0;
-    bool own_machine = false;
-  };
-
   net::awaitable<void> run_task(ContainerPtr container, FilesTask task);
   net::awaitable<base::Result<void>> run_tool(ContainerPtr container, FilesTask task);
   net::awaitable<base::Result<void>> run_machine(ContainerPtr container, FilesTask task,
                                                  bool sees_volumes);
-  net::awaitable<base::Result<void>> finish_tool(ToolRun run, FilesTask task);
+  net::awaitable<base::Result<void>> finish_tool(ProcessPtr tool,
+                                                 std::shared_ptr<Machine> own_machine,
+                                                 FilesTask task);
   net::awaitable<base::Result<protocol::ExitStatus>> tool_exit(
-      ToolRun run, std::shared_ptr<async::BytePipe> output);
-  ProcessId next_process();
+      ProcessPtr tool, std::shared_ptr<Machine> own_machine,
+      std::shared_ptr<async::BytePipe> output);
+  ProcessPtr make_tool(const FilesTask& task);
 
   Parts parts_;
   std::uint32_t processes_ = 0;  // how many were numbered

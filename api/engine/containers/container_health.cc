@@ -2,24 +2,22 @@
 
 #include <spdlog/spdlog.h>
 
-#include "api/engine/settings/health_settings.h"
-
 namespace engine {
 
 void ContainerHealth::begin(Container& container) {
-  if (const auto warning = health_warning(container.settings.config))
-    spdlog::warn("container {}: {}", container.short_id(), *warning);
-  if (!health_check_of(container.settings.config)) return;
+  const HealthSettings& asked = container.settings.health;
+  if (asked.warning) spdlog::warn("container {}: {}", container.short_id(), *asked.warning);
+  if (!asked.check) return;
   if (!container.state.health) container.state.health.emplace();
   start_checks(*container.state.health);
 }
 
 void ContainerHealth::observe(const ContainerPtr& container) {
-  auto check = health_check_of(container->settings.config);
+  const std::optional<HealthCheck>& check = container->settings.health.check;
   if (!check) return;
   // A daemon that did not know health checks yet may have started it.
   if (!container->state.health) container->state.health.emplace();
-  if (observer_) observer_(container, *std::move(check));
+  if (observer_) observer_(container, *check);
 }
 
 void ContainerHealth::record(const ContainerPtr& container, const HealthCheck& check,

@@ -1,4 +1,4 @@
-// ContainerHealth: what a container's health check makes of its state.
+// ContainerHealth: keeps the health in a container's state, as runs begin and probes end.
 //
 // Threads: the io_context thread. What it is given outlives it. The rules of counting are in
 // health.h; who probes is not known here.
@@ -24,13 +24,13 @@ class ContainerHealth {
     observer_ = std::move(observer);
   }
 
-  /// A run begins: its state is to be committed after this.
+  /// Begins the checks of a run. The caller commits the container's state afterwards.
   void begin(Container& container);
-  /// Its process runs, or was found running.
+  /// Tells the observer that the container's process runs, or was found running.
   void observe(const ContainerPtr& container);
   /// A probe's result: commits and publishes a change of the container's health.
   void record(const ContainerPtr& container, const HealthCheck& check, HealthResult result);
-  /// It is paused, so it is not probed.
+  /// Takes note that the container is paused, and so not probed.
   void suspend(const ContainerPtr& container);
 
  private:

@@ -88,7 +88,7 @@ TEST_P(DamagedRowTest, IsRemovedLikeAnyOther) {
   open();
   const ContainerPtr container = find(bad);
   ASSERT_TRUE(container);
-  const auto directory = container->directory;
+  const auto directory = container->storage.directory;
 
   const auto removed = await(containers_->remove(container, {.volumes = true}));
 
@@ -146,18 +146,17 @@ INSTANTIATE_TEST_SUITE_P(
                "state.oom_killed is not a boolean"},
         Damage{"state = json_set(state, '$.machine_secret', 'abc')",
                "state.machine_secret is not a secret"},
-        Damage{"state = json_set(state, '$.endpoint', 'bridge')",
-               "state.endpoint is not a JSON object"},
-        Damage{"state = json_set(state, '$.endpoint', json('{}'))",
-               "state.endpoint.network is missing"},
-        Damage{"state = json_set(state, '$.endpoint', "
-               "json('{\"network\":\"bridge\",\"tap\":\"t\",\"mac\":[2,66,1,2,3,4],"
-               "\"address\":\"172.17.0.999\",\"prefix_length\":16,\"gateway\":\"172.17.0.1\"}'))",
-               "state.endpoint.address is not an IPv4 address"},
-        Damage{"state = json_set(state, '$.endpoint', "
-               "json('{\"network\":\"bridge\",\"tap\":\"t\",\"mac\":[2,66,1,2,3,400],"
-               "\"address\":\"172.17.0.9\",\"prefix_length\":16,\"gateway\":\"172.17.0.1\"}'))",
-               "state.endpoint.mac[5] is not a byte"},
+        Damage{"state = json_set(state, '$.endpoints', 'bridge')", "state.endpoints is not a list"},
+        Damage{"state = json_set(state, '$.endpoints', json('[{}]'))",
+               "state.endpoints[0].network is missing"},
+        Damage{"state = json_set(state, '$.endpoints', "
+               "json('[{\"network\":\"bridge\",\"tap\":\"t\",\"mac\":[2,66,1,2,3,4],"
+               "\"address\":\"172.17.0.999\",\"prefix_length\":16,\"gateway\":\"172.17.0.1\"}]'))",
+               "state.endpoints[0].address is not an IPv4 address"},
+        Damage{"state = json_set(state, '$.endpoints', "
+               "json('[{\"network\":\"bridge\",\"tap\":\"t\",\"mac\":[2,66,1,2,3,400],"
+               "\"address\":\"172.17.0.9\",\"prefix_length\":16,\"gateway\":\"172.17.0.1\"}]'))",
+               "state.endpoints[0].mac[5] is not a byte"},
         Damage{"state = json_set(state, '$.health', json('{\"status\":\"fine\"}'))",
                "state.health.status is no health"},
         Damage{"state = json_set(state, '$.health', json('{\"status\":\"healthy\",\"log\":[7]}'))",
@@ -186,8 +185,8 @@ TEST_F(ContainerRowTest, OfAnOlderDaemonHasDefaultsForWhatCameLater) {
   EXPECT_EQ(container->damage, "");
   EXPECT_EQ(container->state.status, Status::kExited);
   EXPECT_EQ(container->state.restart_count, 0);
-  EXPECT_EQ(container->settings.host_config.at("Memory"), 64 << 20);
-  EXPECT_EQ(container->settings.log_driver(), "json-file");
+  EXPECT_EQ(container->settings.document.host_config.at("Memory"), 64 << 20);
+  EXPECT_EQ(container->settings.log.driver, "json-file");
   ASSERT_EQ(container->mounts.size(), 1u);
   EXPECT_EQ(container->mounts[0].destination, "/data");
   EXPECT_TRUE(starts(id));
@@ -212,8 +211,8 @@ TEST_F(ContainerRowTest, OfAContainerThatWasNeverChangedReadsBackAsItWas) {
   const ContainerPtr after = find(before->id);
   ASSERT_TRUE(after);
   EXPECT_EQ(after->damage, "");
-  EXPECT_EQ(after->settings.config, before->settings.config);
-  EXPECT_EQ(after->settings.host_config, before->settings.host_config);
+  EXPECT_EQ(after->settings.document.config, before->settings.document.config);
+  EXPECT_EQ(after->settings.document.host_config, before->settings.document.host_config);
 }
 
 TEST_F(ContainerRowTest, IsAContainersAgainOnceItIsRepaired) {
@@ -250,7 +249,7 @@ TEST_F(ContainerRowTest, WithoutAnIdIsKeptAndNothingIsDoneWithIt) {
 TEST_F(ContainerRowTest, WhoseDirectoryIsGoneIsSetAside) {
   const ContainerPtr bad = create({"true"});
   const std::string good = create({"sleep"})->id;
-  std::filesystem::remove_all(bad->directory);
+  std::filesystem::remove_all(bad->storage.directory);
 
   open();
 
@@ -265,7 +264,7 @@ TEST_F(ContainerRowTest, WhoseDirectoryIsGoneIsSetAside) {
 TEST_F(ContainerRowTest, ADamagedOnesMachineIsEndedInOrder) {
   const ContainerPtr bad = create({"sleep"});
   ASSERT_TRUE(await(containers_->start(bad)));
-  const protocol::Secret secret = host_.last_spec().secret;
+  const protocol::Secret secret = host_.last_machine().secret;
   host_.leave_running(bad->id);
   change(bad->id, "state = json_set(state, '$.exit_code', 'seven')");
 
@@ -273,7 +272,7 @@ TEST_F(ContainerRowTest, ADamagedOnesMachineIsEndedInOrder) {
 
   EXPECT_EQ(find(bad->id)->state.status, Status::kDead);
   EXPECT_EQ(host_.last_adopted_secret(), secret);
-  EXPECT_FALSE(find(bad->id)->machine);
+  EXPECT_FALSE(find(bad->id)->run.machine);
 }
 
 TEST_F(ContainerRowTest, ADamagedOnesFilesCanBeCopied) {

@@ -20,8 +20,8 @@ ContainerPtr ContainerStorage::new_container(std::string id) const {
 }
 
 void ContainerStorage::place(Container& container) {
-  container.directory = parts_.directory / container.id;
-  container.output = std::make_shared<OutputHub>(parts_.executor);
+  container.storage.directory = parts_.directory / container.id;
+  expect_run(container, parts_.executor);
   logs_.open(container);
 }
 
@@ -44,45 +44,42 @@ net::awaitable<Result<images::Image>> ContainerStorage::resolve(std::string imag
 
 net::awaitable<Result<void>> ContainerStorage::check_image(ContainerPtr container) {
   if (!parts_.images.has_admission()) co_return Result<void>();
-  const std::function<Result<void>()> ask = [&store = parts_.images, id = container->image_id] {
-    return store.may_run(id);
-  };
+  const std::function<Result<void>()> ask =
+      [&store = parts_.images, id = container->origin.image_id] { return store.may_run(id); };
   co_return co_await parts_.pool.run(ask);
 }
 
 net::awaitable<Result<void>> ContainerStorage::make(ContainerPtr container) {
-  if (::mkdir(container->directory.c_str(), 0700) != 0)
-    co_return base::errno_error("mkdir " + container->directory.string());
-  const auto bytes = container->settings.disk_bytes();
-  if (!bytes) co_return bytes.error();
-  auto created = co_await parts_.disks.create(container->disk(), *bytes);
+  if (::mkdir(container->storage.directory.c_str(), 0700) != 0)
+    co_return base::errno_error("mkdir " + container->storage.directory.string());
+  auto created =
+      co_await parts_.disks.create(container->disk(), container->settings.limits.disk_bytes);
   if (!created) co_return base::annotate(std::move(created), "writable layer");
   // From here on the image's layers stay until this container is removed.
   const std::function<Result<images::Image>()> hold = [&store = parts_.images, container] {
-    return store.hold(container->id, container->image_id);
+    return store.hold(container->id, container->origin.image_id);
   };
   auto held = co_await parts_.pool.run(hold);
   if (!held) co_return std::move(held).error();
-  for (const images::LayerFile& layer : held->layers)
-    container->layers.push_back(LayerFile{.path = layer.path, .bytes = layer.bytes});
+  container->origin.layers = std::move(held->layers);
   co_return Result<void>();
 }
 
 net::awaitable<Result<void>> ContainerStorage::find_layers(ContainerPtr container) {
   const std::function<Result<std::vector<images::LayerFile>>()> find =
       [&store = parts_.images, container] { return store.held_layers(container->id); };
-  const auto layers = co_await parts_.pool.run(find);
-  if (!layers) co_return layers.error();
-  for (const images::LayerFile& layer : *layers)
-    container->layers.push_back(LayerFile{.path = layer.path, .bytes = layer.bytes});
+  auto layers = co_await parts_.pool.run(find);
+  if (!layers) co_return std::move(layers).error();
+  container->origin.layers = *std::move(layers);
   co_return Result<void>();
 }
 
 net::awaitable<void> ContainerStorage::drop(ContainerPtr container) {
   const std::function<Result<void>()> drop = [&store = parts_.images, container]() -> Result<void> {
     std::error_code error;
-    std::filesystem::remove_all(container->directory, error);
-    if (error) spdlog::error("remove {}: {}", container->directory.string(), error.message());
+    std::filesystem::remove_all(container->storage.directory, error);
+    if (error)
+      spdlog::error("remove {}: {}", container->storage.directory.string(), error.message());
     return store.release(container->id);
   };
   const auto released = co_await parts_.pool.run(drop);

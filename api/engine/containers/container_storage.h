@@ -1,4 +1,5 @@
-// ContainerStorage: what a container has on the host's disk, and what it has of its image.
+// ContainerStorage: makes, finds and removes what a container has on the host's disk, and holds its
+// image's layers.
 //
 // Each container has a directory with its writable disk and its log, and holds its image's layers
 // from make() to drop(). Threads: the io_context thread; what blocks goes to the pool. What Parts
@@ -34,20 +35,21 @@ class ContainerStorage {
 
   /// A container without anything on the disk: place() follows when its settings are known.
   ContainerPtr new_container(std::string id) const;
-  /// Gives it its directory's name, its log and the output of its first run.
+  /// Gives it its directory's name, its log and the process of its first run.
   void place(Container& container);
-  /// Whether an earlier daemon left its directory, without which it never runs again.
+  /// Checks that an earlier daemon's container still has its directory, without which it never runs
+  /// again: kNotFound.
   base::Result<void> check_directory(const std::string& id) const;
 
-  /// The image that a container is to be made of, if it may run.
+  /// Finds the image that a container is to be made of, and checks that it may run.
   net::awaitable<base::Result<images::Image>> resolve(std::string image);
-  /// Whether the signature policy lets its image run, as the policy is now: it may have changed
-  /// since the container was made.
+  /// Checks that the signature policy, as it is now, lets the container's image run: the policy may
+  /// have changed since the container was made.
   net::awaitable<base::Result<void>> check_image(ContainerPtr container);
 
   /// Makes its directory and disk, and holds its image's layers.
   net::awaitable<base::Result<void>> make(ContainerPtr container);
-  /// Finds again the layers that it holds.
+  /// Looks up the layers that a container of an earlier daemon holds.
   net::awaitable<base::Result<void>> find_layers(ContainerPtr container);
   /// Removes what make() made. Errors go to the log.
   net::awaitable<void> drop(ContainerPtr container);

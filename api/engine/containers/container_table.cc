@@ -23,7 +23,7 @@ std::set<std::string> running_ids(const std::vector<ContainerPtr>& containers) {
 }
 
 Result<ContainerPtr> ContainerTable::find(std::string_view name) const {
-  if (name.empty()) return Error{Code::kInvalidArgument, "No container name or ID supplied"};
+  if (name.empty()) return Error{Code::kInvalidArgument, "invalid name or ID supplied: \"\""};
   if (const auto exact = by_id_.find(std::string(name)); exact != by_id_.end())
     return exact->second;
   const std::string_view bare = name.starts_with('/') ? name.substr(1) : name;
@@ -41,8 +41,9 @@ Result<ContainerPtr> ContainerTable::find(std::string_view name) const {
 std::vector<ContainerPtr> ContainerTable::list() const {
   std::vector<ContainerPtr> all;
   for (const auto& [id, container] : by_id_) all.push_back(container);
-  std::sort(all.begin(), all.end(),
-            [](const ContainerPtr& a, const ContainerPtr& b) { return a->created > b->created; });
+  std::sort(all.begin(), all.end(), [](const ContainerPtr& a, const ContainerPtr& b) {
+    return a->origin.created > b->origin.created;
+  });
   return all;
 }
 
@@ -99,7 +100,7 @@ Result<void> ContainerTable::insert(const Container& container,
     return database_.run(
         "INSERT INTO containers (id, name, created_ns, image_id, settings, state, mounts) "
         "VALUES (?, ?, ?, ?, ?, ?, ?)",
-        {container.id, container.name, container.created, container.image_id,
+        {container.id, container.name, container.origin.created, container.origin.image_id,
          settings_text(container.settings), to_json_text(container.state),
          to_json(container.mounts).dump()});
   };

@@ -1,4 +1,4 @@
-// ContainerTable: which containers there are, by ID and by name, and their rows in the database.
+// ContainerTable: finds containers by ID and by name, and keeps their rows in the database.
 //
 // Threads: the io_context thread. Database and Volumes outlive it. It owns the containers, with
 // whoever holds a ContainerPtr. Truth: the database; a change is committed before anybody is told
@@ -24,38 +24,40 @@ class ContainerTable {
  public:
   ContainerTable(Database& database, Volumes& volumes) : database_(database), volumes_(volumes) {}
 
-  /// By full ID, name (with or without a leading slash), or unique ID prefix.
+  /// Finds a container by full ID, name (with or without a leading slash), or unique ID prefix.
   base::Result<ContainerPtr> find(std::string_view name) const;
   /// Newest first.
   std::vector<ContainerPtr> list() const;
 
-  /// Takes the name for the container `id`; empty: a random one. It is free_name()d unless the
-  /// container is added.
+  /// Takes the name `wanted`, or, if that is empty, a random one, for the container `id`. The
+  /// caller gives it back by free_name() unless the container is added.
   base::Result<std::string> choose_name(const std::string& wanted, const std::string& id);
   void free_name(const std::string& name) { names_.erase(name); }
   bool has_name(std::string_view name) const { return names_.contains(name); }
-  /// Another name; the old one is free then, and the answer.
+  /// Gives the container another name; returns the old one, which is free then.
   base::Result<std::string> rename(Container& container, const std::string& name);
 
-  /// It is found from now on, or no longer. The rows are insert()ed and erase()d apart from that.
+  /// From now on the container is found, or no longer. Its row is written by insert() and erase().
+  /// erase().
   void add(const ContainerPtr& container);
   void remove(const Container& container);
 
-  /// Its row, and those of `volumes`, which were made for it.
+  /// Writes the container's row, and those of `volumes`, which were made for it, in one
+  /// transaction.
   base::Result<void> insert(const Container& container, const std::vector<VolumePtr>& volumes);
-  /// Its row, and those of `volumes`.
+  /// Erases the container's row, and those of `volumes`, in one transaction.
   base::Result<void> erase(const Container& container, const std::vector<VolumePtr>& volumes);
-  /// Its state as it is now.
+  /// Writes the container's state as it is now.
   base::Result<void> commit(const Container& container);
-  /// The same where nobody can be told of an Error: it goes to the log.
+  /// As commit(), where nobody can be told of an Error: it goes to the log.
   void commit_or_log(const Container& container);
-  /// `settings` instead of what its row has.
+  /// Writes `settings` in place of those that the row has.
   base::Result<void> commit_settings(const Container& container, const Settings& settings);
 
-  /// All rows of an earlier daemon; nothing is added. Those of which something is wrong come last,
-  /// so that the others have their names.
+  /// Reads all rows of an earlier daemon; adds no container. Rows of which something is wrong come
+  /// last, so that the others get their names.
   base::Result<std::vector<ContainerRow>> read_rows();
-  /// What is wrong with rows, in the log and in the database for whoever looks there.
+  /// Writes what is wrong with rows into the log, and into the database for whoever looks there.
   void mark_damaged(const std::vector<ContainerRow>& rows);
 
  private:
@@ -65,7 +67,7 @@ class ContainerTable {
   std::map<std::string, std::string, std::less<>> names_;  // name -> id
 };
 
-/// IDs of those that run, for images in use.
+/// The IDs of those containers that run, to tell which images are in use.
 std::set<std::string> running_ids(const std::vector<ContainerPtr>& containers);
 
 }  // namespace engine

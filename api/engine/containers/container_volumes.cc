@@ -18,23 +18,46 @@ bool mounts_volume(const Container& container, const std::string& volume) {
                      [&](const MountPoint& mount) { return mount.volume == volume; });
 }
 
+/// What is not there is the request's fault.
+Error refused_bind(const Error& why) {
+  return Error{why.code == Code::kNotFound ? Code::kInvalidArgument : why.code,
+               "invalid mount config for type \"bind\": " + why.message};
+}
+
+/// Written by whoever has it, so the guest keeps it from being written where it is read-only.
+SharedFiles shared_volume(const std::filesystem::path& directory) {
+  SharedFiles files;
+  files.tree.path = directory;
+  files.tree.of_daemon = true;
+  return files;
+}
+
+SharedFiles shared_files(const MountPoint& mount) {
+  using launch::file_server::Caching;
+  const HostSource& host = mount.host;
+  SharedFiles files;
+  files.tree.path = host.path;
+  files.tree.read_only = mount.read_only;
+  files.tree.read_only_below = host.read_only_below;
+  files.tree.mounts_below = host.mounts_below;
+  files.tree.create = host.create;
+  files.caching = host.relaxed ? Caching::kRelaxed : Caching::kStrict;
+  return files;
+}
+
 }  // namespace
 
 /// The volumes of other containers that VolumesFrom names.
 Result<std::vector<MountPoint>> ContainerVolumes::of_others(const Settings& settings) const {
   std::vector<MountPoint> mounts;
-  const nlohmann::json& sources = settings.host_config.at("VolumesFrom");
-  if (sources.is_null()) return mounts;
-  for (const nlohmann::json& source : sources) {
-    auto from = parse_volumes_from(source.get_ref<const std::string&>());
-    if (!from) return std::move(from).error();
-    const auto other = table_.find(from->container);
+  for (const VolumesFrom& from : settings.mounts.volumes_from) {
+    const auto other = table_.find(from.container);
     if (!other) return Error{Code::kInvalidArgument, other.error().message};
     RETURN_IF_ERROR(check_not_set_aside(**other));
     for (MountPoint mount : (*other)->mounts) {
       mount.copy_up = false;  // the other container's first start does that
       mount.mode.clear();
-      mount.read_only = mount.read_only || from->read_only;
+      mount.read_only = mount.read_only || from.read_only;
       std::erase_if(mounts, [&](const auto& m) { return m.destination == mount.destination; });
       mounts.push_back(std::move(mount));
     }
@@ -45,40 +68,52 @@ Result<std::vector<MountPoint>> ContainerVolumes::of_others(const Settings& sett
 net::awaitable<Result<void>> ContainerVolumes::make(ContainerPtr container) {
   auto mounts = of_others(container->settings);
   if (!mounts) co_return std::move(mounts).error();
-  auto wishes = mount_wishes(container->settings);
-  if (!wishes) co_return std::move(wishes).error();
   for (const MountPoint& mount : *mounts) take(*container, mount);
-  for (MountWish& wish : *wishes) {
-    const auto there =
-        std::find_if(container->mounts.begin(), container->mounts.end(),
-                     [&](const MountPoint& m) { return m.destination == wish.mount.destination; });
-    if (there != container->mounts.end()) {
-      if (wish.mount.mode.empty()) continue;  // of Volumes: what is mounted there wins
-      const std::string volume = there->volume;
-      container->mounts.erase(there);
-      if (!mounts_volume(*container, volume)) volumes_.forget(volume, container->id);
-    }
-    VolumeWish wanted{.name = wish.mount.volume,
-                      .driver = std::move(wish.driver),
-                      .labels = std::move(wish.labels),
-                      .options = std::move(wish.options),
-                      .with_container = wish.mount.anonymous};
-    const auto volume = co_await volumes_.create(std::move(wanted));
-    if (!volume) co_return volume.error();
-    wish.mount.volume = (*volume)->name;
-    take(*container, wish.mount);
-  }
+  std::vector<MountWish> wishes = container->settings.mounts.volumes;
+  for (MountWish& wish : wishes)
+    if (auto made = co_await make_one(container, std::move(wish)); !made) co_return made;
   if (container->mounts.size() > kMostMounts)
-    co_return Error{Code::kInvalidArgument,
-                    "a container has at most " + std::to_string(kMostMounts) + " volumes here"};
-  // A directory comes before what lies below it.
+    co_return Error{
+        Code::kInvalidArgument,
+        "a container has at most " + std::to_string(kMostMounts) + " volumes and bind mounts here"};
+  // Sorted, so that a directory comes before what lies below it.
   std::sort(container->mounts.begin(), container->mounts.end(),
             [](const MountPoint& a, const MountPoint& b) { return a.destination < b.destination; });
   co_return Result<void>();
 }
 
+net::awaitable<Result<void>> ContainerVolumes::make_one(ContainerPtr container, MountWish wish) {
+  const auto there =
+      std::find_if(container->mounts.begin(), container->mounts.end(),
+                   [&](const MountPoint& m) { return m.destination == wish.mount.destination; });
+  if (there != container->mounts.end()) {
+    const bool of_volumes = !wish.mount.is_bind() && wish.mount.mode.empty();
+    if (of_volumes) co_return Result<void>();  // what is mounted there wins
+    const std::string volume = there->volume;
+    container->mounts.erase(there);
+    if (!mounts_volume(*container, volume)) volumes_.forget(volume, container->id);
+  }
+  if (wish.mount.is_bind()) {
+    if (wish.must_exist) {
+      auto found = co_await machines_.check_host_path(wish.mount.host.path);
+      if (!found) co_return refused_bind(found.error());
+    }
+    take(*container, wish.mount);
+    co_return Result<void>();
+  }
+  VolumeWish wanted{.name = wish.mount.volume,
+                    .driver = std::move(wish.driver),
+                    .labels = std::move(wish.labels),
+                    .options = std::move(wish.options),
+                    .with_container = wish.mount.anonymous};
+  const auto volume = co_await volumes_.create(std::move(wanted));
+  if (!volume) co_return volume.error();
+  wish.mount.volume = (*volume)->name;
+  take(*container, wish.mount);
+  co_return Result<void>();
+}
 void ContainerVolumes::take(Container& container, const MountPoint& mount) {
-  volumes_.use(mount.volume, container.id);
+  if (!mount.is_bind()) volumes_.use(mount.volume, container.id);
   container.mounts.push_back(mount);
 }
 
@@ -111,10 +146,17 @@ std::vector<VolumePtr> ContainerVolumes::unstored(const Container& container) co
   return made;
 }
 
-std::vector<std::filesystem::path> ContainerVolumes::disks(const Container& container) const {
-  std::vector<std::filesystem::path> disks;
-  for (const MountPoint& mount : container.mounts) disks.push_back(volumes_.disk_of(mount.volume));
-  return disks;
+std::vector<MountSource> ContainerVolumes::sources(const Container& container) const {
+  std::vector<MountSource> sources;
+  for (const MountPoint& mount : container.mounts) {
+    if (mount.is_bind())
+      sources.emplace_back(shared_files(mount));
+    else if (volumes_.is_disk(mount.volume))
+      sources.emplace_back(volumes_.disk_of(mount.volume));
+    else
+      sources.emplace_back(shared_volume(volumes_.directory_of(mount.volume)));
+  }
+  return sources;
 }
 
 bool ContainerVolumes::lasts(const Container& container, bool own_too) const {

@@ -8,7 +8,7 @@
 #include "api/engine/container/state_errors.h"
 #include "api/engine/containers/recovery.h"
 #include "api/engine/resources/usage.h"
-#include "api/engine/settings/block_io.h"
+#include "api/engine/settings/limits.h"
 #include "api/engine/state/identifiers.h"
 
 namespace engine {
@@ -20,25 +20,23 @@ using base::Result;
 namespace {
 
 /// What only a bigger machine could give: the machine of a running container does not grow.
-Result<void> check_machine_gives(const Settings& settings, const Usage& usage,
+Result<void> check_machine_gives(const Limits& limits, const Usage& usage,
                                  std::uint64_t machine_bytes) {
-  const nlohmann::json& host = settings.host_config;
-  const auto memory = host.at("Memory").get<std::uint64_t>();
-  if (memory > machine_bytes)
+  if (limits.guest.memory_bytes > machine_bytes)
     return Error{Code::kInvalidArgument,
                  "the running container's machine has " + std::to_string(machine_bytes >> 20) +
                      " MiB of memory: stop the container before raising its limit beyond that"};
-  const auto nano_cpus = host.at("NanoCpus").get<std::uint64_t>();
-  if (nano_cpus > usage.cpus * std::uint64_t{1'000'000'000})
+  if (limits.nano_cpus > std::int64_t{usage.cpus} * 1'000'000'000)
     return Error{Code::kInvalidArgument,
                  "the running container's machine has " + std::to_string(usage.cpus) +
                      " CPUs: stop the container before raising its limit beyond that"};
   return {};
 }
 
-net::awaitable<Result<void>> limit_machine(ContainerPtr container, Settings wanted) {
-  const std::shared_ptr<Machine> machine = container->machine;
-  const auto statistics = co_await machine->statistics(kMainContainer);
+net::awaitable<Result<void>> limit_machine(ContainerPtr container, Limits wanted) {
+  const std::shared_ptr<Machine> machine = container->run.machine;
+  const ContainerNumber number = container->state.machine.number;
+  const auto statistics = co_await machine->statistics(number);
   if (!statistics) co_return statistics.error();
   protocol::Statistics unlimited = *statistics;
   unlimited.memory_max = "max";
@@ -47,10 +45,11 @@ net::awaitable<Result<void>> limit_machine(ContainerPtr container, Settings want
   if (!possible) co_return possible.error();
   auto limits = limits_for(wanted, storage_of(*container));
   if (!limits) co_return std::move(limits).error();
-  const auto weights = group_weights_for(wanted.host_config);
+  const auto weights = group_weights_for(wanted);
   if (!weights) co_return weights.error();
-  RETURN_IF_ERROR_ASYNC(machine->set_weights(*weights));
-  co_return co_await machine->update_limits(kMainContainer, *std::move(limits));
+  if (container->state.machine.own())
+    if (auto set = co_await machine->set_weights(*weights); !set) co_return std::move(set).error();
+  co_return co_await machine->update_limits(number, *std::move(limits));
 }
 
 }  // namespace
@@ -64,15 +63,17 @@ Containers::Containers(EngineParts parts)
                                        .images = parts.images,
                                        .disks = parts.machines.disks(),
                                        .directory = std::move(parts.directory)}),
-      volumes_(parts.volumes, table_, background_),
+      volumes_(parts.volumes, parts.machines.machines(), table_, background_),
       launcher_(Launcher::Parts{.machines = parts.machines.machines(),
                                 .networks = parts.machines.networks(),
+                                .catalog = parts.networks,
                                 .seccomp = parts.seccomp,
                                 .table = table_,
                                 .storage = storage_,
                                 .volumes = volumes_,
                                 .events = events_,
                                 .default_shape = parts.default_shape,
+                                .shared_bytes = parts.shared_bytes,
                                 .host_memory = std::move(parts.host_memory)}),
       health_(table_, events_),
       pauses_(table_, events_),
@@ -81,6 +82,7 @@ Containers::Containers(EngineParts parts)
                         .volumes = volumes_,
                         .health = health_,
                         .pauses = pauses_,
+                        .catalog = parts.networks,
                         .events = events_,
                         .background = background_,
                         .patience = parts.patience}),
@@ -126,25 +128,29 @@ net::awaitable<void> Containers::let_go() {
   background_.begin_end();
   for (const ContainerPtr& container : list()) {
     container->changed.notify_all();  // wakes those that wait to be restarted
-    auto lock = co_await container->transition.lock();
+    auto lock = co_await container->run.transition.lock();
     background_.keep(std::move(lock));
   }
 }
 
 net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
   const ContainerPtr container = storage_.new_container(random_id());
-  auto image = co_await storage_.resolve(request.settings.image());
+  auto image = co_await storage_.resolve(request.settings.image);
   if (!image) co_return std::move(image).error();
-  RETURN_IF_ERROR_ASYNC(apply_image_defaults(request.settings, image->config.defaults));
-  container->settings = std::move(request.settings);
-  if (container->settings.text("Hostname").empty())
-    container->settings.config["Hostname"] = container->short_id();
-  fill_in_default_paths(container->settings.host_config);
-  container->image_id = image->id;
-  container->created = now_ns();
+  auto settings =
+      settings_with_defaults(request.settings, image->config.defaults, container->short_id());
+  if (!settings) co_return std::move(settings).error();
+  settings = settings_with_ids(*settings, [this](const std::string& named) {
+    const auto found = table_.find(named);
+    return found ? std::optional((*found)->id) : std::nullopt;
+  });
+  if (!settings) co_return std::move(settings).error();
+  container->settings = *std::move(settings);
+  container->origin.image_id = image->id;
+  container->origin.created = now_ns();
   container->state.of_build = request.of_build;
   storage_.place(*container);
-  RETURN_IF_ERROR_ASYNC(launcher_.check(*container));
+  RETURN_IF_ERROR_ASYNC(launcher_.check(container->settings));
 
   auto name = table_.choose_name(request.name, container->id);
   if (!name) co_return std::move(name).error();
@@ -166,7 +172,7 @@ net::awaitable<Result<ContainerPtr>> Containers::create(CreateRequest request) {
 
 Result<void> Containers::rename(ContainerPtr container, std::string name) {
   if (name.empty()) return Error{Code::kInvalidArgument, "Neither old nor new names may be empty"};
-  if (container->removed || container->state.status == Status::kRemoving)
+  if (container->removal.done || container->state.status == Status::kRemoving)
     return no_such_container(container->id);
   const std::string bare = name.front() == '/' ? name.substr(1) : name;
   if (bare == container->name)
@@ -174,19 +180,26 @@ Result<void> Containers::rename(ContainerPtr container, std::string name) {
                  "Renaming a container with the same name as its current name"};
   const auto old = table_.rename(*container, "/" + bare);
   if (!old) return old.error();
+  launcher_.renamed(*container);
   publish(*container, "rename", {{"oldName", "/" + *old}});
   return {};
 }
 
+Result<void> Containers::replace_settings(Container& container, Settings settings) {
+  RETURN_IF_ERROR(table_.commit_settings(container, settings));
+  container.settings = std::move(settings);
+  return {};
+}
+
 net::awaitable<Result<void>> Containers::update(ContainerPtr container, nlohmann::json changes) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   RETURN_IF_ERROR_ASYNC(check_not_set_aside(*container));
-  auto wanted = update_settings(container->settings, changes);
+  auto wanted = updated_settings(container->settings, changes);
   if (!wanted) co_return std::move(wanted).error();
-  RETURN_IF_ERROR_ASYNC(launcher_.check_limit(*wanted));
-  if (container->state.running() && container->machine) {
-    auto limited = co_await limit_machine(container, *wanted);
+  RETURN_IF_ERROR_ASYNC(launcher_.check_limit(wanted->limits));
+  if (container->state.running() && container->run.machine) {
+    auto limited = co_await limit_machine(container, wanted->limits);
     if (!limited)
       co_return base::annotate(std::move(limited), "Cannot update container " + container->id);
   }

@@ -1,4 +1,4 @@
-// Containers: creates, runs, stops, finds and removes containers: what clients ask for.
+// Containers: creates, runs, stops, finds and removes containers, as clients ask for it.
 //
 // It puts together the classes of this folder, each of which knows one subject, and hands a request
 // to the one that it is about. README.md says which there are.
@@ -47,9 +47,12 @@ struct EngineParts {
   images::Store& images;
   MachineHost& machines;
   Volumes& volumes;
+  NetworkCatalog& networks;
   SeccompFilters& seccomp;
   std::filesystem::path directory;  // one directory per container below it
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
+  /// How much memory containers have at least in whose machine others may come (IpcMode shareable).
+  std::uint64_t shared_bytes = 2ull << 30;
   Patience patience = {};
   std::function<base::Result<HostMemory>()> host_memory = read_host_memory;
 };
@@ -85,7 +88,10 @@ class Containers {
   /// `changes`: Docker's update request, Resources and RestartPolicy. What is 0 or empty in it
   /// stays. A running container's limits change at once.
   net::awaitable<base::Result<void>> update(ContainerPtr container, nlohmann::json changes);
-  /// A build leaves it behind: it is a container like any other from now on.
+  /// Gives other settings to a container that does not run. Whoever calls this holds its transition
+  /// lock.
+  base::Result<void> replace_settings(Container& container, Settings settings);
+  /// Makes a container of a build one like any other, as the build leaves it behind.
   base::Result<void> keep_after_build(ContainerPtr container);
 
   /// As Runs does them (runs.h).
@@ -110,23 +116,14 @@ class Containers {
     return runs_.resize(std::move(container), rows, columns);
   }
 
-  /// As Pauses does them (pauses.h).
-  net::awaitable<base::Result<void>> pause(ContainerPtr container) {
-    return pauses_.pause(std::move(container));
-  }
-  net::awaitable<base::Result<void>> unpause(ContainerPtr container) {
-    return pauses_.unpause(std::move(container));
-  }
-  net::awaitable<base::Result<bool>> begin_commit_pause(ContainerPtr container) {
-    return pauses_.begin_commit(std::move(container));
-  }
-  net::awaitable<void> end_commit_pause(ContainerPtr container) {
-    return pauses_.end_commit(std::move(container));
-  }
-
   /// As Removal does them (removal.h).
+  net::awaitable<base::Result<void>> remove(ContainerPtr container, RemoveOptions options,
+                                            std::string named) {
+    return removal_.remove(std::move(container), options, std::move(named));
+  }
   net::awaitable<base::Result<void>> remove(ContainerPtr container, RemoveOptions options) {
-    return removal_.remove(std::move(container), options);
+    std::string id = container->id;
+    return removal_.remove(std::move(container), options, std::move(id));
   }
   net::awaitable<PruneResult> prune(std::function<bool(const Container&)> wanted) {
     return removal_.prune(std::move(wanted));
@@ -138,7 +135,8 @@ class Containers {
     events_.publish(container, std::move(action), std::move(attributes));
   }
 
-  /// The files of containers, and what probes find of their health.
+  /// Parts that callers use by themselves: pauses, the files of containers, what probes find.
+  Pauses& pauses() { return pauses_; }
   ContainerFiles& files() { return files_; }
   ContainerHealth& health() { return health_; }
 

@@ -75,7 +75,7 @@ TEST_F(RemovalTest, AGuestThatAnswersNothingIsUnplugged) {
   const auto removed = remove(container);
 
   EXPECT_TRUE(removed) << removed.error().message;
-  EXPECT_TRUE(container->removed);
+  EXPECT_TRUE(container->removal.done);
 }
 
 TEST_F(RemovalTest, AProcessThatNoSignalEndsIsUnplugged) {
@@ -84,7 +84,7 @@ TEST_F(RemovalTest, AProcessThatNoSignalEndsIsUnplugged) {
   const auto removed = remove(container);
 
   EXPECT_TRUE(removed) << removed.error().message;
-  EXPECT_TRUE(container->removed);
+  EXPECT_TRUE(container->removal.done);
 }
 
 TEST_F(RemovalTest, AMonitorThatCannotBeKilledIsAnErrorThatMayBeTriedAgain) {
@@ -115,7 +115,7 @@ TEST_F(RemovalTest, AStopThatWaitsForEverIsNotWaitedFor) {
 
 TEST_F(RemovalTest, AClientThatReadsNothingKeepsNoContainer) {
   const ContainerPtr container = create({"spew", "10000000"});
-  const auto attachment = container->output->attach(true, true);
+  const auto attachment = container->run.process->attach(true, true);
   ASSERT_TRUE(await(containers_->start(container)));
   settle();
 
@@ -206,7 +206,7 @@ TEST_F(RemovalTest, AToolOfWhichNobodyReadsIsKilledThoughItSaysNothing) {
 
 TEST_F(RemovalTest, ShuttingDownDoesNotWaitForWhatHangs) {
   const ContainerPtr container = create({"spew", "10000000"}, json::object(), {{"StopTimeout", 0}});
-  const auto attachment = container->output->attach(true, true);
+  const auto attachment = container->run.process->attach(true, true);
   ASSERT_TRUE(await(containers_->start(container)));
 
   await(containers_->shut_down());

@@ -5,7 +5,7 @@
 #include <csignal>
 
 #include "api/engine/container/machine_spec.h"
-#include "api/engine/process/execs.h"
+#include "api/engine/execs/execs.h"
 #include "api/fakes/engine_fixture.h"
 
 namespace engine {
@@ -31,7 +31,7 @@ class ContainersTest : public fakes::EngineFixture {
   }
 
   void run_to_exit(const ContainerPtr& container) {
-    run_until([&] { return container->exits > 0 && !container->machine; });
+    run_until([&] { return container->run.exits > 0 && !container->run.machine; });
   }
 };
 
@@ -50,7 +50,7 @@ TEST_F(ContainersTest, RunsAContainerToItsExit) {
 TEST_F(ContainersTest, PublishesEventsInDockersOrder) {
   const ContainerPtr container = run({"true"}, {{"AutoRemove", true}});
 
-  run_until([&] { return container->removed; });
+  run_until([&] { return container->removal.done; });
 
   EXPECT_EQ(actions(),
             (std::vector<std::string>{"container create", "network connect", "container start",
@@ -60,7 +60,7 @@ TEST_F(ContainersTest, PublishesEventsInDockersOrder) {
 TEST_F(ContainersTest, FiltersTheCallsOfContainersThatAreNotPrivileged) {
   const auto filter_of = [&](json host_config) {
     run({"true"}, std::move(host_config));
-    return host_.last_spec().process.seccomp_filter;
+    return host_.last_container().process.seccomp_filter;
   };
   const auto standard = filter_of(json::object());
 
@@ -93,30 +93,28 @@ TEST_F(ContainersTest, LooksAtASeccompProfileWhenItStarts) {
 TEST_F(ContainersTest, GivesTheMachineWhatTheContainerAskedFor) {
   run({"true"}, {{"Memory", 64 << 20}, {"CapAdd", {"NET_ADMIN"}}, {"Init", true}});
 
-  const MachineSpec& spec = host_.last_spec();
-  EXPECT_EQ(spec.container.limits.memory_bytes, 64u << 20);
+  const ContainerSpec& spec = host_.last_container();
+  const std::string name = host_.last_machine().id.substr(0, 12);
+  EXPECT_EQ(spec.settings.limits.memory_bytes, 64u << 20);
   EXPECT_EQ(spec.process.capabilities >> 12 & 1, 1u);
   EXPECT_TRUE(spec.process.use_init);
-  EXPECT_EQ(
-      spec.process.env,
-      (std::vector<std::string>{"PATH=/bin", "HOSTNAME=" + spec.id.substr(0, 12), "COLOUR=blue"}));
-  EXPECT_NE(spec.container.hosts_file.find("172.17.0.2\t" + spec.id.substr(0, 12)),
-            std::string::npos);
+  EXPECT_EQ(spec.process.env,
+            (std::vector<std::string>{"PATH=/bin", "HOSTNAME=" + name, "COLOUR=blue"}));
+  EXPECT_NE(spec.settings.hosts_file.find("172.17.0.2\t" + name), std::string::npos);
 }
 
 TEST_F(ContainersTest, LaterVariablesTakeThePlacesOfEarlierOnes) {
   const ContainerPtr container = create({"true"});
-  container->settings.config["Env"] = {"A=1", "B=1", "A=2", "HOSTNAME", "B"};
+  container->settings.process.env = {"A=1", "B=1", "A=2", "HOSTNAME", "B"};
   ExecSettings exec;
   exec.command = {"true"};
   exec.env = {"A=3", "B", "C=1", "C", "NOTHING", "C=2"};
 
   const auto process = exec_process_for(*container, exec);
 
-  ASSERT_TRUE(process);
-  EXPECT_EQ(std::vector<std::string>(process->env.begin() + 1, process->env.end()),
+  EXPECT_EQ(std::vector<std::string>(process.env.begin() + 1, process.env.end()),
             (std::vector<std::string>{"A=3", "C=2"}));
-  EXPECT_TRUE(process->env.front().starts_with("PATH="));
+  EXPECT_TRUE(process.env.front().starts_with("PATH="));
 }
 
 TEST_F(ContainersTest, StartsOnlyOnce) {
@@ -149,13 +147,13 @@ TEST_F(ContainersTest, KillsWhatDoesNotStopInTime) {
 TEST_F(ContainersTest, PausesAndGoesOn) {
   const ContainerPtr container = run({"sleep"});
 
-  ASSERT_TRUE(await(containers_->pause(container)));
+  ASSERT_TRUE(await(containers_->pauses().pause(container)));
   EXPECT_EQ(container->state.status, Status::kPaused);
-  EXPECT_EQ(await(containers_->pause(container)).error().code, Code::kConflict);
+  EXPECT_EQ(await(containers_->pauses().pause(container)).error().code, Code::kConflict);
 
-  ASSERT_TRUE(await(containers_->unpause(container)));
+  ASSERT_TRUE(await(containers_->pauses().unpause(container)));
   EXPECT_EQ(container->state.status, Status::kRunning);
-  EXPECT_FALSE(await(containers_->unpause(container)));
+  EXPECT_FALSE(await(containers_->pauses().unpause(container)));
   const std::vector<std::string> seen = actions();
   EXPECT_EQ((std::vector<std::string>{seen.end() - 2, seen.end()}),
             (std::vector<std::string>{"container pause", "container unpause"}));
@@ -163,7 +161,7 @@ TEST_F(ContainersTest, PausesAndGoesOn) {
 
 TEST_F(ContainersTest, StoppingAPausedContainerLetsItSeeTheSignal) {
   const ContainerPtr container = run({"sleep"});
-  ASSERT_TRUE(await(containers_->pause(container)));
+  ASSERT_TRUE(await(containers_->pauses().pause(container)));
 
   const auto stopped = await(containers_->stop(container, 10s));
 
@@ -174,8 +172,8 @@ TEST_F(ContainersTest, StoppingAPausedContainerLetsItSeeTheSignal) {
 TEST_F(ContainersTest, OnlyARunningContainerCanBePaused) {
   const ContainerPtr container = create({"true"});
 
-  EXPECT_EQ(await(containers_->pause(container)).error().code, Code::kConflict);
-  EXPECT_FALSE(await(containers_->unpause(container)));
+  EXPECT_EQ(await(containers_->pauses().pause(container)).error().code, Code::kConflict);
+  EXPECT_FALSE(await(containers_->pauses().unpause(container)));
 }
 
 TEST_F(ContainersTest, UpdateChangesWhatItNamesAndKeepsIt) {
@@ -186,10 +184,10 @@ TEST_F(ContainersTest, UpdateChangesWhatItNamesAndKeepsIt) {
       {{"Memory", 64 << 20}, {"RestartPolicy", {{"Name", "always"}}}, {"CpuShares", 0}}));
 
   ASSERT_TRUE(updated) << updated.error().message;
-  EXPECT_EQ(container->settings.host_config.at("Memory"), 64 << 20);
-  EXPECT_EQ(container->settings.host_config.at("PidsLimit"), 10);
-  EXPECT_EQ(container->settings.restart_policy().kind, RestartPolicy::Kind::kAlways);
-  const auto statistics = await(container->machine->statistics(kMainContainer));
+  EXPECT_EQ(container->settings.document.host_config.at("Memory"), 64 << 20);
+  EXPECT_EQ(container->settings.document.host_config.at("PidsLimit"), 10);
+  EXPECT_EQ(container->settings.restart_policy.kind, RestartPolicy::Kind::kAlways);
+  const auto statistics = await(container->run.machine->statistics(kMainContainer));
   EXPECT_EQ(statistics->memory_max, "67108864\n");
 }
 
@@ -207,7 +205,7 @@ TEST_F(ContainersTest, UpdateRefusesWhatCannotBe) {
   EXPECT_NE(refusal({{"Memory", 1}}).find("Minimum memory limit"), std::string::npos);
   EXPECT_NE(refusal({{"Privileged", true}}).find("cannot be changed"), std::string::npos);
   EXPECT_NE(refusal(json::array()), "");
-  EXPECT_EQ(container->settings.host_config.at("Memory"), 0);
+  EXPECT_EQ(container->settings.document.host_config.at("Memory"), 0);
 }
 
 TEST_F(ContainersTest, KillNeedsARunningContainer) {
@@ -240,7 +238,7 @@ TEST_F(ContainersTest, AFailedStartWithAutoRemoveRemovesAndWakesWaiters) {
   EXPECT_EQ(result.exit_code, 126);
   EXPECT_FALSE(containers_->find(container->id));
   EXPECT_EQ(images_.holders(), 0u);
-  EXPECT_FALSE(std::filesystem::exists(container->directory));
+  EXPECT_FALSE(std::filesystem::exists(container->storage.directory));
 }
 
 TEST_F(ContainersTest, AMachineThatCannotStartLeavesNothingBehind) {
@@ -305,7 +303,7 @@ TEST_F(ContainersTest, RestartsByPolicyUntilTheLimit) {
   run_until([&] { return container->state.status == Status::kExited; });
 
   EXPECT_EQ(container->state.restart_count, 2);
-  EXPECT_EQ(container->exits, 3u);
+  EXPECT_EQ(container->run.exits, 3u);
 }
 
 TEST_F(ContainersTest, AStoppedContainerIsNotRestarted) {
@@ -324,12 +322,12 @@ TEST_F(ContainersTest, NextExitIsNotALaterOne) {
   const WaitResult result = await(wait(container, WaitCondition::kNextExit, 1));
 
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_EQ(container->exits, 2u);
+  EXPECT_EQ(container->run.exits, 2u);
 }
 
 TEST_F(ContainersTest, DeliversAllOutputToTheLogAndToAttachments) {
   const ContainerPtr container = create({"echo", "hello", "there"});
-  const auto attachment = container->output->attach(true, true);
+  const auto attachment = container->run.process->attach(true, true);
 
   ASSERT_TRUE(await(containers_->start(container)));
   const auto chunk = await(attachment->next());
@@ -338,7 +336,7 @@ TEST_F(ContainersTest, DeliversAllOutputToTheLogAndToAttachments) {
   ASSERT_TRUE(chunk);
   EXPECT_EQ(chunk->bytes.size(), 12u);
   EXPECT_FALSE(end);
-  const auto reader = await(container->log->read(false));
+  const auto reader = await(container->storage.log->read(false));
   ASSERT_TRUE(reader);
   const auto batch = await((*reader)->next_batch());
   ASSERT_TRUE(batch);
@@ -348,7 +346,7 @@ TEST_F(ContainersTest, DeliversAllOutputToTheLogAndToAttachments) {
 TEST_F(ContainersTest, ASlowAttachmentHoldsTheProcessBack) {
   const std::size_t size = 4 * OutputHub::kQueueLimit;
   const ContainerPtr container = create({"spew", std::to_string(size)});
-  auto attachment = container->output->attach(true, true);
+  auto attachment = container->run.process->attach(true, true);
   ASSERT_TRUE(await(containers_->start(container)));
 
   settle();
@@ -361,7 +359,7 @@ TEST_F(ContainersTest, ASlowAttachmentHoldsTheProcessBack) {
 
 TEST_F(ContainersTest, ADetachedAttachmentHoldsNothingBack) {
   const ContainerPtr container = create({"spew", std::to_string(4 * OutputHub::kQueueLimit)});
-  auto attachment = container->output->attach(true, true);
+  auto attachment = container->run.process->attach(true, true);
   ASSERT_TRUE(await(containers_->start(container)));
   settle();
 
@@ -396,11 +394,11 @@ TEST_F(ContainersTest, KnowsItsContainersAfterARestart) {
 TEST_F(ContainersTest, EveryMachineHasASecretOfItsOwnThatTheNextDaemonKnows) {
   const ContainerPtr container = create({"sleep"});
   ASSERT_TRUE(await(containers_->start(container)));
-  const protocol::Secret first = host_.last_spec().secret;
+  const protocol::Secret first = host_.last_machine().secret;
   ASSERT_TRUE(await(containers_->kill(container, SIGKILL)));
   await(wait(container, WaitCondition::kNotRunning, 0));
   ASSERT_TRUE(await(containers_->start(container)));
-  const protocol::Secret second = host_.last_spec().secret;
+  const protocol::Secret second = host_.last_machine().secret;
   host_.leave_running(container->id);
 
   open();
@@ -419,22 +417,22 @@ TEST_F(ContainersTest, TheSecretIsKeptBeforeTheMachineRuns) {
 
   open();
 
-  EXPECT_EQ(host_.last_adopted_secret(), host_.last_spec().secret);
+  EXPECT_EQ(host_.last_adopted_secret(), host_.last_machine().secret);
 }
 
 TEST(ContainerState, KeepsItsMachinesSecretAndTakesRowsWithoutOne) {
   ContainerState state;
   const auto older = stored_state(to_json_text(state));
-  for (std::size_t i = 0; i < state.machine_secret.size(); ++i)
-    state.machine_secret[i] = static_cast<std::uint8_t>(0xff - 7 * i);
+  for (std::size_t i = 0; i < state.machine.secret.size(); ++i)
+    state.machine.secret[i] = static_cast<std::uint8_t>(0xff - 7 * i);
   const std::string text = to_json_text(state);
   const auto kept = stored_state(text);
   std::string damaged = text;
   damaged.replace(damaged.find("fff8"), 4, "xff8");
 
   EXPECT_EQ(older.damage + kept.damage, "");
-  EXPECT_EQ(older.value.machine_secret, protocol::Secret{});
-  EXPECT_EQ(kept.value.machine_secret, state.machine_secret);
+  EXPECT_EQ(older.value.machine.secret, protocol::Secret{});
+  EXPECT_EQ(kept.value.machine.secret, state.machine.secret);
   EXPECT_EQ(stored_state(damaged).damage, "state.machine_secret is not a secret");
 }
 

@@ -2,12 +2,17 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <stop_token>
 #include <utility>
 
-#include "api/engine/container/machine_spec.h"
+#include "api/engine/networks/connections.h"
+#include "api/engine/process/start_refusal.h"
 #include "api/engine/security/capabilities.h"
 #include "api/engine/state/identifiers.h"
+#include "api/networks/resolv_conf.h"
 
 namespace engine {
 
@@ -15,10 +20,34 @@ using base::Code;
 using base::Error;
 using base::Result;
 
-Result<void> Launcher::check_limit(const Settings& settings) const {
+namespace {
+
+/// A machine has its address until it has ended, a little after its container.
+constexpr std::chrono::seconds kAddressPatience{30};
+constexpr std::chrono::milliseconds kLookAgain{50};
+/// For the end of a machine that nothing is in.
+constexpr std::chrono::milliseconds kEmptyMachinePatience{20'000};
+/// Of a machine's ID: hexadecimal digits that no other machine of the same container has.
+constexpr std::size_t kOwnPart = 16;
+
+}  // namespace
+
+// Machines may hold processes that an earlier daemon numbered: begin where none of them is.
+Launcher::Launcher(Parts parts)
+    : parts_(std::move(parts)),
+      joined_(static_cast<std::uint32_t>(now_ns() / 1'000'000'000)),
+      names_(std::make_shared<NameRegistry>()),
+      name_server_(std::make_shared<NameServer>(names_, host_name_servers)) {}
+
+void Launcher::renamed(const Container& container) {
+  if (container.state.machine.own())
+    names_->rename(named_container(container, container.state.machine.endpoints, parts_.catalog));
+}
+
+Result<void> Launcher::check_limit(const Limits& limits) const {
   const auto memory = parts_.host_memory();
   if (!memory) return memory.error();
-  return admit_limit(settings.host_config.at("Memory").get<std::uint64_t>(), *memory);
+  return admit_limit(limits.guest.memory_bytes, *memory);
 }
 
 /// For one more machine.
@@ -28,13 +57,12 @@ Result<void> Launcher::check_room() const {
   return admit_machine(*memory);
 }
 
-Result<void> Launcher::check(const Container& container) const {
-  RETURN_IF_ERROR(check_limit(container.settings));
-  const StartContext trial{
-      .endpoint = std::nullopt, .resolv_conf = {}, .default_shape = parts_.default_shape};
-  const auto possible = machine_spec_for(container, trial);
-  if (!possible) return possible.error();
-  return {};
+Result<void> Launcher::check(const Settings& settings) const {
+  const Limits& limits = settings.limits;
+  RETURN_IF_ERROR(check_limit(limits));
+  if (!settings.sharing.joins())
+    RETURN_IF_ERROR(check_cpuset(limits, shape_of(limits, parts_.default_shape).vcpus));
+  return check_devices(limits);
 }
 
 net::awaitable<void> Launcher::prepare() {
@@ -42,52 +70,211 @@ net::awaitable<void> Launcher::prepare() {
   if (!filter) spdlog::error("the default seccomp profile: {}", filter.error().message);
 }
 
-net::awaitable<Result<std::vector<EndpointLease>>> Launcher::connect(ContainerPtr container) {
-  std::vector<EndpointLease> endpoints;
-  const std::string mode = container->settings.network_mode();
-  if (mode == "none") co_return std::move(endpoints);
-  auto endpoint = co_await parts_.networks.connect(mode);
-  if (!endpoint && endpoint.error().code == Code::kNotFound)
-    co_return Error{Code::kNotFound, "network " + mode.substr(0, 128) + " not found"};
-  if (!endpoint) co_return std::move(endpoint).error();
-  endpoints.push_back(*std::move(endpoint));
-  co_return std::move(endpoints);
+std::vector<Endpoint> Launcher::Attachments::places() const {
+  std::vector<Endpoint> places;
+  for (const EndpointLease& lease : endpoints) places.push_back(lease.endpoint());
+  return places;
 }
 
-Result<void> Launcher::renew_secret(Container& container) {
-  container.state.machine_secret = random_secret();
+net::awaitable<Result<void>> Launcher::connect(ContainerPtr container, Attachments& attached) {
+  auto wanted = endpoint_requests(*container, parts_.catalog);
+  if (!wanted) co_return std::move(wanted).error();
+  for (EndpointRequest& request : *wanted) {
+    auto endpoint = co_await connect_to(container, std::move(request));
+    if (!endpoint) co_return base::annotate(std::move(endpoint).error(), kNetworkingFailed);
+    attached.endpoints.push_back(*std::move(endpoint));
+  }
+  co_return Result<void>();
+}
+
+net::awaitable<Result<EndpointLease>> Launcher::connect_to(ContainerPtr container,
+                                                           EndpointRequest request) {
+  const auto had_by_one_that_runs = [&] {
+    for (const ContainerPtr& other : parts_.table.list())
+      for (const Endpoint& at : other->state.machine.endpoints)
+        if (at.network == request.network && at.address == request.address) return true;
+    return false;
+  };
+  net::steady_timer timer(co_await net::this_coro::executor);
+  const auto deadline = std::chrono::steady_clock::now() + kAddressPatience;
+  for (;;) {
+    auto endpoint = co_await parts_.networks.connect(request);
+    const bool taken = !endpoint && endpoint.error().code == Code::kAlreadyExists;
+    if (!taken || had_by_one_that_runs() || container->removal.under_way > 0 ||
+        std::chrono::steady_clock::now() > deadline)
+      co_return endpoint;
+    timer.expires_after(kLookAgain);
+    co_await timer.async_wait(async::kTuple);
+  }
+}
+
+net::awaitable<Result<void>> Launcher::publish(ContainerPtr container, Attachments& attached) {
+  std::vector<PortRequest> wanted = port_requests(*container, attached.places(), parts_.catalog);
+  for (PortRequest& request : wanted) {
+    const PortRequest asked = request;
+    auto port = co_await parts_.networks.publish(std::move(request));
+    if (!port) co_return port_error(*container, asked, port.error());
+    attached.ports.push_back(*std::move(port));
+  }
+  co_return Result<void>();
+}
+
+net::awaitable<Result<Launcher::Attachments>> Launcher::attach(ContainerPtr container) {
+  Attachments attached;
+  if (auto connected = co_await connect(container, attached); !connected)
+    co_return std::move(connected).error();
+  if (auto published = co_await publish(container, attached); !published)
+    co_return std::move(published).error();
+  // Before its processes are there to ask.
+  attached.names = names_->add(named_container(*container, attached.places(), parts_.catalog));
+  co_return std::move(attached);
+}
+
+net::awaitable<std::vector<PortLease>> Launcher::resume_ports(ContainerPtr container) {
+  std::vector<PortLease> ports;
+  std::vector<PublishedPort> kept;
+  for (const PublishedPort& port : container->state.machine.ports) {
+    auto lease = co_await parts_.networks.resume_port(port);
+    if (lease) {
+      kept.push_back(port);
+      ports.push_back(*std::move(lease));
+    } else {
+      spdlog::error("container {}: port {} is not published any more: {}", container->short_id(),
+                    port.host_port, lease.error().message);
+    }
+  }
+  container->state.machine.ports = std::move(kept);
+  co_return std::move(ports);
+}
+
+FindContainer Launcher::finder() const {
+  return [&table = parts_.table](std::string_view named) { return table.find(named); };
+}
+
+launch::Shape Launcher::shape_for_all(const Container& container) const {
+  launch::Shape shape = shape_of(container.settings.limits, parts_.default_shape);
+  const auto joiners = joiners_of(container, parts_.table.list(), finder());
+  if (joiners.empty() && !container.settings.sharing.shareable_ipc) return shape;
+  const auto bytes_of = [&](const Container& one) {
+    const std::uint64_t limit = one.settings.limits.guest.memory_bytes;
+    return limit != 0 ? limit : parts_.default_shape.memory_bytes;
+  };
+  std::uint64_t bytes = bytes_of(container);
+  for (const ContainerPtr& joiner : joiners) {
+    bytes += bytes_of(*joiner);
+    shape.vcpus =
+        std::max(shape.vcpus, shape_of(joiner->settings.limits, parts_.default_shape).vcpus);
+  }
+  // Others may come that are not there yet: who says "shareable" expects them.
+  if (container.settings.sharing.shareable_ipc) bytes = std::max(bytes, parts_.shared_bytes);
+  // More than the host has is of no use, and would cost descriptions of its pages.
+  if (const auto host = parts_.host_memory()) bytes = std::min(bytes, host->total_bytes / 2);
+  const launch::Shape for_all = shape_for(bytes, 0, parts_.default_shape);
+  shape.memory_bytes = std::max(shape.memory_bytes, for_all.memory_bytes);
+  return shape;
+}
+
+Result<void> Launcher::check_fits(const Container& container, const Container& donor) const {
+  const launch::Shape& has = donor.state.machine.shape;
+  if (has.memory_bytes == 0) return {};  // an earlier daemon did not keep it
+  const launch::Shape wanted = shape_of(container.settings.limits, {.vcpus = 1, .memory_bytes = 0});
+  const auto too_small = [&](const std::string& what, const std::string& limit) {
+    return Error{Code::kConflict,
+                 "the machine of container " + donor.name + ", which this one would be in, has " +
+                     what +
+                     ": it is made for the limits of those that are there when it starts; "
+                     "restart " +
+                     donor.name + ", or lower this container's limit of " + limit};
+  };
+  if (wanted.memory_bytes > has.memory_bytes)
+    return too_small(std::to_string(has.memory_bytes >> 20) + " MiB of memory", "memory");
+  if (wanted.vcpus > has.vcpus) return too_small(std::to_string(has.vcpus) + " CPUs", "CPUs");
+  return check_cpuset(container.settings.limits, has.vcpus);
+}
+
+Result<void> Launcher::renew_machine(Container& container, launch::Shape shape) {
+  container.state.machine.id = container.short_id() + "-" + random_id().substr(0, kOwnPart);
+  container.state.machine.number = kMainContainer;
+  container.state.machine.process = kMainProcess;
+  container.state.machine.shape = shape;
+  container.state.machine.secret = random_secret();
   return parts_.table.commit(container);
 }
 
-net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
-  RETURN_IF_ERROR_ASYNC(check_room());
+ProcessId Launcher::next_process() {
+  constexpr ProcessId kNumbers = kLastJoinedProcess - kFirstJoinedProcess + 1;
+  return kFirstJoinedProcess + joined_++ % kNumbers;
+}
+
+Result<void> Launcher::take_place(Container& container, const Container& donor) {
+  const std::vector<ContainerNumber> taken = donor.run.machine->containers();
+  ContainerNumber number = kMainContainer + 1;
+  while (std::find(taken.begin(), taken.end(), number) != taken.end()) ++number;
+  if (number > kMostContainers)
+    return Error{Code::kResourceExhausted, "the machine of container " + donor.name + " has " +
+                                               std::to_string(taken.size()) +
+                                               " containers, and takes no more"};
+  MachineRecord& place = container.state.machine;
+  place.id = machine_of(donor);
+  place.secret = donor.state.machine.secret;
+  place.shape = donor.state.machine.shape;
+  place.number = number;
+  place.process = next_process();
+  return parts_.table.commit(container);
+}
+
+Result<void> Launcher::take_names(Container& container, const Container& donor) {
+  auto named = settings_named_as(container.settings, donor.settings);
+  if (!named) return std::move(named).error();
+  if (named->document.config == container.settings.document.config) return {};
+  RETURN_IF_ERROR(parts_.table.commit_settings(container, *named));
+  container.settings = *std::move(named);
+  return {};
+}
+
+/// What is to be so before anything is taken for a run.
+net::awaitable<Result<void>> Launcher::prepare_run(ContainerPtr container, launch::Shape& shape) {
+  const auto donors = find_donors(*container, finder());
+  if (!donors) co_return donors.error();
+  if (const ContainerPtr& donor = donors->any()) {
+    RETURN_IF_ERROR_ASYNC(check_fits(*container, *donor));
+  } else {
+    RETURN_IF_ERROR_ASYNC(check_room());
+  }
   if (auto allowed = co_await parts_.storage.check_image(container); !allowed)
     co_return std::move(allowed).error();
-  RETURN_IF_ERROR_ASYNC(renew_secret(*container));
+  shape = donors->any() ? donors->any()->state.machine.shape : shape_for_all(*container);
+  if (donors->network) co_return take_names(*container, *donors->network);
+  co_return donors->any() ? Result<void>() : renew_machine(*container, shape);
+}
+
+net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
+  launch::Shape shape;
+  if (auto prepared = co_await prepare_run(container, shape); !prepared)
+    co_return std::move(prepared).error();
+  const bool joins = container->settings.sharing.joins();
   if (auto logging = co_await parts_.storage.logs().begin(container, false); !logging)
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto claimed = co_await parts_.volumes.claims().claim(container);
   if (!claimed) co_return std::move(claimed).error();
-  auto endpoints = co_await connect(container);
-  if (!endpoints) co_return std::move(endpoints).error();
-  std::optional<Endpoint> endpoint;
-  if (!endpoints->empty()) endpoint = endpoints->front().endpoint();
-  const nlohmann::json& host = container->settings.host_config;
-  StartContext context{.endpoint = endpoint,
-                       .resolv_conf = parts_.networks.resolv_conf(
-                           host.at("Dns"), host.at("DnsSearch"), host.at("DnsOptions")),
-                       .default_shape = parts_.default_shape,
-                       .mount_disks = parts_.volumes.disks(*container)};
-  auto spec = machine_spec_for(*container, std::move(context));
+  Result<Attachments> attached{Attachments()};
+  if (!joins) attached = co_await attach(container);
+  if (!attached) co_return std::move(attached).error();
+  std::vector<Endpoint> places = attached->places();
+  StartContext context{
+      .endpoints = places,
+      .resolv_conf = parts_.networks.resolv_conf(resolver_request(*container, places)),
+      .shape = shape,
+      .mount_sources = parts_.volumes.sources(*container)};
+  auto spec = run_spec_for(*container, std::move(context));
   if (!spec) co_return std::move(spec).error();
-  spec->endpoints = *std::move(endpoints);
+  spec->machine.endpoints = std::move(attached->endpoints);
+  spec->machine.names = name_server_;
   auto filter = co_await seccomp_filter_for(parts_.seccomp, container);
   if (!filter) co_return std::move(filter).error();
-  apply_seccomp_filter(*filter, spec->process);
-  const std::string argv0 = spec->process.argv.at(0);
-  container->launching = std::stop_source();
-  spec->abandoned = container->launching.get_token();
-  auto started = co_await parts_.machines.start(*std::move(spec));
+  apply_seccomp_filter(*filter, spec->container.process);
+  const std::string argv0 = spec->container.process.argv.at(0);
+  auto started = co_await start(container, *std::move(spec));
   if (!started) co_return std::move(started).error();
   if (started->first.refusal) {
     const StartRefusal refusal = explain_refusal(*started->first.refusal, argv0);
@@ -98,70 +285,151 @@ net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
     co_return Error{Code::kInvalidArgument,
                     "failed to create task for container: " + refusal.message};
   }
-  container->state.endpoint = std::move(endpoint);
-  if (container->state.endpoint)
-    parts_.events.publish_connected(*container, *container->state.endpoint);
+  container->state.machine.endpoints = std::move(places);
+  for (const PortLease& lease : attached->ports)
+    container->state.machine.ports.push_back(lease.port());
   parts_.events.publish_mounted(*container);
-  co_return Run{.machine = std::move(started->machine), .volumes = *std::move(claimed)};
+  for (const Endpoint& endpoint : container->state.machine.endpoints)
+    parts_.catalog.publish_connected(container->id, endpoint);
+  co_return Run{.machine = std::move(started->machine),
+                .pid = started->first.pid,
+                .volumes = *std::move(claimed),
+                .ports = std::move(attached->ports),
+                .names = std::move(attached->names)};
 }
 
-net::awaitable<Result<StartedMachine>> Launcher::launch_files_tool(ContainerPtr container,
-                                                                   protocol::StartProcess process,
-                                                                   std::shared_ptr<OutputSink> sink,
-                                                                   bool sees_volumes) {
+net::awaitable<Result<Launcher::Started>> Launcher::start(ContainerPtr container, RunSpec spec) {
+  container->run.launching = std::stop_source();
+  const std::stop_token abandoned = container->run.launching.get_token();
+  if (!container->settings.sharing.joins()) co_return co_await begin(std::move(spec), abandoned);
+  spec.container.abandoned = abandoned;
+  co_return co_await join(container, std::move(spec.container));
+}
+
+/// Nothing is waited for between the look at the donors and the moment when the machine has the
+/// container on its way in: while one runs in a machine, nobody ends that.
+net::awaitable<Result<Launcher::Started>> Launcher::join(ContainerPtr container,
+                                                         ContainerSpec spec) {
+  const auto donors = find_donors(*container, finder());
+  if (!donors) co_return donors.error();
+  const ContainerPtr donor = donors->any();
+  RETURN_IF_ERROR_ASYNC(check_fits(*container, *donor));
+  RETURN_IF_ERROR_ASYNC(take_place(*container, *donor));
+  const MachineRecord& place = container->state.machine;
+  spec.settings.namespaces = namespaces_of(*container, *donors);
+  spec.settings.container = place.number;
+  spec.process.container = place.number;
+  spec.process.process = place.process;
+  container->run.process->set_id(place.process);
+  const std::shared_ptr<Machine> machine = donor->run.machine;
+  auto first = co_await machine->add_container(std::move(spec));
+  if (first && !first->refusal) co_return Started{machine, *std::move(first)};
+  // If all others have left meanwhile, the machine is left to whoever was on the way in.
+  if (machine->containers().empty()) co_await machine->shutdown(kEmptyMachinePatience);
+  if (!first) co_return std::move(first).error();
+  co_return Started{nullptr, *std::move(first)};
+}
+
+net::awaitable<Result<Launcher::Started>> Launcher::begin(RunSpec spec, std::stop_token abandoned) {
+  spec.machine.abandoned = abandoned;
+  spec.container.abandoned = std::move(abandoned);
+  const auto machine = co_await parts_.machines.obtain(std::move(spec.machine));
+  if (!machine) co_return machine.error();
+  auto first = co_await (*machine)->add_container(std::move(spec.container));
+  if (first && !first->refusal) co_return Started{*machine, *std::move(first)};
+  (*machine)->kill();
+  co_await (*machine)->wait_stopped();
+  if (!first) co_return std::move(first).error();
+  co_return Started{nullptr, *std::move(first)};
+}
+
+net::awaitable<Result<Launcher::Started>> Launcher::launch_files_tool(
+    ContainerPtr container, protocol::StartProcess process, std::shared_ptr<OutputSink> sink,
+    bool sees_volumes) {
   RETURN_IF_ERROR_ASYNC(check_room());
-  RETURN_IF_ERROR_ASYNC(renew_secret(*container));
-  std::vector<std::filesystem::path> disks;
-  if (sees_volumes) disks = parts_.volumes.disks(*container);
-  auto spec = machine_spec_for(*container, StartContext{.endpoint = std::nullopt,
-                                                        .resolv_conf = {},
-                                                        .default_shape = parts_.default_shape,
-                                                        .mount_disks = std::move(disks)});
+  RETURN_IF_ERROR_ASYNC(renew_machine(*container, parts_.default_shape));
+  std::vector<MountSource> sources;
+  if (sees_volumes) sources = parts_.volumes.sources(*container);
+  const launch::Shape own = shape_of(container->settings.limits, parts_.default_shape);
+  auto spec = run_spec_for(
+      *container,
+      StartContext{
+          .endpoints = {}, .resolv_conf = {}, .shape = own, .mount_sources = std::move(sources)});
   if (!spec) co_return std::move(spec).error();
   // Only the disks are the container's: its limits and tmpfs are for its own processes.
-  spec->shape = parts_.default_shape;
-  spec->weights = {};
-  spec->container.limits = {};
-  spec->container.sysctls.clear();
-  spec->container.tmpfs.clear();
-  spec->process = std::move(process);
-  spec->sink = std::move(sink);
-  container->files_launching = std::stop_source();
-  spec->abandoned = container->files_launching.get_token();
-  co_return co_await parts_.machines.start(*std::move(spec));
+  spec->machine.shape = parts_.default_shape;
+  spec->machine.weights = {};
+  spec->container.settings.limits = {};
+  spec->container.settings.sysctls.clear();
+  spec->container.settings.tmpfs.clear();
+  spec->container.process = std::move(process);
+  spec->container.sink = std::move(sink);
+  container->files.launching = std::stop_source();
+  co_return co_await begin(*std::move(spec), container->files.launching.get_token());
 }
 
-net::awaitable<Result<Run>> Launcher::adopt(ContainerPtr container) {
+/// What the machine is told of the container's run, which went on while there was no daemon.
+net::awaitable<void> Launcher::describe(ContainerPtr container, AdoptSpec& spec) {
   const auto logged = co_await parts_.storage.logs().begin(container, true);
   if (!logged) spdlog::error("container {}: {}", container->short_id(), logged.error().message);
-  AdoptSpec spec{.id = container->id,
-                 .endpoints = {},
-                 .secret = container->state.machine_secret,
-                 .processes = {},
-                 .kill_unknown_from = kFirstFilesProcess};
-  if (container->state.endpoint) spec.endpoints.push_back(*container->state.endpoint);
-  AdoptSpec::Process process{.sink = container->output,
-                             .open_stdin = container->settings.open_stdin(),
-                             .stdout_bytes = std::nullopt,
-                             .stderr_bytes = std::nullopt,
-                             .tty = container->settings.tty()};
-  if (logged && *logged) {
-    process.stdout_bytes = (*logged)->out;
-    process.stderr_bytes = (*logged)->err;
-  }
-  spec.processes.emplace(kMainProcess, std::move(process));
-  auto machine = co_await parts_.machines.adopt(std::move(spec));
-  if (!machine) co_return std::move(machine).error();
-  co_return Run{.machine = *std::move(machine), .volumes = parts_.volumes.claims().hold(container)};
+  const MachineRecord& place = container->state.machine;
+  Process& process = *container->run.process;
+  process.set_id(place.process);
+  spec.processes.emplace(process.id(), process.adopt_spec(logged ? *logged : std::nullopt));
+  spec.containers.insert(place.number);
+  spec.endpoints.insert(spec.endpoints.end(), place.endpoints.begin(), place.endpoints.end());
 }
 
-net::awaitable<Result<Run>> Launcher::adopt_ended(ContainerPtr container) {
+/// What the run holds again of an adopted machine.
+net::awaitable<Run> Launcher::resume(ContainerPtr container, std::shared_ptr<Machine> machine) {
+  Run run;
+  run.machine = std::move(machine);
+  run.volumes = parts_.volumes.claims().hold(container);
+  run.ports = co_await resume_ports(container);
+  const MachineRecord& place = container->state.machine;
+  if (place.own())
+    run.names = names_->add(named_container(*container, place.endpoints, parts_.catalog));
+  co_return std::move(run);
+}
+
+net::awaitable<Result<std::vector<Run>>> Launcher::adopt(std::vector<ContainerPtr> containers) {
+  AdoptSpec spec{.id = machine_of(*containers.front()),
+                 .endpoints = {},
+                 .secret = containers.front()->state.machine.secret,
+                 .names = name_server_,
+                 .processes = {},
+                 .containers = {},
+                 .kill_unknown_from = kFirstFilesProcess};
+  for (const ContainerPtr& container : containers) co_await describe(container, spec);
+  const bool has_owner = spec.containers.contains(kMainContainer);
+  const auto machine = co_await parts_.machines.adopt(std::move(spec));
+  if (!machine) co_return machine.error();
+  // The last daemon may have died before its network was taken away.
+  if (!has_owner)
+    if (const auto done = co_await (*machine)->disconnect(); !done) co_return done.error();
+  std::vector<Run> runs;
+  for (const ContainerPtr& container : containers) {
+    Run run = co_await resume(container, *machine);
+    runs.push_back(std::move(run));
+  }
+  co_return std::move(runs);
+}
+
+net::awaitable<Result<std::vector<Run>>> Launcher::adopt_ended(
+    std::vector<ContainerPtr> containers) {
   AdoptSpec spec;
-  spec.id = container->id;
-  spec.secret = container->state.machine_secret;
-  auto machine = co_await parts_.machines.adopt(std::move(spec));
-  if (!machine) co_return std::move(machine).error();
-  co_return Run{.machine = *std::move(machine), .volumes = parts_.volumes.claims().hold(container)};
+  spec.id = machine_of(*containers.front());
+  spec.secret = containers.front()->state.machine.secret;
+  const auto machine = co_await parts_.machines.adopt(std::move(spec));
+  if (!machine) co_return machine.error();
+  std::vector<Run> runs;
+  for (const ContainerPtr& container : containers)
+    runs.push_back(Run{.machine = *machine,
+                       .pid = 0,
+                       .volumes = parts_.volumes.claims().hold(container),
+                       .ports = {},
+                       .names = {}});
+  co_return std::move(runs);
 }
 
 }  // namespace engine

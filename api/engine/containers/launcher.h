@@ -1,9 +1,10 @@
-// Launcher: gets machines for containers: new ones, and those of an earlier daemon.
+// Launcher: gets machines for containers: new ones, those of the containers whose namespaces they
+// share, and those of an earlier daemon.
 //
 // Threads: the io_context thread. What Parts refers to outlives it. Whoever calls it holds the
 // container's transition lock, and has seen the machine of its last run end.
 // Errors are those that a start answers, in Docker's words; nothing is left of what was launched
-// then, but for the output: its log has begun, and finish() is the caller's.
+// then, but for the container's process: its log has begun, and end() is the caller's.
 #pragma once
 
 #include <functional>
@@ -13,11 +14,15 @@
 #include "api/async/net.h"
 #include "api/engine/container/container.h"
 #include "api/engine/container/container_events.h"
+#include "api/engine/container/machine_spec.h"
 #include "api/engine/containers/container_storage.h"
 #include "api/engine/containers/container_table.h"
 #include "api/engine/containers/container_volumes.h"
+#include "api/engine/names/name_server.h"
+#include "api/engine/networks/network_catalog.h"
 #include "api/engine/resources/admission.h"
 #include "api/engine/security/seccomp_filters.h"
+#include "api/engine/sharing/donors.h"
 #include "api/machines/machine.h"
 #include "api/networks/networks.h"
 
@@ -26,7 +31,10 @@ namespace engine {
 /// What a run of a container holds until nothing of its machine uses the disk any more.
 struct Run {
   std::shared_ptr<Machine> machine;
+  std::int32_t pid = 0;  // of the main process in the guest; 0 if the machine was adopted
   VolumeClaim volumes;
+  std::vector<PortLease> ports;
+  NameLease names;
 };
 
 class Launcher {
@@ -34,49 +42,95 @@ class Launcher {
   struct Parts {
     Machines& machines;
     Networks& networks;
+    NetworkCatalog& catalog;
     SeccompFilters& seccomp;
     ContainerTable& table;
     ContainerStorage& storage;
     ContainerVolumes& volumes;
     ContainerEvents& events;
     launch::Shape default_shape;
+    std::uint64_t shared_bytes;  // of a machine that others may come into, at least
     std::function<base::Result<HostMemory>()> host_memory;
   };
 
-  explicit Launcher(Parts parts) : parts_(std::move(parts)) {}
+  struct Started {
+    std::shared_ptr<Machine> machine;  // null if `first.refusal` is set: nothing is left in it
+    ProcessStart first;
+  };
 
-  /// Whether the host has as much memory as these settings allow the container.
-  base::Result<void> check_limit(const Settings& settings) const;
-  /// What of a new container would only fail at its start.
-  base::Result<void> check(const Container& container) const;
+  explicit Launcher(Parts parts);
+
+  /// Whether the host has as much memory as a container may use by `limits`.
+  base::Result<void> check_limit(const Limits& limits) const;
+  /// What a new container asks that this host cannot give, and would only say at its start.
+  base::Result<void> check(const Settings& settings) const;
   /// Most containers have the default seccomp filter; none of them shall wait for it.
   net::awaitable<void> prepare();
 
-  /// Starts a machine with the container's process in it.
+  /// Starts the container's process, in a machine of its own, or in that of its donors
+  /// (api/engine/sharing/donors.h).
   net::awaitable<base::Result<Run>> launch(ContainerPtr container);
   /// Starts a machine that has nothing of the container but its files, for one process of the files
   /// tool. `sees_volumes`: also its volumes, of which the caller has the claim.
-  net::awaitable<base::Result<StartedMachine>> launch_files_tool(ContainerPtr container,
-                                                                 protocol::StartProcess process,
-                                                                 std::shared_ptr<OutputSink> sink,
-                                                                 bool sees_volumes);
+  net::awaitable<base::Result<Started>> launch_files_tool(ContainerPtr container,
+                                                          protocol::StartProcess process,
+                                                          std::shared_ptr<OutputSink> sink,
+                                                          bool sees_volumes);
 
-  /// Goes on with the machine of a container that an earlier daemon started. An Error says how its
-  /// run ended.
-  net::awaitable<base::Result<Run>> adopt(ContainerPtr container);
-  /// The machine of a container that has exited already: what it wrote may still be in the guest's
-  /// memory only. kNotFound if there is none.
-  net::awaitable<base::Result<Run>> adopt_ended(ContainerPtr container);
+  /// Goes on with the machine of containers that an earlier daemon started: all that ran in it.
+  /// What else is in it goes. Their runs, in their order; an Error says how all of these ended.
+  net::awaitable<base::Result<std::vector<Run>>> adopt(std::vector<ContainerPtr> containers);
+  /// The machine of containers that have all exited already: what they wrote may still be in the
+  /// guest's memory only. kNotFound if there is none.
+  net::awaitable<base::Result<std::vector<Run>>> adopt_ended(std::vector<ContainerPtr> containers);
+  /// The container has another name: others find it by that, if it runs.
+  void renamed(const Container& container);
   /// Ends all machines of an earlier daemon that were not adopted.
   net::awaitable<void> remove_left_over() { return parts_.machines.remove_left_over(); }
 
  private:
   base::Result<void> check_room() const;
-  /// For the container's next machine; committed.
-  base::Result<void> renew_secret(Container& container);
-  net::awaitable<base::Result<std::vector<EndpointLease>>> connect(ContainerPtr container);
+  /// A machine with its first container. On an Error nothing of it is left.
+  net::awaitable<base::Result<Started>> begin(RunSpec spec, std::stop_token abandoned);
+  net::awaitable<base::Result<void>> prepare_run(ContainerPtr container, launch::Shape& shape);
+  net::awaitable<void> describe(ContainerPtr container, AdoptSpec& spec);
+  net::awaitable<Run> resume(ContainerPtr container, std::shared_ptr<Machine> machine);
+  /// Where the container's process begins to run.
+  net::awaitable<base::Result<Started>> start(ContainerPtr container, RunSpec spec);
+  /// Puts the container into its donors' machine. On an Error or a refusal nothing of it is there.
+  net::awaitable<base::Result<Started>> join(ContainerPtr container, ContainerSpec spec);
+  /// The container's next machine; committed.
+  base::Result<void> renew_machine(Container& container, launch::Shape shape);
+  /// The container's place in that of `donor`; committed. kResourceExhausted: it is full.
+  base::Result<void> take_place(Container& container, const Container& donor);
+  base::Result<void> take_names(Container& container, const Container& donor);
+  /// With room for those that would come into it.
+  launch::Shape shape_for_all(const Container& container) const;
+  /// In a machine that is there. kConflict: it is too small for the container's limits.
+  base::Result<void> check_fits(const Container& container, const Container& donor) const;
+  FindContainer finder() const;
+  ProcessId next_process();
+  /// What a machine has of networks.
+  struct Attachments {
+    std::vector<EndpointLease> endpoints;  // in the order of the container's settings
+    std::vector<PortLease> ports;          // at the endpoint that has the default route
+    NameLease names;
+
+    std::vector<Endpoint> places() const;
+  };
+  net::awaitable<base::Result<Attachments>> attach(ContainerPtr container);
+  net::awaitable<base::Result<void>> connect(ContainerPtr container, Attachments& attached);
+  /// Waits for the machine of an ended container that still has the address that is asked for.
+  net::awaitable<base::Result<EndpointLease>> connect_to(ContainerPtr container,
+                                                         EndpointRequest request);
+  net::awaitable<base::Result<void>> publish(ContainerPtr container, Attachments& attached);
+  /// Ports of a machine that runs on. One that somebody else has meanwhile is left out.
+  net::awaitable<std::vector<PortLease>> resume_ports(ContainerPtr container);
 
   Parts parts_;
+  std::uint32_t joined_;  // processes that were given a number by next_process()
+  std::shared_ptr<NameRegistry> names_;
+  std::shared_ptr<NameServer> name_server_;
 };
 
 }  // namespace engine

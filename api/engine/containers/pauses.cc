@@ -11,17 +11,17 @@ using base::Error;
 using base::Result;
 
 net::awaitable<Result<void>> Pauses::pause(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   if (container->state.status == Status::kPaused) co_return already_paused(*container);
   if (container->state.status == Status::kRestarting) co_return restarting(*container);
-  if (!container->state.running() || !container->machine) co_return not_running(*container);
+  if (!container->state.running() || !container->run.machine) co_return not_running(*container);
   co_return co_await freeze(container);
 }
 
 net::awaitable<Result<void>> Pauses::freeze(ContainerPtr container) {
-  const std::shared_ptr<Machine> machine = container->machine;
-  auto frozen = co_await machine->set_frozen(kMainContainer, true);
+  const std::shared_ptr<Machine> machine = container->run.machine;
+  auto frozen = co_await machine->set_frozen(container->state.machine.number, true);
   if (!frozen)
     co_return base::annotate(std::move(frozen), "Cannot pause container " + container->id);
   if (!container->state.running()) co_return not_running(*container);
@@ -34,17 +34,17 @@ net::awaitable<Result<void>> Pauses::freeze(ContainerPtr container) {
 }
 
 net::awaitable<Result<void>> Pauses::unpause(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   if (container->state.status != Status::kPaused)
     co_return Error{Code::kInternal, "Container " + container->id + " is not paused"};
   co_return co_await thaw_locked(container);
 }
 
 net::awaitable<Result<void>> Pauses::thaw_locked(ContainerPtr container) {
-  const std::shared_ptr<Machine> machine = container->machine;
+  const std::shared_ptr<Machine> machine = container->run.machine;
   if (container->state.status != Status::kPaused || !machine) co_return Result<void>();
-  auto thawed = co_await machine->set_frozen(kMainContainer, false);
+  auto thawed = co_await machine->set_frozen(container->state.machine.number, false);
   if (container->state.status != Status::kPaused) co_return Result<void>();  // it ended meanwhile
   if (!thawed)
     co_return base::annotate(std::move(thawed), "Cannot unpause container " + container->id);
@@ -58,10 +58,10 @@ net::awaitable<Result<void>> Pauses::thaw_locked(ContainerPtr container) {
 }
 
 net::awaitable<Result<bool>> Pauses::begin_commit(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   ContainerState& state = container->state;
-  if (state.status == Status::kRunning && container->machine) {
+  if (state.status == Status::kRunning && container->run.machine) {
     state.paused_to_commit = true;
     const auto intended = table_.commit(*container);
     if (!intended) {
@@ -76,19 +76,19 @@ net::awaitable<Result<bool>> Pauses::begin_commit(ContainerPtr container) {
     }
   }
   const bool counts = state.status == Status::kPaused && state.paused_to_commit;
-  if (counts) ++container->commits;
+  if (counts) ++container->files.commits;
   co_return counts;
 }
 
 net::awaitable<void> Pauses::end_commit(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
-  if (--container->commits > 0 || !container->state.paused_to_commit) co_return;
+  const auto lock = co_await container->run.transition.lock();
+  if (--container->files.commits > 0 || !container->state.paused_to_commit) co_return;
   const auto thawed = co_await thaw_locked(container);
   if (!thawed) spdlog::error("{}", thawed.error().message);
 }
 
 net::awaitable<void> Pauses::end_interrupted_commit(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
+  const auto lock = co_await container->run.transition.lock();
   if (!container->state.paused_to_commit || !container->state.running()) co_return;
   container->state.status = Status::kPaused;  // it may be
   const auto thawed = co_await thaw_locked(container);

@@ -2,8 +2,8 @@
 // files.
 //
 // Threads: the io_context thread. What it is given outlives it. Each operation runs to its end once
-// begun. thaw_locked() is called with the transition lock held, or from kill(), which nothing waits
-// for; the others take the lock.
+// begun. thaw_locked() is called with the transition lock held, or by Runs::kill(), which must not
+// wait for that lock; the others take it.
 // Errors carry Docker's sentences: kNotFound, kConflict; those of the machine.
 #pragma once
 
@@ -20,18 +20,19 @@ class Pauses {
 
   net::awaitable<base::Result<void>> pause(ContainerPtr container);
   net::awaitable<base::Result<void>> unpause(ContainerPtr container);
-  /// One that is not paused is left as it is.
+  /// As unpause(), without the lock. A container that is not paused is left as it is.
   net::awaitable<base::Result<void>> thaw_locked(ContainerPtr container);
 
-  /// Pauses a running container while its files become an image; whether it is paused now and
-  /// end_commit() is due. One that a person paused, or that does not run, is left as it is.
+  /// Pauses a running container while its files become an image. True: it is paused now, and
+  /// end_commit() must follow. False: a person had paused it, or it does not run, and is left as it
+  /// is.
   net::awaitable<base::Result<bool>> begin_commit(ContainerPtr container);
   net::awaitable<void> end_commit(ContainerPtr container);
-  /// The last daemon was killed between the decision to pause and the end of the pause.
+  /// Ends the pause of a commit in the middle of which the last daemon was killed.
   net::awaitable<void> end_interrupted_commit(ContainerPtr container);
 
  private:
-  /// Of a running container; the transition lock is held.
+  /// Freezes a running container. The caller holds the transition lock.
   net::awaitable<base::Result<void>> freeze(ContainerPtr container);
 
   ContainerTable& table_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
+#include <map>
 #include <utility>
 
 #include "api/async/task_group.h"
@@ -45,8 +46,8 @@ Result<std::set<std::string>> Recovery::load() {
 void Recovery::take_row(const ContainerRow& row) {
   const ContainerPtr container = parts_.storage.new_container(row.id);
   container->name = row.name;
-  container->created = row.created;
-  container->image_id = row.image_id;
+  container->origin.created = row.created;
+  container->origin.image_id = row.image_id;
   container->settings = row.settings;
   container->state = row.state;
   container->mounts = row.mounts;
@@ -61,9 +62,10 @@ void Recovery::set_aside(Container& container, const ContainerRow& row) {
   container.damage = row.damage;
   container.state.status = Status::kDead;
   container.state.error = "its record is damaged: " + row.damage;
-  container.state.pid = 0;
-  container.state.endpoint.reset();
-  if (container.settings.image().empty()) container.settings.config["Image"] = row.image_id;
+  container.state.machine.pid = 0;
+  container.state.machine.endpoints.clear();
+  container.state.machine.ports.clear();
+  if (container.settings.image.empty()) name_image(container.settings, row.image_id);
   if (!is_valid_name(row.name) || table.has_name(row.name)) container.name = container.short_id();
   if (table.has_name(container.name)) container.name = container.id;
   parts_.volumes.mention_all_of(container, row.mounts_text);
@@ -85,9 +87,10 @@ net::awaitable<Result<void>> Recovery::run() {
   async::TaskGroup recovering(executor);
   async::Slots slots(executor, kRecoveriesAtOnce);
   const auto ended = std::make_shared<std::vector<ContainerPtr>>();
-  for (const ContainerPtr& container : parts_.table.list())
-    recovering.spawn("container " + container->short_id(),
-                     recover_one(container, slots.take(), ended));
+  for (Crew& crew : crews()) {
+    const std::string name = "container " + crew.front()->short_id();
+    recovering.spawn(name, recover_crew(std::move(crew), slots.take(), ended));
+  }
   co_await recovering.drained();
   co_await parts_.launcher.remove_left_over();
   // Only now is it known which addresses are taken.
@@ -99,39 +102,55 @@ net::awaitable<Result<void>> Recovery::run() {
   co_return Result<void>();
 }
 
-net::awaitable<void> Recovery::recover_one(ContainerPtr container,
-                                           net::awaitable<async::Slots::Slot> turn,
-                                           std::shared_ptr<std::vector<ContainerPtr>> ended) {
+std::vector<Recovery::Crew> Recovery::crews() const {
+  std::map<std::string, Crew> by_machine;
+  for (const ContainerPtr& container : parts_.table.list())
+    by_machine[machine_of(*container)].push_back(container);
+  std::vector<Crew> crews;
+  for (auto& [machine, crew] : by_machine) crews.push_back(std::move(crew));
+  return crews;
+}
+
+net::awaitable<void> Recovery::recover_crew(Crew crew, net::awaitable<async::Slots::Slot> turn,
+                                            std::shared_ptr<std::vector<ContainerPtr>> ended) {
   const async::Slots::Slot slot = co_await std::move(turn);
-  const auto found = co_await parts_.storage.find_layers(container);
-  if (!found) spdlog::error("container {}: {}", container->short_id(), found.error().message);
-  const bool runs = co_await take_over(container);
-  if (!runs) ended->push_back(container);
+  Crew running;
+  Crew others;
+  for (const ContainerPtr& container : crew) {
+    const auto found = co_await parts_.storage.find_layers(container);
+    if (!found) spdlog::error("container {}: {}", container->short_id(), found.error().message);
+    (container->state.running() ? running : others).push_back(container);
+  }
+  if (running.empty())
+    co_await end_left_over(crew);
+  else if (const bool run = co_await take_over(running); !run)
+    ended->insert(ended->end(), running.begin(), running.end());
+  ended->insert(ended->end(), others.begin(), others.end());
 }
 
-/// The last daemon died between a container's exit and its machine's end: what the container wrote
+/// The last daemon died between the exits of a machine's containers and its end: what they wrote
 /// may still be in the guest's memory only.
-net::awaitable<void> Recovery::end_left_over(ContainerPtr container) {
-  const bool is_kept = !container->settings.auto_remove() && !container->state.of_build;
-  if (!is_kept && !parts_.volumes.lasts(*container, true)) co_return;
-  auto run = co_await parts_.launcher.adopt_ended(container);
-  if (!run) co_return;  // there is none, or it ended
-  spdlog::info("container {}: its machine is ended in order", container->short_id());
-  co_await parts_.runs.end_machine(container, *std::move(run));
+net::awaitable<void> Recovery::end_left_over(Crew crew) {
+  const bool wanted = std::any_of(crew.begin(), crew.end(), [&](const ContainerPtr& container) {
+    const bool is_kept = !container->settings.auto_remove && !container->state.of_build;
+    return is_kept || parts_.volumes.lasts(*container, true);
+  });
+  if (!wanted) co_return;
+  auto runs = co_await parts_.launcher.adopt_ended(crew);
+  if (!runs) co_return;  // there is none, or it ended
+  spdlog::info("container {}: its machine is ended in order", crew.front()->short_id());
+  co_await parts_.runs.end_left_over(crew, *std::move(runs));
 }
 
-net::awaitable<bool> Recovery::take_over(ContainerPtr container) {
-  if (!container->state.running()) {
-    co_await end_left_over(container);
-    co_return false;
+net::awaitable<bool> Recovery::take_over(Crew running) {
+  auto runs = co_await parts_.launcher.adopt(running);
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    if (runs)
+      co_await parts_.runs.take_over(running[i], std::move((*runs)[i]));
+    else
+      co_await parts_.runs.record_loss(running[i], runs.error());
   }
-  auto run = co_await parts_.launcher.adopt(container);
-  if (run) {
-    co_await parts_.runs.take_over(container, *std::move(run));
-    co_return true;
-  }
-  co_await parts_.runs.record_loss(container, run.error());
-  co_return false;
+  co_return runs.has_value();
 }
 
 }  // namespace engine

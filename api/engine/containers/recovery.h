@@ -46,11 +46,16 @@ class Recovery {
   base::Result<std::set<std::string>> load();
   void take_row(const ContainerRow& row);
   void set_aside(Container& container, const ContainerRow& row);
-  /// Adds the container to `ended` if it does not run any more.
-  net::awaitable<void> recover_one(ContainerPtr container, net::awaitable<async::Slots::Slot> turn,
-                                   std::shared_ptr<std::vector<ContainerPtr>> ended);
-  net::awaitable<bool> take_over(ContainerPtr container);
-  net::awaitable<void> end_left_over(ContainerPtr container);
+  /// Of one machine: its containers, running or not.
+  using Crew = std::vector<ContainerPtr>;
+
+  std::vector<Crew> crews() const;
+  /// Adds those to `ended` that do not run any more.
+  net::awaitable<void> recover_crew(Crew crew, net::awaitable<async::Slots::Slot> turn,
+                                    std::shared_ptr<std::vector<ContainerPtr>> ended);
+  /// Whether they run on.
+  net::awaitable<bool> take_over(Crew running);
+  net::awaitable<void> end_left_over(Crew crew);
 
   Parts parts_;
 };

@@ -1,7 +1,8 @@
-// Removal: how a container goes, with its files and the volumes that were made for it.
+// Removal: removes a container, with its files and the volumes that were made for it.
 //
-// It ends within the time that README.md states, whatever the container's guest, its monitor, its
-// clients and what else is done with it are up to; after an Error it may be tried again.
+// It ends within the time that the top README.md states, whatever the container's guest, its
+// monitor, its clients and what else is done with it are up to; after an Error it may be tried
+// again.
 // Threads: the io_context thread. What Parts refers to outlives it. Once begun it runs to its end.
 // Truth: the row goes first. Should the daemon die then, the next one removes the files.
 // Errors carry Docker's sentences: kNotFound, kConflict for one that runs, kInternal for what
@@ -12,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "api/async/mutex.h"
@@ -25,10 +27,12 @@
 
 namespace engine {
 
+/// Nothing in it needs a destructor: it is written into arguments of co_await (async/net.h).
 struct RemoveOptions {
   bool force = false;    // also if it runs
   bool volumes = false;  // with the volumes that were made for it and have no name
 };
+static_assert(std::is_trivially_destructible_v<RemoveOptions>);
 
 struct PruneResult {
   std::vector<std::string> removed;
@@ -49,13 +53,15 @@ class Removal {
 
   explicit Removal(Parts parts) : parts_(std::move(parts)) {}
 
-  net::awaitable<base::Result<void>> remove(ContainerPtr container, RemoveOptions options);
-  /// All that do not run, are not set aside, and are `wanted`.
+  /// `named`: how an Error calls the container, which a client may not call by its name.
+  net::awaitable<base::Result<void>> remove(ContainerPtr container, RemoveOptions options,
+                                            std::string named);
+  /// Removes all containers that do not run, are not set aside, and are `wanted`.
   net::awaitable<PruneResult> prune(std::function<bool(const Container&)> wanted);
 
-  /// AutoRemove: after the exit, or after a failed start. In the background.
+  /// Removes, in the background, a container with AutoRemove: after its exit, or a failed start.
   void begin_auto_remove(const ContainerPtr& container);
-  /// The build that it belonged to ended with an earlier daemon. In the background.
+  /// Removes, in the background, a container of a build that ended with an earlier daemon.
   void begin_remove_of_build(const ContainerPtr& container);
 
  private:

@@ -1,5 +1,5 @@
-// RestartPolicies: what becomes of a container whose run has ended: it is removed (AutoRemove),
-// starts again (its restart policy), or stays as it is.
+// RestartPolicies: decides what becomes of a container whose run has ended: it is removed
+// (AutoRemove), starts again (its restart policy), or stays as it is.
 //
 // Threads: the io_context thread. What it is given outlives it, and it outlives the runs. At the
 // daemon's end no policy acts any more.
@@ -27,10 +27,12 @@ class RestartPolicies final : public RunPolicy {
   void run_ended(const ContainerPtr& container, Machine& machine, TimeNs ran) override;
   void start_failed(const ContainerPtr& container) override;
 
-  /// What did not run when this daemon came is removed or started again, as it was created for.
+  /// Removes a container that did not run when this daemon came, or starts it again, as it was
+  /// created to.
   void resume(const ContainerPtr& container, bool was_restarting);
 
  private:
+  net::awaitable<void> wait_for_donors(ContainerPtr container);
   net::awaitable<void> restart_later(ContainerPtr container, std::chrono::milliseconds delay);
 
   ContainerTable& table_;

@@ -25,9 +25,8 @@ constexpr std::chrono::milliseconds kShutdownTimeout{20'000};
 /// However long a container's own timeout is: the daemon's end waits for all of them.
 constexpr std::chrono::seconds kLongestStop{120};
 
-int exit_code_of(const protocol::ExitStatus& status) {
-  return status.signaled ? 128 + status.code : status.code & 0xff;
-}
+/// Of a container whose machine was lost.
+constexpr int kExitCodeUnknown = 255;
 
 /// The guest's last lines, each as one of the log's (program/log.h makes them printable).
 void log_end(const Container& container, const MachineEnd& end) {
@@ -40,8 +39,8 @@ void log_end(const Container& container, const MachineEnd& end) {
 }  // namespace
 
 net::awaitable<Result<StartResult>> Runs::start(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   if (container->state.status == Status::kPaused)
     co_return Error{Code::kConflict, "cannot start a paused container, try unpause instead"};
   if (container->state.running()) co_return StartResult::kAlreadyRunning;
@@ -54,7 +53,7 @@ net::awaitable<Result<StartResult>> Runs::start(ContainerPtr container) {
 }
 
 net::awaitable<Result<void>> Runs::start_locked(ContainerPtr container) {
-  if (container->removals > 0) co_return not_to_be_started();
+  if (container->removal.under_way > 0) co_return not_to_be_started();
   RETURN_IF_ERROR_ASYNC(check_not_set_aside(*container));
   const bool free = co_await wait_for_teardown(container, parts_.patience.teardown());
   if (!free) co_return machine_does_not_end();
@@ -70,17 +69,18 @@ net::awaitable<Result<void>> Runs::start_locked(ContainerPtr container) {
   state.exit_code = 0;
   state.oom_killed = false;
   state.error.clear();
-  state.pid = launched->machine->monitor_pid();
+  state.machine.pid = launched->machine->monitor_pid();
   parts_.health.begin(*container);
-  container->machine = launched->machine;
+  container->run.machine = launched->machine;
   if (const auto committed = parts_.table.commit(*container); !committed) {
     // Nobody may see a container run that the database does not know to run.
-    container->machine->kill();
+    if (has_machine_alone(*container)) container->run.machine->kill();
     state.status = Status::kExited;
     parts_.background.spawn("end machine", end_machine(container, *std::move(launched)));
     co_await start_failed(container, committed.error());
     co_return committed.error();
   }
+  container->run.process->begin(launched->machine, launched->pid);
   parts_.events.publish(*container, "start");
   parts_.background.spawn("container " + container->short_id(),
                           follow(container, *std::move(launched), 0));
@@ -92,25 +92,30 @@ net::awaitable<Result<void>> Runs::start_locked(ContainerPtr container) {
 /// The container stays as it was, with the error and an exit code; those attached are let go.
 net::awaitable<void> Runs::start_failed(ContainerPtr container, Error error) {
   const net::any_io_executor executor = co_await net::this_coro::executor;
-  co_await container->output->finish();
   ContainerState& state = container->state;
+  const int exit_code = state.exit_code == 0 ? 128 : state.exit_code;
+  co_await container->run.process->end(exit_code);
+  state.exit_code = exit_code;
   state.error = error.message;
-  if (state.exit_code == 0) state.exit_code = 128;
-  state.endpoint.reset();
+  state.machine.endpoints.clear();
+  state.machine.ports.clear();
   parts_.table.commit_or_log(*container);
-  container->output = std::make_shared<OutputHub>(executor);
+  expect_run(*container, executor);
   container->changed.notify_all();
   policy_->start_failed(container);
 }
 
 net::awaitable<void> Runs::follow(ContainerPtr container, Run run, TimeNs taken_over) {
-  const auto exit = co_await run.machine->wait_exit(kMainProcess);
+  const auto exit = co_await container->run.process->wait_exit();
   TimeNs ended = now_ns();
   // While there was no daemon only the guest's clock saw the end. Else it is not asked: it may be
   // wrong, or made wrong.
   if (exit && exit->time_ns < taken_over)
     ended = std::max(exit->time_ns, container->state.started_at);
   const TimeNs ran = ended - container->state.started_at;
+  // What others may have now that nobody serves it any more.
+  run.ports.clear();
+  run.names = NameLease();
   co_await record_exit(container, exit, ended);
   policy_->run_ended(container, *run.machine, ran);
   co_await end_machine(container, std::move(run));
@@ -120,60 +125,92 @@ net::awaitable<void> Runs::record_exit(ContainerPtr container, Result<protocol::
                                        TimeNs now) {
   const net::any_io_executor executor = co_await net::this_coro::executor;
   ContainerState& state = container->state;
-  co_await container->output->finish();
-  container->output = std::make_shared<OutputHub>(executor);
-  state.exit_code = exit ? exit_code_of(*exit) : 255;
+  const int exit_code = exit ? exit_code_of(*exit) : kExitCodeUnknown;
+  co_await container->run.process->end(exit_code);
+  expect_run(*container, executor);
+  state.exit_code = exit_code;
   state.oom_killed = exit && exit->oom_killed;
   state.error = exit ? "" : exit.error().message;
   if (!exit) spdlog::error("container {}: {}", container->short_id(), exit.error().message);
   state.finished_at = now;
-  state.pid = 0;
+  state.machine.pid = 0;
   state.paused_to_commit = false;
   if (state.health) stop_checks(*state.health);
   state.status = policy_->restarts(*container) ? Status::kRestarting : Status::kExited;
-  const std::optional<Endpoint> endpoint = std::exchange(state.endpoint, std::nullopt);
+  const auto endpoints = std::exchange(state.machine.endpoints, {});
+  state.machine.ports.clear();
   parts_.table.commit_or_log(*container);
 
   if (state.oom_killed) parts_.events.publish(*container, "oom");
-  if (endpoint) parts_.events.publish_disconnected(*container, *endpoint);
+  for (const Endpoint& endpoint : endpoints)
+    parts_.catalog.publish_disconnected(container->id, endpoint);
   parts_.events.publish_unmounted(*container);
   parts_.events.publish(
       *container, "die",
       {{"exitCode", std::to_string(state.exit_code)},
        {"execDuration", std::to_string((now - state.started_at) / 1'000'000'000)}});
-  ++container->exits;
+  ++container->run.exits;
   container->changed.notify_all();
 }
 
 net::awaitable<void> Runs::end_machine(ContainerPtr container, Run run) {
   const bool has_volumes = parts_.volumes.lasts(*container, false);
-  co_await run.machine->shutdown(has_volumes ? parts_.patience.volumes : kShutdownTimeout);
-  const MachineEnd end = co_await run.machine->wait_stopped();
-  if (end.reason != EndReason::kRequested && end.reason != EndReason::kGuestShutdown)
-    log_end(*container, end);
-  if (container->machine == run.machine) container->machine.reset();
+  const std::chrono::milliseconds timeout =
+      has_volumes ? parts_.patience.volumes : kShutdownTimeout;
+  const bool ends = has_machine_alone(*container) || co_await leave(container, run, timeout);
+  if (ends) {
+    co_await run.machine->shutdown(timeout);
+    const MachineEnd end = co_await run.machine->wait_stopped();
+    if (end.reason != EndReason::kRequested && end.reason != EndReason::kGuestShutdown)
+      log_end(*container, end);
+  }
+  if (container->run.machine == run.machine) container->run.machine.reset();
   run.volumes.give_back();
   container->changed.notify_all();
 }
 
+/// Others run on in its machine, and keep it. The network goes with the container that it is of, as
+/// with Docker, so that the next run may have its address. Whether nobody is left after all: those
+/// that leave at the same time are in each other's way, and the last one ends the machine.
+net::awaitable<bool> Runs::leave(ContainerPtr container, const Run& run,
+                                 std::chrono::milliseconds timeout) {
+  const MachineRecord place = container->state.machine;
+  const std::shared_ptr<Machine> machine = run.machine;
+  if (place.own())
+    if (const auto done = co_await machine->disconnect();
+        !done && done.error().code != Code::kUnavailable)
+      spdlog::warn("container {}: {}", container->short_id(), done.error().message);
+  const auto removed = co_await machine->remove_container(place.number, timeout);
+  if (!removed && removed.error().code != Code::kUnavailable)
+    spdlog::warn("container {}: leave its machine: {}", container->short_id(),
+                 removed.error().message);
+  machine->forget_process(place.process);
+  co_return machine->containers().empty();
+}
+
+net::awaitable<void> Runs::end_left_over(std::vector<ContainerPtr> containers,
+                                         std::vector<Run> runs) {
+  const bool has_volumes = std::any_of(
+      containers.begin(), containers.end(),
+      [&](const ContainerPtr& container) { return parts_.volumes.lasts(*container, false); });
+  const std::shared_ptr<Machine> machine = runs.front().machine;
+  co_await machine->shutdown(has_volumes ? parts_.patience.volumes : kShutdownTimeout);
+  co_await machine->wait_stopped();
+}
+
 net::awaitable<Result<void>> Runs::send_signal(ContainerPtr container, int signal) {
   parts_.events.publish(*container, "kill", {{"signal", std::to_string(signal)}});
-  const std::shared_ptr<Machine> machine = container->machine;
-  if (!machine) co_return Result<void>();
-  auto sent = co_await machine->signal(kMainProcess, signal);
-  // It exited, or its machine ended, in the same moment: that is what was wanted.
-  if (!sent && sent.error().code != Code::kNotFound && sent.error().code != Code::kUnavailable)
-    co_return std::move(sent).error();
-  co_return Result<void>();
+  const ProcessPtr process = container->run.process;
+  co_return co_await process->signal(signal);
 }
 
 net::awaitable<Result<void>> Runs::kill_locked(ContainerPtr container) {
-  const std::uint64_t exits = container->exits;
+  const std::uint64_t exits = container->run.exits;
   const auto sent = co_await send_signal(container, SIGKILL);
   const bool gone = sent && co_await wait_for_exit(container, exits, parts_.patience.kill);
   if (gone) co_return Result<void>();
   spdlog::warn("container {} does not die: its machine is ended", container->short_id());
-  if (container->machine) container->machine->kill();
+  if (container->run.machine) container->run.machine->kill();
   const bool ended = co_await wait_for_exit(container, exits, parts_.patience.plug);
   if (ended) co_return Result<void>();
   co_return Error{Code::kInternal, "tried to kill container, but did not receive an exit event"};
@@ -184,7 +221,7 @@ net::awaitable<Result<StopResult>> Runs::stop_locked(ContainerPtr container,
   container->state.manually_stopped = true;
   if (const auto committed = parts_.table.commit(*container); !committed)
     co_return committed.error();
-  const std::uint64_t exits = container->exits;
+  const std::uint64_t exits = container->run.exits;
   const auto sent = co_await send_signal(container, signal);
   if (!sent) spdlog::warn("stop {}: {}", container->short_id(), sent.error().message);
   const auto thawed = co_await parts_.pauses.thaw_locked(container);  // else the signal would wait
@@ -201,8 +238,8 @@ net::awaitable<Result<StopResult>> Runs::stop_locked(ContainerPtr container,
 net::awaitable<Result<StopResult>> Runs::stop(ContainerPtr container,
                                               std::optional<std::chrono::seconds> timeout,
                                               int signal) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   if (container->state.status == Status::kRestarting) {
     container->state.manually_stopped = true;
     container->state.status = Status::kExited;
@@ -212,18 +249,19 @@ net::awaitable<Result<StopResult>> Runs::stop(ContainerPtr container,
     co_return StopResult::kStopped;
   }
   if (!container->state.running()) co_return StopResult::kNotRunning;
-  co_return co_await stop_locked(container, timeout.value_or(container->settings.stop_timeout()),
-                                 signal != 0 ? signal : container->settings.stop_signal());
+  co_return co_await stop_locked(container,
+                                 timeout.value_or(container->settings.process.stop_timeout),
+                                 signal != 0 ? signal : container->settings.process.stop_signal);
 }
 
 net::awaitable<Result<void>> Runs::restart(ContainerPtr container,
                                            std::optional<std::chrono::seconds> timeout,
                                            int signal) {
-  const auto lock = co_await container->transition.lock();
-  if (container->removed) co_return no_such_container(container->id);
+  const auto lock = co_await container->run.transition.lock();
+  if (container->removal.done) co_return no_such_container(container->id);
   if (container->state.running()) {
-    const auto limit = timeout.value_or(container->settings.stop_timeout());
-    const int with = signal != 0 ? signal : container->settings.stop_signal();
+    const auto limit = timeout.value_or(container->settings.process.stop_timeout);
+    const int with = signal != 0 ? signal : container->settings.process.stop_signal;
     const auto stopped = co_await stop_locked(container, limit, with);
     if (!stopped) co_return stopped.error();
   }
@@ -236,7 +274,7 @@ net::awaitable<Result<void>> Runs::restart(ContainerPtr container,
 
 net::awaitable<Result<void>> Runs::kill(ContainerPtr container, int signal) {
   if (!container->state.running()) co_return not_running(*container);
-  if (signal == SIGKILL || signal == container->settings.stop_signal()) {
+  if (signal == SIGKILL || signal == container->settings.process.stop_signal) {
     container->state.manually_stopped = true;
     if (const auto committed = parts_.table.commit(*container); !committed)
       co_return committed.error();
@@ -253,43 +291,44 @@ net::awaitable<Result<void>> Runs::kill(ContainerPtr container, int signal) {
 
 net::awaitable<Result<void>> Runs::resize(ContainerPtr container, std::uint16_t rows,
                                           std::uint16_t columns) {
-  const std::shared_ptr<Machine> machine = container->machine;
-  if (!container->state.running() || !machine) co_return not_running(*container);
-  if (container->settings.tty()) {  // without a terminal there is nothing to do, and nothing wrong
-    auto resized = co_await machine->resize(kMainProcess, rows, columns);
-    if (!resized) co_return std::move(resized).error();
-  }
+  const ProcessPtr process = container->run.process;
+  if (!container->state.running() || !process->running()) co_return not_running(*container);
+  auto resized = co_await process->resize(rows, columns);
+  if (!resized) co_return std::move(resized).error();
   parts_.events.publish(*container, "resize",
                         {{"height", std::to_string(rows)}, {"width", std::to_string(columns)}});
   co_return Result<void>();
 }
 
 net::awaitable<void> Runs::end_by_force(ContainerPtr container) {
-  const std::shared_ptr<Machine> machine = container->machine;
+  const std::shared_ptr<Machine> machine = container->run.machine;
   if (!container->state.running() || !machine) co_return;
   container->state.manually_stopped = true;
-  const std::uint64_t exits = container->exits;
-  const auto sent = co_await machine->signal(kMainProcess, SIGKILL);
+  const std::uint64_t exits = container->run.exits;
+  const ProcessPtr process = container->run.process;
+  const auto sent = co_await process->signal(SIGKILL);
   const bool answers = sent || sent.error().code != Code::kDeadlineExceeded;
   const bool ended = answers && co_await wait_for_exit(container, exits, parts_.patience.kill);
-  if (!ended && container->exits == exits) machine->kill();
+  if (!ended && container->run.exits == exits) machine->kill();
 }
 
 net::awaitable<void> Runs::stop_at_shutdown(ContainerPtr container) {
-  const auto lock = co_await container->transition.lock();
+  const auto lock = co_await container->run.transition.lock();
   if (!container->state.running()) co_return;
   const bool was_stopped = container->state.manually_stopped;
-  auto timeout = container->settings.stop_timeout();
+  auto timeout = container->settings.process.stop_timeout;
   if (timeout.count() < 0 || timeout > kLongestStop) timeout = kLongestStop;
-  const auto stopped = co_await stop_locked(container, timeout, container->settings.stop_signal());
+  const auto stopped =
+      co_await stop_locked(container, timeout, container->settings.process.stop_signal);
   if (!stopped) spdlog::error("stop {}: {}", container->short_id(), stopped.error().message);
   container->state.manually_stopped = was_stopped;  // unless-stopped: it was not a person
-  if (!container->removed) parts_.table.commit_or_log(*container);
+  if (!container->removal.done) parts_.table.commit_or_log(*container);
 }
 
 net::awaitable<void> Runs::take_over(ContainerPtr container, Run run) {
-  container->machine = run.machine;
-  container->state.pid = run.machine->monitor_pid();
+  container->run.machine = run.machine;
+  container->run.process->begin(run.machine, run.pid);
+  container->state.machine.pid = run.machine->monitor_pid();
   parts_.background.spawn("container " + container->short_id(),
                           follow(container, std::move(run), now_ns()));
   parts_.health.observe(container);

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "api/async/net.h"
 #include "api/engine/container/container.h"
@@ -50,6 +51,7 @@ class Runs {
     ContainerVolumes& volumes;
     ContainerHealth& health;
     Pauses& pauses;
+    const NetworkCatalog& catalog;
     ContainerEvents& events;
     Background& background;
     Patience patience;
@@ -82,12 +84,15 @@ class Runs {
                                             std::uint16_t columns);
 
   /// Goes on with what an earlier daemon began: with a run whose machine was adopted, with one that
-  /// did not survive, or with the machine of one that had ended.
+  /// did not survive, or with the machine of some that had all ended.
   net::awaitable<void> take_over(ContainerPtr container, Run run);
   net::awaitable<void> record_loss(ContainerPtr container, base::Error how);
-  net::awaitable<void> end_machine(ContainerPtr container, Run run);
+  net::awaitable<void> end_left_over(std::vector<ContainerPtr> containers, std::vector<Run> runs);
 
  private:
+  net::awaitable<void> end_machine(ContainerPtr container, Run run);
+  net::awaitable<bool> leave(ContainerPtr container, const Run& run,
+                             std::chrono::milliseconds timeout);
   net::awaitable<void> start_failed(ContainerPtr container, base::Error error);
   /// `taken_over`: when this daemon took over a run that an earlier one began; 0 for one of its
   /// own.

@@ -15,8 +15,8 @@ namespace {
 Error in_use(const Container& container, const MountPoint& mount, const Container& holder) {
   return Error{Code::kConflict, "cannot use volume " + mount.volume + " in container " +
                                     container.name + ": the running container " + holder.name +
-                                    " has it, and here a volume is one running container's at a "
-                                    "time"};
+                                    " has it, and a volume that is a disk is one running "
+                                    "container's at a time"};
 }
 
 }  // namespace
@@ -49,14 +49,15 @@ net::awaitable<Result<VolumeClaim>> VolumeClaims::claim(ContainerPtr container) 
     }
     if (!holder) break;
     co_await holder->changed.wait();
-    if (container->removals > 0) co_return being_removed(*container);
+    if (container->removal.under_way > 0) co_return being_removed(*container);
     if (background_.ending()) co_return daemon_is_ending();
   }
   co_return hold(container);
 }
 
 VolumeClaim VolumeClaims::hold(const ContainerPtr& container) {
-  for (const MountPoint& mount : container->mounts) (*holders_)[mount.volume] = container;
+  for (const MountPoint& mount : container->mounts)
+    if (volumes_.is_disk(mount.volume)) (*holders_)[mount.volume] = container;
   return VolumeClaim(holders_, container);
 }
 

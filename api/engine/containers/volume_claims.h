@@ -1,14 +1,15 @@
-// VolumeClaims: whose machine has which volume. A volume is one machine's at a time.
+// VolumeClaims: lets each volume that is a disk be one machine's at a time, and knows whose machine
+// has which. Volumes in directories are everybody's.
 //
-// A VolumeClaim is all of a container's volumes at once, so that two containers never wait for each
-// other's. Whoever has a machine with these volumes holds it: a run, or a task of the files tool.
-// There is one of a container at a time: either holder has waited for the end of the container's
-// last machine, under its transition lock.
+// A VolumeClaim is of all the volumes of a container at once, so that two containers never wait for
+// each other's. It is held by whoever has a machine with them: a run, or a task of the files tool.
+// A container has one claim at a time, since both take it under the container's transition lock,
+// when its last machine has ended.
 //
-// Threads: the io_context thread. Background outlives it; a claim may outlive it, and is of nothing
-// then.
-// Errors: kConflict, in Docker's manner, for a volume that another running container has, and for a
-// container that is being removed; kUnavailable at the daemon's end.
+// Threads: the io_context thread. Volumes and Background outlive it; a claim may outlive the
+// VolumeClaims, and is of nothing then. Errors: kConflict, in Docker's manner, for a volume that
+// another running container has, and for a container that is being removed; kUnavailable at the
+// daemon's end.
 #pragma once
 
 #include <map>
@@ -18,6 +19,7 @@
 #include "api/async/net.h"
 #include "api/engine/container/container.h"
 #include "api/engine/containers/background.h"
+#include "api/engine/volumes/volumes.h"
 
 namespace engine {
 
@@ -31,7 +33,7 @@ class [[nodiscard]] VolumeClaim {
   VolumeClaim& operator=(const VolumeClaim&) = delete;
   ~VolumeClaim() { give_back(); }
 
-  /// Nothing of the container's uses its volumes any more.
+  /// Gives the volumes back: nothing of the container's uses them any more.
   void give_back();
 
  private:
@@ -47,18 +49,23 @@ class [[nodiscard]] VolumeClaim {
 
 class VolumeClaims {
  public:
-  explicit VolumeClaims(const Background& background)
-      : background_(background), holders_(std::make_shared<VolumeClaim::Holders>()) {}
+  VolumeClaims(const Volumes& volumes, const Background& background)
+      : volumes_(volumes),
+        background_(background),
+        holders_(std::make_shared<VolumeClaim::Holders>()) {}
 
-  /// For a machine that is about to start. Waits for a machine that is only winding down.
+  /// Claims the container's volumes for a machine that is about to start. Waits while another
+  /// container that has one of them is only winding down.
   net::awaitable<base::Result<VolumeClaim>> claim(ContainerPtr container);
-  /// For a machine that has them: an earlier daemon started it.
+  /// Claims them for a machine that has them already, as an earlier daemon started it.
   VolumeClaim hold(const ContainerPtr& container);
 
-  /// Those that wait for the volumes that `container` mentions look again whether they may.
+  /// Wakes those that wait for a volume that `container` mentions, to look again whether they may
+  /// go on.
   void wake_waiters(const Container& container) const;
 
  private:
+  const Volumes& volumes_;
   const Background& background_;
   std::shared_ptr<VolumeClaim::Holders> holders_;
 };

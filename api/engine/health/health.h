@@ -51,10 +51,11 @@ struct Health {
   std::deque<HealthResult> log;  // oldest first
 };
 
-/// At each start of the container. As in Docker the results of its earlier runs stay in the log.
+/// Called at each start of the container. As in Docker, the results of earlier runs stay in the
+/// log.
 void start_checks(Health& health);
 
-/// When probes stop (exit, pause): Docker calls a container that is not probed unhealthy.
+/// Called when probes stop (exit, pause): Docker calls a container that is not probed unhealthy.
 void stop_checks(Health& health);
 
 /// Takes a result in; `started_at`: when the container started. Returns whether the status changed.

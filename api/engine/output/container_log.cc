@@ -19,33 +19,16 @@ using namespace net::experimental::awaitable_operators;  // NOLINT: operator|| o
 ContainerLog::ContainerLog(net::any_io_executor executor, std::filesystem::path path,
                            LogPools pools, std::chrono::milliseconds patience)
     : executor_(executor),
-      pools_(pools),
       patience_(patience),
+      turns_(executor, pools),
       writer_(std::move(path)),
-      turn_(executor),
       changed_(executor),
       progress_(executor) {}
 
 // --- turns ----------------------------------------------------------------------------------
 
-async::BlockingPool& ContainerLog::pool() {
-  const auto now = std::chrono::steady_clock::now();
-  const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(now - allowed_at_);
-  const std::int64_t most = kAllowance * 1000 / kAllowancePerSecond;
-  const std::int64_t gained = std::min(passed.count(), most) * kAllowancePerSecond / 1000;
-  if (gained > 0) {
-    allowance_ = std::min(kAllowance, allowance_ + gained);
-    allowed_at_ = now;
-  }
-  return allowance_ > 0 ? pools_.prompt : pools_.bulk;
-}
-
-void ContainerLog::use_allowance(std::size_t bytes) {
-  allowance_ = std::max(-kAllowance, allowance_ - static_cast<std::int64_t>(bytes));
-}
-
 void ContainerLog::end_turn(LogWriter::Turn& turn, Result<void>& result) {
-  use_allowance(turn.encoded);
+  turns_.use_allowance(turn.encoded);
   start_compressing(std::move(turn.to_compress));
   if (result && !turn.written) result = std::move(turn.written);
   ++changes_;
@@ -59,9 +42,7 @@ net::awaitable<void> ContainerLog::begin(LogSettings settings) {
     self->writer_.begin(settings);
     return self->writer_.to_compress_at_begin();
   };
-  blocking_ = settings.blocking;
-  appended_ = false;
-  unsafe_ = {};
+  run_ = {.blocking = settings.blocking, .appended = false, .unsafe = {}};
   auto file = co_await in_turn(work);
   start_compressing(std::move(file));
 }
@@ -72,8 +53,8 @@ net::awaitable<std::optional<LogPosition::Streams>> ContainerLog::resume(LogSett
     auto streams = self->writer_.resume(settings);
     return Found(std::move(streams), self->writer_.to_compress_at_begin());
   };
-  blocking_ = settings.blocking;
-  appended_ = true;
+  run_.blocking = settings.blocking;
+  run_.appended = true;
   auto [streams, file] = co_await in_turn(work);
   start_compressing(std::move(file));
   co_return streams;
@@ -82,20 +63,20 @@ net::awaitable<std::optional<LogPosition::Streams>> ContainerLog::resume(LogSett
 net::awaitable<Result<void>> ContainerLog::append(Stream stream, Bytes bytes, TimeNs now,
                                                   Observer observer) {
   const auto self = shared_from_this();
-  appended_ = true;
+  run_.appended = true;
   Result<void> result;
   bool blocked = false;
   for (std::size_t taken = 0; taken < bytes->size();) {
     co_await ready(blocked);
-    const auto lock = co_await turn_.lock();
-    if (discarding_) {
+    const auto lock = co_await turns_.next();
+    if (discards_ > 0) {
       if (observer) observer(taken, bytes->size() - taken);
       break;
     }
-    // What a log has beyond its allowance is written where nobody feels it, and its container,
-    // whose output is taken no faster, stands back with it.
-    async::BlockingPool& chosen = pool();
-    const bool bulk = &chosen == &pools_.bulk;
+    // What a log has beyond its allowance is written on the pool that stands back for others. Its
+    // container, whose output is taken no faster, stands back with it.
+    async::BlockingPool& chosen = turns_.pool();
+    const bool bulk = &chosen == &turns_.bulk();
     const std::function<LogWriter::Turn()> work = [self, stream, bytes, taken, now, bulk] {
       const auto append = [&] {
         return self->writer_.append(stream, std::span(*bytes).subspan(taken), now);
@@ -104,7 +85,7 @@ net::awaitable<Result<void>> ContainerLog::append(Stream stream, Bytes bytes, Ti
     };
     auto turn = co_await chosen.run(work);
     end_turn(turn, result);
-    unsafe_[index(stream)] = turn.unfinished;
+    run_.unsafe[index(stream)] = turn.unfinished;
     if (observer && turn.taken > 0) observer(taken, turn.taken);
     taken += turn.taken;
     blocked = turn.blocked;
@@ -115,16 +96,16 @@ net::awaitable<Result<void>> ContainerLog::append(Stream stream, Bytes bytes, Ti
 net::awaitable<Result<void>> ContainerLog::finish(TimeNs now) {
   const auto self = shared_from_this();
   Result<void> result;
-  if (!appended_) co_return result;
+  if (!run_.appended) co_return result;
   const std::function<LogWriter::Turn()> work = [self, now] { return self->writer_.finish(now); };
-  for (bool done = false, blocked = false; !done && !discarding_;) {
+  for (bool done = false, blocked = false; !done && discards_ == 0;) {
     co_await ready(blocked);
     auto turn = co_await in_turn(work);
     end_turn(turn, result);
     done = turn.done;
     blocked = turn.blocked;
   }
-  unsafe_ = {};
+  run_.unsafe = {};
   co_return result;
 }
 
@@ -135,9 +116,10 @@ bool ContainerLog::anyone_behind() const {
 }
 
 net::awaitable<void> ContainerLog::ready(bool blocked) {
-  while (blocked && compressing_ && !discarding_) co_await progress_.wait();
+  while (blocked && compressing_ && discards_ == 0) co_await progress_.wait();
   const auto due = std::chrono::steady_clock::now() + patience_;
-  while (blocking_ && !discarding_ && anyone_behind() && std::chrono::steady_clock::now() < due) {
+  while (run_.blocking && discards_ == 0 && anyone_behind() &&
+         std::chrono::steady_clock::now() < due) {
     net::steady_timer timer(executor_, due);
     co_await (timer.async_wait(async::kTuple) || progress_.wait());
   }
@@ -159,7 +141,7 @@ net::awaitable<void> ContainerLog::compress(std::shared_ptr<ContainerLog> self,
     return async::StandBack::run([&] { return file->step(); });
   };
   for (bool done = false; !done;) {
-    const auto went = co_await self->pools_.bulk.run(step);
+    const auto went = co_await self->turns_.bulk().run(step);
     if (!went) spdlog::error("{}", went.error().message);
     done = !went || *went;
   }
@@ -179,14 +161,14 @@ net::awaitable<Result<std::unique_ptr<LogReader>>> ContainerLog::read(
     bool follow, std::function<void()> at_once) {
   const auto self = shared_from_this();
   const auto cursor = std::make_shared<LogCursor>(writer_.files(), follow);
-  const auto lock = co_await turn_.lock();
+  const auto lock = co_await turns_.next();
   const std::function<Result<bool>()> open = [self, cursor]() -> Result<bool> {
     auto opened = cursor->open_some();
     if (opened && *opened) self->writer_.add_cursor(cursor);
     return opened;
   };
   for (bool done = false; !done;) {
-    const auto opened = co_await pool().run(open);
+    const auto opened = co_await turns_.pool().run(open);
     if (!opened) co_return opened.error();
     done = *opened;
   }

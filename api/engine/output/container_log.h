@@ -3,8 +3,8 @@
 // Owned by its container, over all runs; readers and the hub share it. Threads: the io_context
 // thread. Everything that touches files or makes lines is done by a LogWriter and LogCursors on a
 // thread of the pools, in turns: one at a time for each log, in the order they were asked for, each
-// of a bounded size, so that logs share the pools evenly, however much their containers print. A
-// log that has used up its allowance has its turns on the pool whose threads stand back for others.
+// of a bounded size, so that logs share the pools evenly, however much their containers print
+// (log_turns.h).
 // Memory: what one turn takes; nothing is queued, as a process's output is acknowledged only after
 // the log has it. Trust: the text is the guest's.
 #pragma once
@@ -19,23 +19,17 @@
 #include <vector>
 
 #include "api/async/blocking_pool.h"
-#include "api/async/mutex.h"
 #include "api/async/net.h"
 #include "api/async/notifier.h"
 #include "api/engine/output/gzip_file.h"
 #include "api/engine/output/log_position.h"
 #include "api/engine/output/log_reader.h"
+#include "api/engine/output/log_turns.h"
 #include "api/engine/output/log_writer.h"
 #include "api/engine/settings/log_settings.h"
 #include "vmm/base/result.h"
 
 namespace engine {
-
-/// Where logs have their turns; outlives the use of all of them.
-struct LogPools {
-  async::BlockingPool& prompt;
-  async::BlockingPool& bulk;
-};
 
 class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
  public:
@@ -48,10 +42,10 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
   ContainerLog(net::any_io_executor executor, std::filesystem::path path, LogPools pools,
                std::chrono::milliseconds patience = kPatience);
 
-  /// What holds for the run that begins.
+  /// Takes the settings of the run that begins.
   net::awaitable<void> begin(LogSettings settings);
-  /// The same for a run that an earlier daemon began: how much of its output is logged. Absent:
-  /// that is not known.
+  /// The same for a run that an earlier daemon began. Returns how much of its output is in the log,
+  /// or nullopt if that is not known.
   net::awaitable<std::optional<LogPosition::Streams>> resume(LogSettings settings);
 
   /// Takes output; complete lines are written. The file is created with the first line. In blocking
@@ -61,20 +55,37 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
   /// call. The error is that of the first write that failed.
   net::awaitable<base::Result<void>> append(protocol::Stream stream, Bytes bytes, TimeNs now,
                                             Observer observer = {});
-  /// How many of the bytes taken from `stream` resume() would not count.
-  std::size_t unsafe_bytes(protocol::Stream stream) const { return unsafe_[index(stream)]; }
+  /// How many of the bytes taken from `stream` are not in the log yet, so that resume() would not
+  /// count them.
+  std::size_t unsafe_bytes(protocol::Stream stream) const { return run_.unsafe[index(stream)]; }
   /// Writes unfinished lines: the run has ended.
   net::awaitable<base::Result<void>> finish(TimeNs now);
 
-  /// While this holds what comes is observed, but not written: the log is about to be removed, and
-  /// its container with it, which shall not wait until all that it has printed is on the disk.
-  void discard(bool discarding) {
-    discarding_ = discarding;
+  /// While a Discard is there, output is observed but not written: the log is about to be removed
+  /// with its container, which need not wait until all that it has printed is on the disk.
+  /// Move-only; holds the log.
+  class [[nodiscard]] Discard {
+   public:
+    Discard(Discard&& other) noexcept = default;
+    Discard& operator=(Discard&&) = delete;
+    ~Discard() {
+      if (log_) --log_->discards_;
+    }
+
+   private:
+    friend class ContainerLog;
+    explicit Discard(std::shared_ptr<ContainerLog> log) : log_(std::move(log)) {}
+
+    std::shared_ptr<ContainerLog> log_;
+  };
+  Discard discard() {
+    ++discards_;
     progress_.notify_all();
+    return Discard(shared_from_this());
   }
 
-  /// What is logged now and, if it follows, what will be. `at_once` is called when that is settled:
-  /// what is appended later is not observed before.
+  /// A reader of what is logged now and, if `follow`, of what will be. `at_once` is called at the
+  /// moment that divides the two: what is appended later is observed after that call.
   net::awaitable<base::Result<std::unique_ptr<LogReader>>> read(bool follow,
                                                                 std::function<void()> at_once = {});
 
@@ -84,44 +95,40 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
     while (changes_ == seen) co_await changed_.wait();
   }
 
-  /// Completes when no file is being compressed: before the files are removed.
+  /// Completes when no file is being compressed. Await it before the files are removed.
   net::awaitable<void> idle();
 
  private:
   friend class LogReader;
 
-  /// What a log may use before its turns are put back, and how much of it comes again.
-  static constexpr std::int64_t kAllowance = 1 << 20;
-  static constexpr std::int64_t kAllowancePerSecond = 256 << 10;
+  /// What begins anew with each run of the container.
+  struct LoggedRun {
+    bool blocking = true;
+    bool appended = false;
+    std::array<std::size_t, 2> unsafe{};
+  };
 
   static std::size_t index(protocol::Stream stream) {
     return stream == protocol::Stream::kStderr ? 1 : 0;
   }
   template <typename T>
   net::awaitable<T> in_turn(std::function<T()> work);
-  async::BlockingPool& pool();
-  void use_allowance(std::size_t bytes);
   net::awaitable<void> ready(bool blocked);
   bool anyone_behind() const;
   void end_turn(LogWriter::Turn& turn, base::Result<void>& result);
-  /// Nothing for an empty path.
+  /// Does nothing for an empty path.
   void start_compressing(std::filesystem::path plain);
   static net::awaitable<void> compress(std::shared_ptr<ContainerLog> self,
                                        std::filesystem::path plain);
 
   net::any_io_executor executor_;
-  LogPools pools_;
   const std::chrono::milliseconds patience_;
-  bool blocking_ = true;
-  bool appended_ = false;  // in this run
-  bool discarding_ = false;
-  bool compressing_ = false;
-  std::array<std::size_t, 2> unsafe_{};
-  std::int64_t allowance_ = kAllowance;
-  std::chrono::steady_clock::time_point allowed_at_{};
-  std::uint64_t changes_ = 0;
+  LogTurns turns_;
   LogWriter writer_;  // in turns only
-  async::Mutex turn_;
+  LoggedRun run_;
+  int discards_ = 0;
+  bool compressing_ = false;
+  std::uint64_t changes_ = 0;
   std::set<LogCursor*> followers_;
   async::Notifier changed_;
   async::Notifier progress_;  // a follower has read something, or a file was compressed
@@ -130,8 +137,8 @@ class ContainerLog : public std::enable_shared_from_this<ContainerLog> {
 template <typename T>
 net::awaitable<T> ContainerLog::in_turn(std::function<T()> work) {
   const auto self = shared_from_this();
-  const auto lock = co_await turn_.lock();
-  co_return co_await pool().run(std::move(work));
+  const auto turn = co_await turns_.next();
+  co_return co_await turns_.pool().run(std::move(work));
 }
 
 }  // namespace engine

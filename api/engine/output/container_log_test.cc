@@ -514,9 +514,10 @@ TEST_F(ContainerLogTest, WritesNothingMoreWhileItIsDiscarded) {
     observed += std::string("gone\n").substr(from, size);
   };
 
-  log_->discard(true);
-  EXPECT_TRUE(await(log_->append(Stream::kStdout, bytes_of("gone\n"), 1, observe)));
-  log_->discard(false);
+  {
+    const ContainerLog::Discard discarding = log_->discard();
+    EXPECT_TRUE(await(log_->append(Stream::kStdout, bytes_of("gone\n"), 1, observe)));
+  }
   write("again\n");
 
   EXPECT_EQ(observed, "gone\n");
@@ -536,7 +537,7 @@ TEST_F(ContainerLogTest, ADiscardedLogWaitsForNobody) {
   run_until([&] { return log_->changes() > 0; });
   EXPECT_FALSE(written);
 
-  log_->discard(true);
+  const ContainerLog::Discard discarding = log_->discard();
 
   run_until([&] { return written; });
   EXPECT_TRUE(await(log_->finish(1)));

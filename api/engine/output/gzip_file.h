@@ -16,7 +16,7 @@
 namespace engine {
 
 /// Replaces a file by its compressed form, a step at a time. At every moment one of the two is
-/// there, whole; what was not finished is removed with this.
+/// there, whole. If this is destroyed before the last step, the unfinished file is removed.
 class GzipReplacement {
  public:
   GzipReplacement(std::filesystem::path from, std::filesystem::path to);

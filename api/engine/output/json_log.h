@@ -31,7 +31,7 @@ void append_log_line(std::string& out, std::string_view text, std::string_view e
 void append_log_line(std::string& out, protocol::Stream stream, std::string_view text, TimeNs time,
                      std::string_view attributes = {});
 
-/// Reads a line back; nullopt if it is none of ours.
+/// Reads a line back; nullopt if it is not a line of this format.
 std::optional<LogEntry> parse_log_line(std::string_view line);
 
 }  // namespace engine

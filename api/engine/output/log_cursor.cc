@@ -17,6 +17,14 @@ using base::Result;
 
 namespace {
 
+/// What is kept for a cursor that follows, of files that were rotated meanwhile: files up to this
+/// size in memory, so many bytes of them together, and so many larger files open.
+constexpr std::size_t kSmallFile = 64u << 10;
+constexpr std::size_t kMaxBehind = 256u << 10;
+constexpr std::size_t kMaxOpen = 4;
+/// How many names of the directory one turn looks at.
+constexpr int kNamesAtOnce = 512;
+
 /// Longer lines are not ours: every byte of the text may have become a \u00xx.
 constexpr std::size_t kMaxJsonLine = LogWriter::kMaxLine * 6 + kMaxLogAttributes + 256;
 
@@ -93,10 +101,10 @@ Result<void> LogCursor::end_listing() {
   return {};
 }
 
-/// False: it is there no more.
+/// False: the file is no longer there.
 Result<bool> LogCursor::open_source(Source& source) {
   if (source.number == 0 || source.file || source.gzip) return true;
-  // One that is there in both forms was just being compressed: the plain one is whole.
+  // A file that is there in both forms was just being compressed: the plain one is whole.
   const std::filesystem::path plain = files_.numbered(source.number);
   source.file.reset(::open(plain.c_str(), O_RDONLY | O_CLOEXEC));
   if (source.file) return true;
@@ -247,7 +255,7 @@ void LogCursor::seal() {
   live.sealed = true;
   const std::int64_t size = live.begun ? 0 : size_of(live.file.get());
   if (live.begun || size > static_cast<std::int64_t>(kSmallFile)) return update_behind();
-  // Its text is kept, with that of the file before if that is text too.
+  // The file's text is kept, joined to that of the file before if that is kept as text, too.
   std::string text(static_cast<std::size_t>(size), '\0');
   const auto got = live.read(text);
   text.resize(got ? *got : 0);

@@ -3,10 +3,12 @@
 // Used in the turns of the log's LogWriter, whose files it reads; the writer tells it of every
 // rotation. Threads: any, one call at a time; behind() and give_up() from any thread. A call does a
 // bounded amount of work and says whether there is more. Files with a number are opened when their
-// turn comes: one that went meanwhile is not there, as with Docker. One that follows has every
-// later file. Memory: one read; for one that follows, files of at most kSmallFile each that were
-// rotated meanwhile, kMaxBehind and one write together (larger ones stay open instead, kMaxOpen of
-// them). Trust: damaged lines and files are skipped.
+// turn comes: a file that was removed meanwhile is missed, as with Docker. A cursor that follows
+// misses no later file unless it is given up.
+// Memory: one read. A cursor that follows also keeps what was rotated before it came there: files
+// of at most 64 KiB in memory, 256 KiB and one write together, and four larger ones open; with more
+// it is behind().
+// Trust: damaged lines and files are skipped.
 #pragma once
 
 #include <dirent.h>
@@ -40,25 +42,25 @@ class LogCursor {
   /// `files` outlives it.
   LogCursor(const LogFiles& files, bool follow);
 
-  /// Finds the files; to be repeated, without a turn of the writer in between, until it says true.
-  /// From then on the writer must know it.
+  /// Finds the files; to be repeated, without a turn of the writer in between, until it returns
+  /// true. From then on the writer must know this cursor (LogWriter::add_cursor()).
   base::Result<bool> open_some();
   /// Moves to the last `lines` lines; to be repeated, after open_some() and before the first
-  /// next_batch(), until it says true.
+  /// next_batch(), until it returns true.
   base::Result<bool> seek_some(std::size_t lines);
   /// The next entries; possibly none although there is more.
   base::Result<LogBatch> next_batch();
 
-  // From the writer: the present file was rotated; a new one was opened.
+  // Called by the writer: the present file was rotated; a new one was opened.
   bool has_live_file() const;
   void seal();
   void add_live_file();
 
-  /// It follows, and has more to read than shall be kept for it.
+  /// Whether it follows and has more to read than is kept for it.
   bool behind() const { return behind_; }
-  /// What it is behind with is dropped when it, or the writer, has its next turn.
+  /// Gives up what it is behind with: that is dropped in its next turn, or the writer's.
   void give_up() { given_up_ = true; }
-  /// It was given up and has not caught up since.
+  /// Whether it was given up and has not caught up since.
   bool given_up() const { return given_up_; }
 
  private:
@@ -101,11 +103,6 @@ class LogCursor {
   void pop_source();
   void drop_if_given_up();
   void update_behind();
-
-  static constexpr std::size_t kSmallFile = 64u << 10;
-  static constexpr std::size_t kMaxBehind = 256u << 10;
-  static constexpr std::size_t kMaxOpen = 4;
-  static constexpr int kNamesAtOnce = 512;
 
   const LogFiles& files_;
   const bool follow_;

@@ -110,7 +110,7 @@ Result<void> LogFiles::rotate(int& budget) {
   return {};
 }
 
-/// One that is missing is fine: a client's max-file may have been smaller in a run before.
+/// A file that is missing is no error: max-file may have been smaller in an earlier run.
 void LogFiles::remove_oldest(int& budget) {
   for (; newest_ - oldest_ + 1 > most_ - 1 && budget > 0; ++oldest_, --budget)
     if (::unlink(numbered(oldest_).c_str()) != 0) ::unlink(numbered(oldest_, ".gz").c_str());

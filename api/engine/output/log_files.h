@@ -1,4 +1,4 @@
-// LogFiles: the files of one container's log and their rotation. The newest lines are in
+// LogFiles: names, writes and rotates the files of one container's log. The newest lines are in
 // ID-json.log; ID-json.log.N, or ID-json.log.N.gz, are older ones, the more so the lower N is.
 //
 // A file keeps its number for good, so that a rotation costs the same however many files there are.
@@ -24,18 +24,18 @@ class LogFiles {
  public:
   explicit LogFiles(std::filesystem::path path);
 
-  /// What holds for the run that begins. `most`: how many files there may be.
+  /// Takes stock of the files for the run that begins. `most`: how many files there may be.
   void set_up(int most);
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path numbered(std::int64_t number, std::string_view extension = "") const;
-  /// That of the file that was rotated last. 0: none is there.
+  /// The number of the file that was rotated last; 0 if there is none.
   std::int64_t newest_number() const { return newest_; }
 
   /// Opens the present file, if it is not open. True: it was opened now.
   base::Result<bool> open();
   void close() { file_.reset(); }
-  /// All of `text` or nothing of it.
+  /// Writes all of `text` or nothing of it.
   base::Result<void> write(std::string_view text);
   /// Takes back what was written beyond `size`, if the present file is `inode`.
   void cut(ino_t inode, std::int64_t size);
@@ -64,8 +64,8 @@ struct LogFileName {
   bool compressed = false;
 };
 
-/// What the file `name`, in the directory of the log `path`, is of it; absent: it was not rotated,
-/// or is something else.
+/// Reads the name of a file in the directory of the log `path`; nullopt if it is not a rotated file
+/// of that log.
 std::optional<LogFileName> parse_log_file_name(const std::filesystem::path& path,
                                                std::string_view name);
 

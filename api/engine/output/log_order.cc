@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// No first line of ours is longer.
+/// The first line of a log is no longer than this.
 constexpr std::size_t kMostRead = 256u << 10;
 
 fs::path name_of(const fs::path& log, std::int64_t number, const char* extension) {
@@ -55,8 +55,8 @@ std::set<std::int64_t> rotated_files(const fs::path& log) {
   return numbers;
 }
 
-/// How many files, from the first on, are numbered as an earlier version did. An interrupted call
-/// has given the oldest ones numbers behind a gap: those are older than the first.
+/// How many files, from .1 on, are numbered as an earlier version did. A call that was interrupted
+/// has given the oldest of them numbers behind a gap: those files are older than .1.
 std::int64_t numbered_backwards(const fs::path& log, const std::set<std::int64_t>& numbers) {
   const auto newest = first_time(log, 1);
   if (!newest) return 0;
@@ -73,7 +73,7 @@ std::int64_t numbered_backwards(const fs::path& log, const std::set<std::int64_t
   return last < *newest ? count : 0;
 }
 
-/// Both forms of one that was being compressed.
+/// Renames both forms of a file, since it may have been in the middle of its compression.
 bool rename_file(const fs::path& log, std::int64_t from, std::int64_t to) {
   for (const char* extension : {"", ".gz"})
     if (::rename(name_of(log, from, extension).c_str(), name_of(log, to, extension).c_str()) != 0 &&
@@ -91,7 +91,7 @@ void settle_log_order(const fs::path& log) {
   if (!numbers.contains(1)) return;
   const std::int64_t backwards = numbered_backwards(log, numbers);
   if (backwards == 0) return;
-  spdlog::info("{}: {} rotated files get numbers of the present kind", log.string(), backwards);
+  spdlog::info("{}: renumbering {} files of an earlier version", log.string(), backwards);
   std::int64_t last = *numbers.rbegin();
   for (std::int64_t number = backwards; number > 0; --number)
     if (!rename_file(log, number, ++last)) return;

@@ -1,8 +1,8 @@
-// The order of a log's rotated files.
+// settle_log_order(): numbers the rotated files of a log in their order.
 //
 // A file keeps its number for good, so the newest has the highest one (log_files.h). An earlier
-// version numbered them as Docker does: .1 is the newest, and each rotation renamed all. Read
-// by their numbers, the logs that it left would be read backwards.
+// version numbered them as Docker does: .1 is the newest, and each rotation renames all. Such a log
+// would be read backwards.
 // Threads: any; the log has no other use meanwhile.
 #pragma once
 
@@ -10,10 +10,11 @@
 
 namespace engine {
 
-/// Gives files that an earlier version left the numbers that they have now. Which they have is told
-/// by the times of their first lines: .1 is newer than another one, and none from .1 on, up to a
-/// gap, is newer than the one before. Nothing is done otherwise. Interrupted, the next call goes
-/// on. Files that are numbered as they are now cost two of these times, or nothing without a .1.
+/// Gives the files that an earlier version left the numbers that belong to them. They are told by
+/// the times of their first lines: .1 is newer than another file, and from .1 up to a gap no file
+/// is newer than the one before. If that does not hold, nothing is done. A call that was
+/// interrupted is continued by the next one. Where the numbers are right, a call reads two first
+/// lines, or nothing if there is no .1.
 void settle_log_order(const std::filesystem::path& log);
 
 }  // namespace engine

@@ -77,7 +77,7 @@ Result<LogPosition::Found> LogPosition::open(const std::filesystem::path& path) 
   return found;
 }
 
-// The release stores keep the order of what a killed process had stored.
+// The release stores keep the order in which a process that is killed leaves what it has stored.
 void LogPosition::begin_write(ino_t inode, std::int64_t size) {
   if (record_ == nullptr) return;
   record_->write = {inode, size};

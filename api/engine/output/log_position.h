@@ -28,7 +28,8 @@ class LogPosition {
     std::uint64_t err = 0;
   };
 
-  /// What was left in the middle: cut the log file `inode` back to `size`, then `streams` is right.
+  /// A write that was not finished: once the log file `inode` is cut back to `size`, `streams` is
+  /// right.
   struct Unfinished {
     ino_t inode = 0;
     std::int64_t size = 0;
@@ -44,9 +45,10 @@ class LogPosition {
   LogPosition(const LogPosition&) = delete;
   LogPosition& operator=(const LogPosition&) = delete;
 
-  /// For a new run: both streams at 0.
+  /// Makes the file for a new run: both streams at 0.
   base::Result<void> create(const std::filesystem::path& path);
-  /// Of a run that goes on. kNotFound; kDataLoss if it is not such a file.
+  /// Opens the file of a run that goes on. kNotFound if there is none; kDataLoss if it is something
+  /// else.
   base::Result<Found> open(const std::filesystem::path& path);
 
   void begin_write(ino_t inode, std::int64_t size);

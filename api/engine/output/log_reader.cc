@@ -23,7 +23,7 @@ net::awaitable<Result<void>> LogReader::seek_to_tail(std::size_t lines) {
   };
   for (;;) {
     const auto done = co_await log_->in_turn(seek);
-    log_->use_allowance(LogCursor::kReadSize);
+    log_->turns_.use_allowance(LogCursor::kReadSize);
     if (!done) co_return done.error();
     if (*done) co_return Result<void>();
   }
@@ -34,7 +34,7 @@ net::awaitable<Result<LogBatch>> LogReader::next_batch() {
     return cursor->next_batch();
   };
   auto batch = co_await log_->in_turn(read);
-  log_->use_allowance(LogCursor::kReadSize);
+  log_->turns_.use_allowance(LogCursor::kReadSize);
   log_->progress_.notify_all();
   co_return batch;
 }

@@ -1,5 +1,5 @@
-// LogReader: one client's way through a container's log. What it does is done by a LogCursor in the
-// log's turns, so that no amount of log keeps the io_context thread.
+// LogReader: reads a container's log for one client. A LogCursor does the work, in the log's turns,
+// so that no amount of log keeps the io_context thread.
 //
 // Made by ContainerLog::read(), owned by its client; keeps the log alive. Threads: the io_context
 // thread. Whoever awaits it may be cancelled. Memory and trust: see log_cursor.h.

@@ -22,7 +22,7 @@ LogWriter::LogWriter(std::filesystem::path path) : files_(std::move(path)) {}
 
 void LogWriter::begin(LogSettings settings) {
   set_up(std::move(settings));
-  stdout_ = stderr_ = Unfinished();  // of a run whose end was discarded
+  stdout_.unfinished = stderr_.unfinished = Unfinished();  // of a run whose end was discarded
   const auto created = position_.create(files_.path().string() + ".position");
   if (!created) spdlog::warn("{}", created.error().message);
   has_position_ = created.has_value();
@@ -35,15 +35,15 @@ std::optional<LogPosition::Streams> LogWriter::resume(LogSettings settings) {
   has_position_ = found.has_value();
   if (!found) return std::nullopt;
   if (found->unfinished) files_.cut(found->unfinished->inode, found->unfinished->size);
-  stdout_.lines_bytes = found->streams.out;
-  stderr_.lines_bytes = found->streams.err;
+  stdout_.unfinished.lines_bytes = found->streams.out;
+  stderr_.unfinished.lines_bytes = found->streams.err;
   return found->streams;
 }
 
 void LogWriter::set_up(LogSettings settings) {
   settings_ = std::move(settings);
-  ends_ = {};
-  // A file that is being compressed keeps its name, and no other is rotated meanwhile.
+  stdout_.end = stderr_.end = LineEnd();
+  // While a file is being compressed no file is rotated or gets another number.
   if (!compressing_) files_.set_up(settings_.max_files);
 }
 
@@ -66,9 +66,9 @@ void LogWriter::for_each_cursor(Function function) {
 
 LogWriter::Turn LogWriter::append(Stream stream, std::span<const std::byte> bytes, TimeNs now) {
   std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  Unfinished& line = unfinished(stream);
+  Unfinished& line = state(stream).unfinished;
   Turn turn;
-  changes_left_ = kTurnChanges;
+  turn_.changes_left = kTurnChanges;
   while (!text.empty() && lines_.size() < kTurnBytes) {
     const std::size_t room = kMaxLine - line.text.size();
     const std::size_t newline = text.substr(0, room).find('\n');
@@ -98,9 +98,9 @@ LogWriter::Turn LogWriter::append(Stream stream, std::span<const std::byte> byte
 
 LogWriter::Turn LogWriter::finish(TimeNs now) {
   Turn turn;
-  changes_left_ = kTurnChanges;
+  turn_.changes_left = kTurnChanges;
   for (const Stream stream : {Stream::kStdout, Stream::kStderr}) {
-    Unfinished& line = unfinished(stream);
+    Unfinished& line = state(stream).unfinished;
     if (line.text.empty()) continue;
     if (const Room found = make_room(); found != Room::kThere) {
       turn.blocked = found == Room::kBlocked;
@@ -111,18 +111,19 @@ LogWriter::Turn LogWriter::finish(TimeNs now) {
   }
   turn.done = true;
   turn = end_turn(std::move(turn));
-  stdout_ = stderr_ = Unfinished();
+  stdout_.unfinished = stderr_.unfinished = Unfinished();
   files_.close();
   return turn;
 }
 
 LogWriter::Turn LogWriter::end_turn(Turn turn) {
   turn.written = write_out();
-  if (failure_ && !turn.written) failure_ = std::move(turn.written);
-  turn.written = std::exchange(failure_, {});
-  turn.to_compress = std::exchange(to_compress_, {});
-  turn.encoded = std::exchange(encoded_, 0) +
-                 static_cast<std::size_t>(std::max(0, kTurnChanges - changes_left_)) * kChangeBytes;
+  if (turn_.failure && !turn.written) turn_.failure = std::move(turn.written);
+  turn.written = std::exchange(turn_.failure, {});
+  turn.to_compress = std::exchange(turn_.to_compress, {});
+  turn.encoded =
+      std::exchange(turn_.encoded, 0) +
+      static_cast<std::size_t>(std::max(0, kTurnChanges - turn_.changes_left)) * kChangeBytes;
   return turn;
 }
 
@@ -131,34 +132,34 @@ bool LogWriter::is_full() const {
          files_.size() + static_cast<std::int64_t>(lines_.size()) >= settings_.max_size;
 }
 
-/// Before a line is added.
+/// Rotates the log if it is full, before a line is added.
 LogWriter::Room LogWriter::make_room() {
   if (!is_full()) return Room::kThere;
-  if (changes_left_ <= 0) return Room::kLater;
+  if (turn_.changes_left <= 0) return Room::kLater;
   // One file is compressed at a time. A log that may not wait for that grows on a little.
   if (compressing_) return settings_.blocking ? Room::kBlocked : Room::kThere;
-  failure_ = write_out();
-  if (failure_) failure_ = open_file();
-  if (!failure_) return Room::kThere;
+  turn_.failure = write_out();
+  if (turn_.failure) turn_.failure = open_file();
+  if (!turn_.failure) return Room::kThere;
   rotate();
   return Room::kThere;
 }
 
 void LogWriter::rotate() {
   const std::int64_t before = files_.newest_number();
-  failure_ = files_.rotate(changes_left_);
+  turn_.failure = files_.rotate(turn_.changes_left);
   for_each_cursor([this](LogCursor& cursor) {
-    --changes_left_;
+    --turn_.changes_left;
     cursor.seal();
     cursor.add_live_file();
   });
   if (!settings_.compress || files_.newest_number() == before) return;
   compressing_ = true;
-  to_compress_ = files_.numbered(files_.newest_number());
+  turn_.to_compress = files_.numbered(files_.newest_number());
 }
 
 std::string_view LogWriter::line_end(Stream stream, TimeNs time) {
-  LineEnd& end = ends_[stream == Stream::kStderr ? 1 : 0];
+  LineEnd& end = state(stream).end;
   if (end.text.empty() || end.time != time)
     end = {.time = time, .text = log_line_end(stream, time, settings_.attributes)};
   return end.text;
@@ -177,7 +178,7 @@ void LogWriter::add_line(Stream stream, Unfinished& line, std::string_view text,
   if (!drop) {
     const std::size_t before = lines_.size();
     append_log_line(lines_, text, line_end(stream, time));
-    encoded_ += lines_.size() - before;
+    turn_.encoded += lines_.size() - before;
   }
   line.lines_bytes += text.size();
 }
@@ -200,7 +201,8 @@ Result<void> LogWriter::write_out() {
     }
     lines_ = std::string();
   }
-  position_.end_write({.out = stdout_.lines_bytes, .err = stderr_.lines_bytes});
+  position_.end_write(
+      {.out = stdout_.unfinished.lines_bytes, .err = stderr_.unfinished.lines_bytes});
   return written;
 }
 

@@ -8,7 +8,6 @@
 // is the guest's; a line longer than kMaxLine is split, as Docker does.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -40,7 +39,7 @@ class LogWriter {
     bool blocked = false;                 // until the file that was rotated last is compressed
     std::filesystem::path to_compress{};  // until compressed() it is the caller's; or empty
     std::size_t encoded = 0;  // bytes of the log, and what the changes to the directory amount to
-    std::size_t unfinished = 0;  // of the stream's bytes taken, resume() would not count so many
+    std::size_t unfinished = 0;  // so many of the stream's bytes taken resume() would not count
     base::Result<void> written;
   };
 
@@ -54,7 +53,8 @@ class LogWriter {
   /// Writes unfinished lines; to be repeated until it is done.
   Turn finish(TimeNs now);
 
-  /// After begin() or resume(): what an earlier run or daemon has left to compress, as in a Turn.
+  /// The file that an earlier run or daemon has left to compress, as Turn::to_compress. Called
+  /// after begin() or resume().
   std::filesystem::path to_compress_at_begin();
   void compressed() { compressing_ = false; }
 
@@ -75,11 +75,23 @@ class LogWriter {
     TimeNs time = 0;
     std::string text;
   };
+  struct StreamState {
+    Unfinished unfinished;
+    LineEnd end;
+  };
+
+  /// What the turn under way has come to, for its Turn.
+  struct UnderWay {
+    base::Result<void> failure;
+    int changes_left = 0;
+    std::size_t encoded = 0;
+    std::filesystem::path to_compress{};
+  };
 
   template <typename Function>
   void for_each_cursor(Function function);
   void set_up(LogSettings settings);
-  Unfinished& unfinished(protocol::Stream stream) {
+  StreamState& state(protocol::Stream stream) {
     return stream == protocol::Stream::kStderr ? stderr_ : stdout_;
   }
   Turn end_turn(Turn turn);
@@ -94,17 +106,11 @@ class LogWriter {
   LogFiles files_;
   LogSettings settings_;
   std::string lines_;  // complete, not yet written
-  Unfinished stdout_;
-  Unfinished stderr_;
-  std::array<LineEnd, 2> ends_;
+  StreamState stdout_;
+  StreamState stderr_;
   LogPosition position_;
   bool has_position_ = false;
-  // Of the turn under way.
-  base::Result<void> failure_;
-  int changes_left_ = 0;
-  std::size_t encoded_ = 0;
-  std::filesystem::path to_compress_{};
-
+  UnderWay turn_;
   std::atomic<bool> compressing_ = false;  // compressed() is called between turns, or in one
   std::vector<std::weak_ptr<LogCursor>> cursors_;
 };

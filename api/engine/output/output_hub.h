@@ -1,4 +1,4 @@
-// OutputHub: a process's output, on its way to the log and to every attached client.
+// OutputHub: hands a process's output on to the log and to every attached client.
 //
 // One per container (and one per exec). Threads: the io_context thread; logging is done elsewhere
 // (container_log.h), a write at a time for each stream. Memory: each attachment holds at most

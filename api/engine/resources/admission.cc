@@ -46,7 +46,8 @@ std::string in_mib(std::uint64_t bytes) { return std::to_string(bytes >> 20) + "
 Result<HostMemory> parse_host_memory(std::string_view text) {
   const auto total = bytes_after(text, "MemTotal:");
   const auto available = bytes_after(text, "MemAvailable:");
-  if (!total || !available) return Error{Code::kDataLoss, "/proc/meminfo has not what is expected"};
+  if (!total || !available)
+    return Error{Code::kDataLoss, "/proc/meminfo does not tell MemTotal and MemAvailable"};
   return HostMemory{.total_bytes = *total, .available_bytes = *available};
 }
 

@@ -1,4 +1,4 @@
-// Admission: what the host's real memory lets in.
+// Admission: decides whether the host's real memory lets a limit, or one more machine, in.
 //
 // A guest's memory is demand-paged, so the sum of all limits may exceed what there is, as with
 // Docker. Refused are a single container whose limit is more than the host has, and a start while
@@ -18,9 +18,9 @@ struct HostMemory {
   std::uint64_t available_bytes = 0;  // as the kernel estimates: without swapping
 };
 
-/// Of the host's kernel.
+/// Reads /proc/meminfo.
 base::Result<HostMemory> read_host_memory();
-/// Of the text of /proc/meminfo; kDataLoss if it is none.
+/// Reads a text like that of /proc/meminfo; kDataLoss if it lacks a number that is needed.
 base::Result<HostMemory> parse_host_memory(std::string_view text);
 
 /// Whether a container may have `limit` bytes (0: none of its own). kInvalidArgument.

@@ -14,8 +14,8 @@ namespace engine {
 
 namespace {
 
-/// A call that one number of socketcall or ipc stands for. `same`: the one that it is a form of,
-/// where that has a name of its own.
+/// A call that a number of socketcall or ipc stands for. `same`: the call that it is a form of, if
+/// that has a name of its own.
 struct Packed {
   std::uint32_t number;
   std::string_view name;

@@ -51,11 +51,12 @@ class SeccompJudgements {
   std::map<std::string, Judgement, std::less<>> by_name_;
 };
 
-/// Code that decides about i386's packed calls and goes on behind its end with all others, the
-/// number loaded. Begins with the number loaded.
+/// Makes code that decides about i386's packed calls. Other calls go on behind its end. The call's
+/// number is loaded where it begins, and where it ends.
 std::vector<sock_filter> judge_packed_calls(const SeccompJudgements& judgements);
 
-/// The same for cut arguments. `token`: libseccomp's, of x86-64 or x32.
+/// Makes code that decides about cut arguments, in the same way. `token`: libseccomp's, of x86-64
+/// or x32.
 std::vector<sock_filter> judge_cut_arguments(const SeccompJudgements& judgements,
                                              std::uint32_t token);
 

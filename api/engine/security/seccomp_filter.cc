@@ -271,7 +271,7 @@ class Compiler {
   }
 
  private:
-  /// Of the rules for one name.
+  /// What was counted over the rules for one name.
   struct Count {
     std::size_t joined = 0;     // conditions beyond a rule's first
     std::size_t orderings = 0;  // conditions with <, <=, > or >=
@@ -399,10 +399,11 @@ class Compiler {
     return first;
   }
 
-  /// On to libseccomp's part; how far that is, is filled in at the end.
+  /// Goes on to libseccomp's part. How far that is, is filled in at the end.
   static std::vector<sock_filter> leave() { return {BPF_STMT(BPF_JMP | BPF_JA, 0)}; }
 
-  /// With the call's number loaded.
+  /// Decides about the calls that are new to libseccomp or to the profile; begins with the number
+  /// loaded.
   std::vector<sock_filter> section(std::uint32_t token) const {
     std::vector<sock_filter> code;
     std::uint32_t lowest = ~0u;

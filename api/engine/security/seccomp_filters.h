@@ -29,7 +29,8 @@ class SeccompFilters {
   SeccompFilters(async::BlockingPool& pool, std::string_view kernel_release)
       : pool_(pool), kernel_(kernel_version_of(kernel_release)) {}
 
-  /// `profile`: as seccomp_profile_text() gives it. Null where no filter is asked for.
+  /// The filter for `profile`: its text, empty for the default profile, nullopt for no filter. The
+  /// result is null for no filter, and for a profile that asks for nothing.
   net::awaitable<base::Result<Filter>> get(std::optional<std::string> profile,
                                            std::uint64_t capabilities);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "vmm/base/letters.h"
 
@@ -236,27 +237,6 @@ Result<std::optional<SeccompProfile>> parse_seccomp_profile(std::string_view tex
   refuse_listener(reader);
   if (error) return *std::move(error);
   return std::optional<SeccompProfile>(std::move(profile));
-}
-
-std::optional<std::string> seccomp_profile_text(const json& host_config) {
-  const json& privileged = host_config.at("Privileged");
-  std::optional<std::string> usual = std::string();
-  if (privileged.is_boolean() && privileged.get<bool>()) usual.reset();
-  std::optional<std::string> text = usual;
-  const json& options = host_config.at("SecurityOpt");
-  if (options.is_null()) return text;
-  for (const json& item : options) {
-    const auto& option = item.get_ref<const std::string&>();
-    if (!option.starts_with("seccomp=") && !option.starts_with("seccomp:")) continue;
-    std::string value = option.substr(std::string_view("seccomp=").size());
-    if (value == "unconfined")
-      text.reset();
-    else if (value.empty())
-      text = usual;
-    else
-      text = value == "builtin" ? std::string() : std::move(value);
-  }
-  return text;
 }
 
 }  // namespace engine

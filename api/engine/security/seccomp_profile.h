@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,14 +58,10 @@ struct SeccompProfile {
   std::vector<SeccompRule> rules;
 };
 
-/// Nothing for a profile that asks for nothing ("{}"): no filter then.
+/// nullopt for a profile that asks for nothing ("{}"): there is no filter then.
 base::Result<std::optional<SeccompProfile>> parse_seccomp_profile(std::string_view text);
 
 /// What Docker 28 gives every container that names no profile.
 SeccompProfile default_seccomp_profile();
-
-/// The profile that HostConfig asks for: absent for none (unconfined, or privileged), empty for the
-/// default, else its text. The last "seccomp" of SecurityOpt counts.
-std::optional<std::string> seccomp_profile_text(const nlohmann::json& host_config);
 
 }  // namespace engine

@@ -6,15 +6,10 @@ namespace engine {
 namespace {
 
 using base::Code;
-using nlohmann::json;
 
 std::string error_of(std::string_view text) {
   const auto profile = parse_seccomp_profile(text);
   return profile ? "" : profile.error().message;
-}
-
-json host(json options, bool privileged = false) {
-  return {{"Privileged", privileged}, {"SecurityOpt", std::move(options)}};
 }
 
 TEST(SeccompProfile, ReadsEveryField) {
@@ -123,18 +118,6 @@ TEST(SeccompProfile, RefusesAListener) {
 
   ASSERT_FALSE(parsed);
   EXPECT_EQ(parsed.error().code, Code::kNotSupported);
-}
-
-TEST(SeccompProfile, IsChosenByTheLastSecurityOption) {
-  EXPECT_EQ(seccomp_profile_text(host(nullptr)), "");
-  EXPECT_EQ(seccomp_profile_text(host({"no-new-privileges"})), "");
-  EXPECT_EQ(seccomp_profile_text(host({"seccomp=unconfined"})), std::nullopt);
-  EXPECT_EQ(seccomp_profile_text(host({"seccomp:unconfined"})), std::nullopt);
-  EXPECT_EQ(seccomp_profile_text(host({"seccomp=unconfined", "seccomp=builtin"})), "");
-  EXPECT_EQ(seccomp_profile_text(host({"seccomp={\"a\":1}"})), "{\"a\":1}");
-  EXPECT_EQ(seccomp_profile_text(host(nullptr, true)), std::nullopt);
-  EXPECT_EQ(seccomp_profile_text(host({"seccomp="}, true)), std::nullopt);
-  EXPECT_EQ(seccomp_profile_text(host({"seccomp={}"}, true)), "{}");
 }
 
 TEST(KernelVersion, IsReadFromARelease) {

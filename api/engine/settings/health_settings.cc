@@ -4,6 +4,7 @@
 #include <array>
 #include <string_view>
 
+#include "api/engine/state/json_fields.h"
 #include "vmm/base/letters.h"
 
 namespace engine {
@@ -32,16 +33,6 @@ const char* field_named(std::string_view name) {
   return same(kTest) ? kTest : nullptr;
 }
 
-bool is_strings(const json& value) {
-  return value.is_array() &&
-         std::all_of(value.begin(), value.end(), [](const json& item) { return item.is_string(); });
-}
-
-bool is_integer(const json& value) {
-  return value.is_number_integer() &&
-         (!value.is_number_unsigned() || value.get<std::uint64_t>() <= INT64_MAX);
-}
-
 std::int64_t integer(const json& health, const char* field) {
   const auto found = health.find(field);
   return found != health.end() && is_integer(*found) ? found->get<std::int64_t>() : 0;
@@ -68,11 +59,47 @@ std::vector<std::string> shell_of(const json& config) {
   return {"/bin/sh", "-c"};
 }
 
-/// Config.Healthcheck, or null.
-const json& health_in(const json& config) {
-  static const json kNone;
-  const auto found = config.find("Healthcheck");
-  return found != config.end() && found->is_object() ? *found : kNone;
+Result<void> check_values(const json& health) {
+  if (health.is_null()) return {};
+  constexpr std::int64_t kLeast = 1'000'000;
+  for (const char* field : kDurations) {
+    const std::int64_t value = integer(health, field);
+    if (value != 0 && value < kLeast)
+      return invalid(std::string(field) + " in Healthcheck cannot be less than " +
+                     go_duration(nanoseconds(kLeast)));
+  }
+  if (integer(health, kRetries) < 0) return invalid("Retries in Healthcheck cannot be negative");
+  // Docker's daemon falls over this one; there is nothing that could be run.
+  if (test_of(health) == std::vector<std::string>{"CMD"})
+    return invalid("Test in Healthcheck needs a command after CMD");
+  return {};
+}
+
+std::optional<HealthCheck> check_of(const json& health, const json& config) {
+  const std::vector<std::string> test = test_of(health);
+  if (test.empty()) return std::nullopt;
+  HealthCheck check;
+  if (test.front() == "CMD-SHELL") {
+    check.command = shell_of(config);
+  } else if (test.front() != "CMD") {
+    return std::nullopt;
+  }
+  check.command.insert(check.command.end(), test.begin() + 1, test.end());
+  if (check.command.empty()) return std::nullopt;
+  check.interval = duration(health, "Interval", check.interval);
+  check.timeout = duration(health, "Timeout", check.timeout);
+  check.start_period = duration(health, "StartPeriod", check.start_period);
+  check.start_interval = duration(health, "StartInterval", check.start_interval);
+  if (const std::int64_t retries = integer(health, kRetries); retries > 0) check.retries = retries;
+  return check;
+}
+
+std::optional<std::string> warning_of(const json& health) {
+  const std::vector<std::string> test = test_of(health);
+  if (test.empty() || test.front() == "NONE" || test.front() == "CMD" ||
+      test.front() == "CMD-SHELL")
+    return std::nullopt;
+  return "Unknown healthcheck type '" + test.front().substr(0, 64) + "' (expected 'CMD')";
 }
 
 }  // namespace
@@ -96,22 +123,6 @@ Result<void> normalise_health(json& health) {
   return {};
 }
 
-Result<void> check_health(const json& health) {
-  if (health.is_null()) return {};
-  constexpr std::int64_t kLeast = 1'000'000;
-  for (const char* field : kDurations) {
-    const std::int64_t value = integer(health, field);
-    if (value != 0 && value < kLeast)
-      return invalid(std::string(field) + " in Healthcheck cannot be less than " +
-                     go_duration(nanoseconds(kLeast)));
-  }
-  if (integer(health, kRetries) < 0) return invalid("Retries in Healthcheck cannot be negative");
-  // Docker's daemon falls over this one; there is nothing that could be run.
-  if (test_of(health) == std::vector<std::string>{"CMD"})
-    return invalid("Test in Healthcheck needs a command after CMD");
-  return {};
-}
-
 void merge_health(json& health, const images::Healthcheck& image) {
   if (health.is_null()) health = json::object();
   const auto give = [&](const char* field, auto value, bool given) {
@@ -125,32 +136,10 @@ void merge_health(json& health, const images::Healthcheck& image) {
   give(kRetries, image.retries, image.retries != 0);
 }
 
-std::optional<HealthCheck> health_check_of(const json& config) {
-  const json& health = health_in(config);
-  std::vector<std::string> test = test_of(health);
-  if (test.empty()) return std::nullopt;
-  HealthCheck check;
-  if (test.front() == "CMD-SHELL") {
-    check.command = shell_of(config);
-  } else if (test.front() != "CMD") {
-    return std::nullopt;
-  }
-  check.command.insert(check.command.end(), test.begin() + 1, test.end());
-  if (check.command.empty()) return std::nullopt;
-  check.interval = duration(health, "Interval", check.interval);
-  check.timeout = duration(health, "Timeout", check.timeout);
-  check.start_period = duration(health, "StartPeriod", check.start_period);
-  check.start_interval = duration(health, "StartInterval", check.start_interval);
-  if (const std::int64_t retries = integer(health, kRetries); retries > 0) check.retries = retries;
-  return check;
-}
-
-std::optional<std::string> health_warning(const json& config) {
-  const std::vector<std::string> test = test_of(health_in(config));
-  if (test.empty() || test.front() == "NONE" || test.front() == "CMD" ||
-      test.front() == "CMD-SHELL")
-    return std::nullopt;
-  return "Unknown healthcheck type '" + test.front().substr(0, 64) + "' (expected 'CMD')";
+Result<HealthSettings> parse_health(const json& config) {
+  const json& health = config.at("Healthcheck");
+  RETURN_IF_ERROR(check_values(health));
+  return HealthSettings{.check = check_of(health, config), .warning = warning_of(health)};
 }
 
 }  // namespace engine

@@ -20,17 +20,18 @@ namespace engine {
 /// something, under Docker's names. null stays null.
 base::Result<void> normalise_health(nlohmann::json& health);
 
-/// The values of a normalised Healthcheck.
-base::Result<void> check_health(const nlohmann::json& health);
-
 /// Gives each field that the client left out the image's value.
 void merge_health(nlohmann::json& health, const images::Healthcheck& image);
 
-/// The check a container with this Config runs; nullopt for none: not asked for, disabled (NONE),
-/// or of a kind that Docker does not know.
-std::optional<HealthCheck> health_check_of(const nlohmann::json& config);
+struct HealthSettings {
+  /// Absent for none: not asked for, disabled (NONE), or of a kind that Docker does not know.
+  std::optional<HealthCheck> check;
+  /// A sentence for the client when the kind of the check is not known, as Docker logs it.
+  std::optional<std::string> warning;
+};
 
-/// A sentence for the client when the kind of the check is not known, as Docker logs it.
-std::optional<std::string> health_warning(const nlohmann::json& config);
+/// Reads and checks the health check. `config` has every field of config_fields(), with a
+/// normalised Healthcheck.
+base::Result<HealthSettings> parse_health(const nlohmann::json& config);
 
 }  // namespace engine

@@ -36,7 +36,7 @@ TEST(HealthSettings, AreShownWithTheFieldsThatSaySomething) {
       {{"test", {"CMD", "true"}}, {"Interval", 1'000'000}, {"Timeout", 0}, {"Retries", nullptr}});
 
   ASSERT_TRUE(settings) << settings.error().message;
-  EXPECT_EQ(settings->config.at("Healthcheck"),
+  EXPECT_EQ(settings->document.config.at("Healthcheck"),
             (json{{"Test", {"CMD", "true"}}, {"Interval", 1'000'000}}));
 }
 
@@ -64,7 +64,7 @@ TEST(HealthSettings, GiveDockersDefaults) {
   const auto settings = parse({{"Test", {"CMD", "probe", "me"}}});
   ASSERT_TRUE(settings);
 
-  const auto check = health_check_of(settings->config);
+  const std::optional<HealthCheck>& check = settings->health.check;
 
   ASSERT_TRUE(check);
   EXPECT_EQ(check->command, (std::vector<std::string>{"probe", "me"}));
@@ -79,15 +79,16 @@ TEST(HealthSettings, TakeFromTheImageWhatTheClientLeftOut) {
   auto settings = parse({{"Timeout", 1'000'000'000}, {"Retries", 1}});
   ASSERT_TRUE(settings);
 
-  ASSERT_TRUE(apply_image_defaults(*settings, image_with_check()));
+  settings = settings_with_defaults(*settings, image_with_check(), "host");
+  ASSERT_TRUE(settings);
 
-  EXPECT_EQ(settings->config.at("Healthcheck"), (json{{"Test", {"CMD", "image"}},
-                                                      {"Interval", 7'000'000'000},
-                                                      {"Timeout", 1'000'000'000},
-                                                      {"StartPeriod", 9'000'000'000},
-                                                      {"StartInterval", 10'000'000'000},
-                                                      {"Retries", 1}}));
-  const auto check = health_check_of(settings->config);
+  EXPECT_EQ(settings->document.config.at("Healthcheck"), (json{{"Test", {"CMD", "image"}},
+                                                               {"Interval", 7'000'000'000},
+                                                               {"Timeout", 1'000'000'000},
+                                                               {"StartPeriod", 9'000'000'000},
+                                                               {"StartInterval", 10'000'000'000},
+                                                               {"Retries", 1}}));
+  const std::optional<HealthCheck>& check = settings->health.check;
   ASSERT_TRUE(check);
   EXPECT_EQ(check->timeout, 1s);
   EXPECT_EQ(check->start_interval, 10s);
@@ -97,9 +98,10 @@ TEST(HealthSettings, TakeTheImagesCheckWhenTheClientSaysNothing) {
   auto settings = parse(nullptr);
   ASSERT_TRUE(settings);
 
-  ASSERT_TRUE(apply_image_defaults(*settings, image_with_check()));
+  settings = settings_with_defaults(*settings, image_with_check(), "host");
+  ASSERT_TRUE(settings);
 
-  const auto check = health_check_of(settings->config);
+  const std::optional<HealthCheck>& check = settings->health.check;
   ASSERT_TRUE(check);
   EXPECT_EQ(check->command, std::vector<std::string>{"image"});
   EXPECT_EQ(check->retries, 11);
@@ -109,20 +111,22 @@ TEST(HealthSettings, NoneDisablesTheImagesCheck) {
   auto settings = parse({{"Test", {"NONE"}}});
   ASSERT_TRUE(settings);
 
-  ASSERT_TRUE(apply_image_defaults(*settings, image_with_check()));
+  settings = settings_with_defaults(*settings, image_with_check(), "host");
+  ASSERT_TRUE(settings);
 
-  EXPECT_FALSE(health_check_of(settings->config));
-  EXPECT_FALSE(health_warning(settings->config));
+  EXPECT_FALSE(settings->health.check);
+  EXPECT_FALSE(settings->health.warning);
 }
 
 TEST(HealthSettings, RunAShellsCommandWithTheContainersShell) {
-  const auto settings = parse({{"Test", {"CMD-SHELL", "exit 1"}}});
-  ASSERT_TRUE(settings);
-  json with_shell = settings->config;
-  with_shell["Shell"] = {"/bin/bash", "-ec"};
+  const json health{{"Test", {"CMD-SHELL", "exit 1"}}};
+  const auto settings = parse(health);
+  const auto with_shell =
+      parse_settings({{"Image", "x"}, {"Healthcheck", health}, {"Shell", {"/bin/bash", "-ec"}}});
+  ASSERT_TRUE(settings && with_shell);
 
-  const auto check = health_check_of(settings->config);
-  const auto other = health_check_of(with_shell);
+  const std::optional<HealthCheck>& check = settings->health.check;
+  const std::optional<HealthCheck>& other = with_shell->health.check;
 
   ASSERT_TRUE(check && other);
   EXPECT_EQ(check->command, (std::vector<std::string>{"/bin/sh", "-c", "exit 1"}));
@@ -133,17 +137,17 @@ TEST(HealthSettings, OfAnUnknownKindAreNoCheckAndAWarning) {
   const auto settings = parse({{"Test", {"SHELL", "true"}}});
   ASSERT_TRUE(settings);
 
-  const auto check = health_check_of(settings->config);
+  const std::optional<HealthCheck>& check = settings->health.check;
 
   EXPECT_FALSE(check);
-  EXPECT_EQ(health_warning(settings->config), "Unknown healthcheck type 'SHELL' (expected 'CMD')");
+  EXPECT_EQ(settings->health.warning, "Unknown healthcheck type 'SHELL' (expected 'CMD')");
 }
 
 TEST(HealthSettings, NeverGiveATimeThatOverflowsAClock) {
   const auto settings = parse({{"Test", {"CMD", "x"}}, {"Interval", INT64_MAX}});
   ASSERT_TRUE(settings);
 
-  const auto check = health_check_of(settings->config);
+  const std::optional<HealthCheck>& check = settings->health.check;
 
   ASSERT_TRUE(check);
   EXPECT_LE(check->interval, std::chrono::hours(24 * 365 * 100));

@@ -34,11 +34,12 @@ bool contains(const Range& range, std::string_view value) {
   return std::find(range.begin(), range.end(), value) != range.end();
 }
 
+using Options = std::map<std::string, std::string>;
+
 /// The option's text; nullopt if it was not given.
-std::optional<std::string> option(const json& options, const char* name) {
+std::optional<std::string> option(const Options& options, const std::string& name) {
   const auto found = options.find(name);
-  if (found == options.end()) return std::nullopt;
-  return found->get<std::string>();
+  return found == options.end() ? std::nullopt : std::optional(found->second);
 }
 
 std::string in_quotes(std::string_view text) {
@@ -154,17 +155,17 @@ std::map<std::string, std::string> variables_of(const std::vector<std::string>& 
 }
 
 /// Adds those of `from` that the options `name` (a list) and `name`-regex choose.
-Result<void> choose(const json& options, const std::string& name,
+Result<void> choose(const Options& options, const std::string& name,
                     const std::map<std::string, std::string>& from,
                     std::map<std::string, std::string>& into) {
-  const std::string list = option(options, name.c_str()).value_or("");
+  const std::string list = option(options, name).value_or("");
   for (std::size_t at = 0; at < list.size();) {
     const std::size_t comma = std::min(list.find(',', at), list.size());
     if (const auto found = from.find(list.substr(at, comma - at)); found != from.end())
       into.insert_or_assign(found->first, found->second);
     at = comma + 1;
   }
-  const std::string pattern = option(options, (name + "-regex").c_str()).value_or("");
+  const std::string pattern = option(options, name + "-regex").value_or("");
   if (pattern.empty()) return {};
   RE2::Options quiet;
   quiet.set_log_errors(false);
@@ -177,7 +178,7 @@ Result<void> choose(const json& options, const std::string& name,
   return {};
 }
 
-Result<void> read_attributes(const json& options, const LogSubject& subject,
+Result<void> read_attributes(const Options& options, const LogSubject& subject,
                              LogSettings& settings) {
   std::map<std::string, std::string> attributes;
   RETURN_IF_ERROR(choose(options, "labels", subject.labels, attributes));
@@ -197,7 +198,7 @@ Result<void> read_attributes(const json& options, const LogSubject& subject,
   return {};
 }
 
-Result<void> read_rotation(const json& options, LogSettings& settings) {
+Result<void> read_rotation(const Options& options, LogSettings& settings) {
   if (const auto text = option(options, "max-size")) {
     const auto size = parse_size(*text, 1000);
     if (!size) return size.error();
@@ -223,7 +224,7 @@ Result<void> read_rotation(const json& options, LogSettings& settings) {
 }
 
 /// This host's bounds, on values that Docker takes; those that it refuses it refuses at start.
-Result<void> check_bounds(const json& options) {
+Result<void> check_bounds(const Options& options) {
   if (const auto text = option(options, "max-size"))
     if (const auto size = parse_size(*text, 1000); size && *size > 0 && *size < kLeastLogSize)
       return invalid("log opt max-size=" + text->substr(0, 128) +
@@ -248,7 +249,7 @@ void keep_to_bounds(LogSettings& settings) {
   bound("max-file", settings.max_files, std::min(settings.max_files, kMostLogFiles));
 }
 
-Result<void> check_mode(const json& options) {
+Result<void> check_mode(const Options& options) {
   const std::string mode = option(options, "mode").value_or("");
   if (!mode.empty() && mode != "blocking" && mode != "non-blocking")
     return invalid("logger: logging mode not supported: " + mode.substr(0, 128));
@@ -261,47 +262,49 @@ Result<void> check_mode(const json& options) {
   return {};
 }
 
-Result<void> check_types(const json& log_config) {
+/// Checks the types only, not what the values say.
+Result<LogConfig> typed_log_config(const json& log_config) {
+  LogConfig config;
   const json type = log_config.value("Type", json(""));
   if (!type.is_string()) return invalid("invalid JSON: HostConfig.LogConfig.Type must be a string");
+  if (type != "") config.driver = type.get<std::string>();
   const json options = log_config.value("Config", json(nullptr));
+  if (options.is_null()) return config;
   const bool strings =
-      options.is_null() ||
-      (options.is_object() && std::all_of(options.begin(), options.end(),
-                                          [](const json& value) { return value.is_string(); }));
+      options.is_object() && std::all_of(options.begin(), options.end(),
+                                         [](const json& value) { return value.is_string(); });
   if (!strings)
     return invalid("invalid JSON: HostConfig.LogConfig.Config must be an object of strings");
-  return {};
+  config.options = options.get<Options>();
+  return config;
 }
 
 }  // namespace
 
-Result<void> check_log_config(const json& log_config) {
-  RETURN_IF_ERROR(check_types(log_config));
-  const std::string driver = log_config.value("Type", "");
-  if (driver == "none") return {};
+Result<LogConfig> parse_log_config(const json& log_config) {
+  auto config = typed_log_config(log_config);
+  if (!config || !config->writes()) return config;
+  const std::string& driver = config->driver;
   if (contains(kOtherDrivers, driver))
     return Error{Code::kNotSupported,
                  "log driver \"" + driver + "\" is not supported: use json-file or none"};
-  const json options = log_config.value("Config", json(nullptr));
-  if (!options.is_null()) RETURN_IF_ERROR(check_mode(options));
-  if (!driver.empty() && driver != "json-file")
-    return invalid("logger: no log driver named '" + driver.substr(0, 128) + "' is registered");
-  if (options.is_null()) return {};
-  for (const auto& [name, value] : options.items())
+  RETURN_IF_ERROR(check_mode(config->options));
+  if (driver != "json-file")
+    return invalid("error looking up logging plugin " + driver.substr(0, 128) + ": plugin \"" +
+                   driver.substr(0, 128) + "\" not found");
+  for (const auto& [name, value] : config->options)
     if (name != "mode" && name != "max-buffer-size" && !contains(kJsonFileOptions, name))
       return invalid("unknown log opt '" + name.substr(0, 128) + "' for json-file log driver");
   // What only this host cannot do is said at once.
-  RETURN_IF_ERROR(check_bounds(options));
-  const auto tag = expand_tag(option(options, "tag").value_or(""), LogSubject{});
+  RETURN_IF_ERROR(check_bounds(config->options));
+  const auto tag = expand_tag(option(config->options, "tag").value_or(""), LogSubject{});
   if (!tag && tag.error().code == Code::kNotSupported) return tag.error();
-  return {};
+  return config;
 }
 
-Result<LogSettings> log_settings_for(const json& log_config, const LogSubject& subject) {
+Result<LogSettings> log_settings_for(const LogConfig& config, const LogSubject& subject) {
+  const Options& options = config.options;
   LogSettings settings{.max_size = kDefaultLogSize, .max_files = kDefaultLogFiles};
-  const json options = log_config.value("Config", json(nullptr));
-  if (options.is_null()) return settings;
   RETURN_IF_ERROR(read_rotation(options, settings));
   RETURN_IF_ERROR(read_attributes(options, subject, settings));
   keep_to_bounds(settings);

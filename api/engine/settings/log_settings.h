@@ -1,4 +1,5 @@
-// LogSettings: what HostConfig.LogConfig asks of the log driver json-file.
+// LogConfig: what HostConfig.LogConfig asks of the log driver json-file. LogSettings: what that
+// comes to when a container starts.
 //
 // As with Docker, the names of options, `mode` and `max-buffer-size` are checked when a container
 // is created, the other values when it starts; this host's own bounds are checked at create. Trust:
@@ -18,17 +19,28 @@
 
 namespace engine {
 
-/// Less, or more, is refused when a container is created, and taken as this for one that is older:
-/// a rotation after every few lines would be most of the work.
+/// Bounds of max-size and max-file: a rotation after every few lines would be most of the work.
+/// Values beyond them are refused when a container is created; a container that is older than the
+/// bounds gets what comes nearest.
 inline constexpr std::int64_t kLeastLogSize = 1000;
 inline constexpr int kMostLogFiles = 1000;
-/// Without max-size, which is without limit with Docker: what a host survives of many containers.
+/// What holds without max-size, where Docker has no limit: as much as a host survives of many
+/// containers.
 inline constexpr std::int64_t kDefaultLogSize = 100'000'000;
 inline constexpr int kDefaultLogFiles = 5;
 
 /// Longer attributes are refused: every line repeats them.
 inline constexpr std::size_t kMaxLogAttributes = 256u << 10;
 
+/// What was asked for; options may still be wrong in ways that Docker sees at start.
+struct LogConfig {
+  std::string driver = "json-file";  // or "none"
+  std::map<std::string, std::string> options{};
+
+  bool writes() const { return driver != "none"; }
+};
+
+/// What a LogConfig comes to for one run of a container.
 struct LogSettings {
   std::int64_t max_size = -1;  // a file this long is rotated; -1: never
   int max_files = 1;
@@ -50,11 +62,10 @@ struct LogSubject {
   std::map<std::string, std::string> labels;
 };
 
-/// Checks a create request's LogConfig.
-base::Result<void> check_log_config(const nlohmann::json& log_config);
+/// Reads and checks a create request's LogConfig.
+base::Result<LogConfig> parse_log_config(const nlohmann::json& log_config);
 
 /// The settings for one run.
-base::Result<LogSettings> log_settings_for(const nlohmann::json& log_config,
-                                           const LogSubject& subject);
+base::Result<LogSettings> log_settings_for(const LogConfig& config, const LogSubject& subject);
 
 }  // namespace engine

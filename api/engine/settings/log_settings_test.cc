@@ -8,9 +8,8 @@ namespace {
 using base::Code;
 using nlohmann::json;
 
-json config(json options, std::string type = "json-file") {
-  return {{"Type", std::move(type)}, {"Config", std::move(options)}};
-}
+/// As it is kept of a request, or of a row, whatever the options say.
+LogConfig config(const std::map<std::string, std::string>& options) { return {.options = options}; }
 
 LogSubject subject() {
   return {.id = std::string(64, 'c'),
@@ -24,22 +23,23 @@ LogSubject subject() {
 
 /// The error of a create request with these options; "" if there is none.
 std::string refusal(json options, std::string type = "json-file") {
-  const auto checked = check_log_config(config(std::move(options), std::move(type)));
+  const auto checked =
+      parse_log_config({{"Type", std::move(type)}, {"Config", std::move(options)}});
   return checked ? "" : checked.error().message;
 }
 
 /// The error at start.
-std::string failure(json options) {
-  const auto settings = log_settings_for(config(std::move(options)), subject());
+std::string failure(const std::map<std::string, std::string>& options) {
+  const auto settings = log_settings_for(config(options), subject());
   return settings ? "" : settings.error().message;
 }
 
-std::string attributes(json options) {
-  return log_settings_for(config(std::move(options)), subject())->attributes;
+std::string attributes(const std::map<std::string, std::string>& options) {
+  return log_settings_for(config(options), subject())->attributes;
 }
 
 TEST(LogSettings, AreBoundedWithoutOptions) {
-  const auto settings = log_settings_for(config(json::object()), subject());
+  const auto settings = log_settings_for(LogConfig(), subject());
 
   ASSERT_TRUE(settings);
   EXPECT_EQ(settings->max_size, kDefaultLogSize);
@@ -88,7 +88,8 @@ TEST(LogSettings, RefuseAtCreateWhatDockerRefusesThen) {
             "logger: max-buffer-size option is only supported with 'mode=non-blocking'");
   EXPECT_EQ(refusal({{"mode", "non-blocking"}, {"max-buffer-size", "x"}}),
             "error parsing option max-buffer-size: invalid size: 'x'");
-  EXPECT_EQ(refusal({}, "nonsense"), "logger: no log driver named 'nonsense' is registered");
+  EXPECT_EQ(refusal({}, "nonsense"),
+            "error looking up logging plugin nonsense: plugin \"nonsense\" not found");
   EXPECT_EQ(refusal({{"max-size", 5}}),
             "invalid JSON: HostConfig.LogConfig.Config must be an object of strings");
   EXPECT_EQ(refusal({{"max-size", "garbage"}}), "");  // said at start
@@ -124,8 +125,8 @@ TEST(LogSettings, KeepAnOlderContainerToTheBounds) {
 }
 
 TEST(LogSettings, RefuseWhatThisHostDoesNotHave) {
-  const auto local = check_log_config(config(json::object(), "local"));
-  const auto function = check_log_config(config({{"tag", "{{upper .Name}}"}}));
+  const auto local = parse_log_config({{"Type", "local"}});
+  const auto function = parse_log_config({{"Config", {{"tag", "{{upper .Name}}"}}}});
 
   ASSERT_FALSE(local);
   ASSERT_FALSE(function);

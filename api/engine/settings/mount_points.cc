@@ -5,8 +5,9 @@
 #include <filesystem>
 #include <set>
 
-#include "api/engine/settings/json_fields.h"
+#include "api/engine/settings/limits.h"
 #include "api/engine/state/identifiers.h"
+#include "api/engine/state/json_fields.h"
 
 namespace engine {
 
@@ -14,6 +15,7 @@ using base::Code;
 using base::Error;
 using base::Result;
 using nlohmann::json;
+using Tmpfs = protocol::PrepareContainer::Tmpfs;
 
 namespace {
 
@@ -49,27 +51,28 @@ Result<std::string> destination_of(const std::string& path) {
   return result;
 }
 
-/// "name:/path", "name:/path:ro", "/path"; with a path of the host before the colon: a bind mount.
+/// "name:/path", "name:/path:ro", "/path", or a bind mount: "/host:/path".
 Result<MountWish> parse_bind(const std::string& text) {
-  const auto refused = [&](const Error& why) {
-    return Error{why.code, "invalid volume specification: '" + shown(text) +
-                               "': invalid mount config for type \"volume\": " + why.message};
-  };
   const std::vector<std::string> parts = split(text, ':');
   if (parts.size() > 3 || std::find(parts.begin(), parts.end(), "") != parts.end())
     return invalid("invalid volume specification: '" + shown(text) + "'");
-  const std::string path = parts.size() == 1 ? parts[0] : parts[1];
-  if (parts.size() > 1 && parts[0].starts_with('/'))
-    return Error{Code::kNotSupported, "bind mounts are not supported yet: '" + shown(text) +
-                                          "' names a directory of the host; a volume's name has "
-                                          "no slash"};
   MountWish wish;
-  if (parts.size() > 1) {
+  const bool bind = parts.size() > 1 && parts[0].starts_with('/');
+  const auto refused = [&](const Error& why) {
+    return Error{why.code, "invalid volume specification: '" + shown(text) +
+                               "': invalid mount config for type \"" + (bind ? "bind" : "volume") +
+                               "\": " + why.message};
+  };
+  if (bind) {
+    wish.mount.host = {.path = normal(parts[0]), .create = true};
+  } else if (parts.size() > 1) {
     wish.mount.volume = parts[0];
     RETURN_IF_ERROR(check_volume_name(parts[0]));
   }
   if (parts.size() == 3) RETURN_IF_ERROR(apply_mode(wish.mount, parts[2]));
-  auto destination = destination_of(path);
+  if (bind && !wish.mount.copy_up)
+    return refused(invalid("field VolumeOptions must not be specified"));
+  auto destination = destination_of(parts.size() == 1 ? parts[0] : parts[1]);
   if (!destination) return refused(destination.error());
   wish.mount.destination = *std::move(destination);
   return wish;
@@ -142,14 +145,170 @@ Result<MountWish> parse_mount(const json& mount) {
   return wish;
 }
 
+/// Refuses each propagation but the one that a container's mounts have, whatever it is called.
+Result<void> check_propagation(const std::string& propagation) {
+  constexpr std::array<std::string_view, 4> kOthers{"shared", "rshared", "slave", "rslave"};
+  if (propagation.empty() || propagation == "private" || propagation == "rprivate") return {};
+  if (std::find(kOthers.begin(), kOthers.end(), propagation) == kOthers.end())
+    return invalid("invalid propagation mode: " + shown(propagation));
+  return Error{Code::kNotSupported,
+               "the propagation \"" + propagation +
+                   "\" is not supported: a container has what is mounted on the host when it "
+                   "starts, and what it mounts is its machine's own"};
+}
+
+Result<void> take_bind_options(const json& options, MountWish& wish) {
+  for (const auto& [name, value] : options.items())
+    if (name != "Propagation" && name != "NonRecursive" && name != "CreateMountpoint" &&
+        name != "ReadOnlyNonRecursive" && name != "ReadOnlyForceRecursive" && !value.is_null())
+      return Error{Code::kNotSupported, "BindOptions." + name.substr(0, 64) + " is not supported"};
+  auto propagation = text_field(options, "Propagation");
+  const auto non_recursive = flag_field(options, "NonRecursive");
+  const auto create = flag_field(options, "CreateMountpoint");
+  const auto not_below = flag_field(options, "ReadOnlyNonRecursive");
+  const auto force_below = flag_field(options, "ReadOnlyForceRecursive");
+  if (!propagation) return std::move(propagation).error();
+  for (const auto* flag : {&non_recursive, &create, &not_below, &force_below})
+    if (!*flag) return flag->error();
+  RETURN_IF_ERROR(check_propagation(*propagation));
+  for (const auto& [flag, name] : {std::pair(*not_below, "ReadOnlyNonRecursive"),
+                                   std::pair(*force_below, "ReadOnlyForceRecursive")})
+    if (flag && !wish.mount.read_only)
+      return invalid(std::string("mount source must be read-only with ") + name);
+  if (*not_below && *force_below)
+    return invalid("ReadOnlyForceRecursive and ReadOnlyNonRecursive are mutually exclusive");
+  wish.mount.host.mounts_below = !*non_recursive;
+  wish.mount.host.read_only_below = !*not_below;
+  wish.mount.host.create = *create;
+  return {};
+}
+
+/// One of HostConfig.Mounts with Type bind.
+Result<MountWish> parse_bind_mount(const json& mount) {
+  const auto refused = [](const Error& why) {
+    return Error{why.code, "invalid mount config for type \"bind\": " + why.message};
+  };
+  auto source = text_field(mount, "Source");
+  auto target = text_field(mount, "Target");
+  const auto consistency = text_field(mount, "Consistency");
+  const auto read_only = flag_field(mount, "ReadOnly");
+  for (const auto* text : {&std::as_const(source), &std::as_const(target), &consistency})
+    if (!*text) return refused(text->error());
+  if (!read_only) return refused(read_only.error());
+  for (const auto& [name, value] : mount.items()) {
+    const bool known = name == "Type" || name == "Source" || name == "Target" ||
+                       name == "ReadOnly" || name == "Consistency" || name == "BindOptions";
+    if (!known && !value.is_null())
+      return refused(invalid("field " + name.substr(0, 64) + " must not be specified"));
+  }
+  if (target->empty()) return refused(invalid("field Target must not be empty"));
+  if (source->empty()) return refused(invalid("field Source must not be empty"));
+  if (!source->starts_with('/'))
+    return refused(
+        invalid("invalid mount path: '" + shown(*source) + "' mount path must be absolute"));
+  auto destination = destination_of(*target);
+  if (!destination) return refused(destination.error());
+  MountWish wish;
+  wish.mount.destination = *std::move(destination);
+  wish.mount.read_only = *read_only;
+  wish.mount.host.path = normal(*source);
+  wish.mount.host.relaxed = *consistency == "cached" || *consistency == "delegated";
+  const auto options = mount.find("BindOptions");
+  if (options != mount.end() && !options->is_null()) {
+    if (!options->is_object()) return invalid("invalid JSON: BindOptions must be an object");
+    if (auto taken = take_bind_options(*options, wish); !taken)
+      return refused(std::move(taken).error());
+  }
+  wish.must_exist = !wish.mount.host.create;
+  return wish;
+}
+
+/// Absent, or an integer from 0 to `most`.
+bool is_number_up_to(const json& object, const char* field, std::int64_t most) {
+  const auto found = object.find(field);
+  if (found == object.end() || found->is_null()) return true;
+  return is_integer(*found) && *found >= 0 && found->get<std::int64_t>() <= most;
+}
+
+bool is_filled(const json& object, const char* field) {
+  const auto found = object.find(field);
+  return found != object.end() && !found->is_null() && *found != "";
+}
+
+Error bad_tmpfs(const std::string& why) {
+  return invalid("invalid mount config for type \"tmpfs\": " + why);
+}
+
+/// TmpfsOptions of a mount as mount(8) writes them.
+Result<std::string> tmpfs_options(const json& mount) {
+  std::string text = mount.value("ReadOnly", json(false)) == true ? "ro" : "rw";
+  const auto options = mount.find("TmpfsOptions");
+  if (options == mount.end() || options->is_null()) return text;
+  const bool usable = options->is_object() && is_number_up_to(*options, "SizeBytes", INT64_MAX) &&
+                      is_number_up_to(*options, "Mode", UINT32_MAX);
+  if (!usable) return invalid("invalid JSON: HostConfig.Mounts.TmpfsOptions");
+  if (const json size = options->value("SizeBytes", json(0)); size.is_number_integer() && size > 0)
+    text += ",size=" + std::to_string(size.get<std::int64_t>());
+  if (const json mode = options->value("Mode", json(0)); mode.is_number_integer() && mode > 0) {
+    std::array<char, 16> octal{};
+    std::snprintf(octal.data(), octal.size(), ",mode=%o", mode.get<unsigned>() & 07777u);
+    text += octal.data();
+  }
+  return text;
+}
+
+/// One of HostConfig.Mounts with Type tmpfs.
+Result<Tmpfs> parse_tmpfs(const json& mount) {
+  const json target = mount.value("Target", json(""));
+  if (!target.is_string() || !target.get_ref<const std::string&>().starts_with('/'))
+    return bad_tmpfs(target == "" || target.is_null()
+                         ? "field Target must not be empty"
+                         : "invalid mount path: mount path must be absolute");
+  if (is_filled(mount, "Source")) return bad_tmpfs("field Source must not be specified");
+  auto options = tmpfs_options(mount);
+  if (!options) return std::move(options).error();
+  for (const auto& [name, value] : mount.items())
+    if (name != "Type" && name != "Target" && name != "TmpfsOptions" && name != "ReadOnly" &&
+        !value.is_null() && value != "" && value != false)
+      return Error{Code::kNotSupported,
+                   "HostConfig.Mounts." + name.substr(0, 64) + " is not supported for tmpfs"};
+  return Tmpfs{.path = target.get<std::string>(), .options = *std::move(options)};
+}
+
+/// HostConfig.Tmpfs, and those of Mounts; what else Mounts has is of a type that is known.
+Result<std::vector<Tmpfs>> parse_all_tmpfs(const json& host) {
+  constexpr std::array<std::string_view, 5> kTypes{"bind", "volume", "npipe", "cluster", "image"};
+  std::vector<Tmpfs> all;
+  for (const auto& [path, options] : host.at("Tmpfs").items()) {
+    if (!path.starts_with('/'))
+      return invalid("invalid mount path: '" + path.substr(0, 128) +
+                     "' mount path must be absolute");
+    all.push_back({.path = path, .options = options.get<std::string>()});
+  }
+  for (const json& mount : host.at("Mounts")) {
+    if (!mount.is_object()) return invalid("invalid JSON: HostConfig.Mounts");
+    const json type = mount.value("Type", json(""));
+    const bool known = type.is_string() && std::find(kTypes.begin(), kTypes.end(),
+                                                     type.get<std::string>()) != kTypes.end();
+    if (type != "tmpfs" && !known)
+      return invalid("invalid mount config for type " + type.dump().substr(0, 64) +
+                     ": mount type unknown");
+    if (type == "volume" || type == "bind") continue;  // parse_volumes()
+    if (type != "tmpfs")
+      return Error{Code::kNotSupported,
+                   "mounts of type " + type.dump().substr(0, 64) + " are not supported yet"};
+    auto tmpfs = parse_tmpfs(mount);
+    if (!tmpfs) return std::move(tmpfs).error();
+    all.push_back(*std::move(tmpfs));
+  }
+  return all;
+}
+
 /// Refuses two at one place.
 class Places {
  public:
-  explicit Places(const json& host) {
-    for (const auto& [path, options] : host.at("Tmpfs").items()) taken_.insert(normal(path));
-    for (const json& mount : host.at("Mounts"))
-      if (mount.value("Type", json()) == "tmpfs")
-        taken_.insert(normal(mount.at("Target").get<std::string>()));
+  explicit Places(const std::vector<Tmpfs>& all) {
+    for (const Tmpfs& tmpfs : all) taken_.insert(normal(tmpfs.path));
   }
 
   bool take(const std::string& place) { return taken_.insert(place).second; }
@@ -162,20 +321,114 @@ Error taken_twice(const std::string& place) {
   return invalid("Duplicate mount point: " + shown(place));
 }
 
+/// The volumes and bind mounts of HostConfig: those of Binds and of Mounts.
+Result<std::vector<MountWish>> asked_volumes(const json& host, Places& places) {
+  std::vector<MountWish> wishes;
+  for (const json& bind : host.at("Binds")) {
+    auto wish = parse_bind(bind.get_ref<const std::string&>());
+    if (!wish) return std::move(wish).error();
+    wish->driver = text_in(host, "VolumeDriver");
+    wishes.push_back(*std::move(wish));
+    if (!places.take(wishes.back().mount.destination))
+      return taken_twice(wishes.back().mount.destination);
+  }
+  for (const json& mount : host.at("Mounts")) {
+    if (mount.at("Type") == "tmpfs") continue;
+    auto wish = mount.at("Type") == "bind" ? parse_bind_mount(mount) : parse_mount(mount);
+    if (!wish) return std::move(wish).error();
+    wishes.push_back(*std::move(wish));
+    if (!places.take(wishes.back().mount.destination))
+      return taken_twice(wishes.back().mount.destination);
+  }
+  for (MountWish& wish : wishes) {
+    if (wish.mount.is_bind()) continue;
+    wish.mount.anonymous = wish.mount.volume.empty();
+    if (wish.mount.mode.empty()) wish.mount.mode = "z";  // as dockerd shows it
+  }
+  return wishes;
+}
+
+Result<std::set<std::string>> places_of_volumes(const json& config) {
+  std::set<std::string> places;
+  for (const auto& [path, nothing] : config.at("Volumes").items()) {
+    std::string place = normal(path);
+    if (place == "/")
+      return invalid("invalid volume specification: '" + shown(path) +
+                     "': invalid mount config for type \"volume\": invalid specification: "
+                     "destination can't be '/'");
+    places.insert(std::move(place));
+  }
+  return places;
+}
+
+Result<void> check_bounds(const std::vector<MountWish>& wishes) {
+  if (wishes.size() > kMostMounts)
+    return invalid("a container has at most " + std::to_string(kMostMounts) +
+                   " volumes and bind mounts here");
+  for (const MountWish& wish : wishes)
+    if (wish.mount.destination.size() > kLongestPath || wish.mount.subpath.size() > kLongestPath ||
+        wish.mount.host.path.size() > kLongestPath)
+      return invalid("invalid mount path: '" + shown(wish.mount.destination) +
+                     "...' a path has at most " + std::to_string(kLongestPath) + " bytes");
+  return {};
+}
+
+Result<void> parse_volumes(const json& config, const json& host, Mounts& mounts) {
+  Places taken(mounts.tmpfs);
+  auto wishes = asked_volumes(host, taken);
+  if (!wishes) return std::move(wishes).error();
+  const auto places = places_of_volumes(config);
+  if (!places) return places.error();
+  for (const std::string& place : *places) {
+    if (!taken.take(place)) continue;
+    MountWish wish;
+    wish.mount.destination = place;
+    wish.mount.anonymous = true;
+    wish.driver = text_in(host, "VolumeDriver");
+    wishes->push_back(std::move(wish));
+  }
+  RETURN_IF_ERROR(check_bounds(*wishes));
+  mounts.volumes = *std::move(wishes);
+  mounts.volume_places.assign(places->begin(), places->end());
+  for (const std::string& source : strings_in(host, "VolumesFrom")) {
+    auto from = parse_volumes_from(source);
+    if (!from) return std::move(from).error();
+    mounts.volumes_from.push_back(*std::move(from));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> apply_mode(MountPoint& mount, const std::string& mode) {
-  constexpr std::array<std::string_view, 8> kWords{"ro",     "rw",         "z",      "Z",
-                                                   "nocopy", "consistent", "cached", "delegated"};
-  constexpr std::array<int, 8> kGroups{0, 0, 1, 1, 2, 3, 3, 3};
+  struct Word {
+    std::string_view text;
+    int group;  // of which a mode has one word at most
+  };
+  constexpr std::array<Word, 14> kWords{{{"ro", 0},
+                                         {"rw", 0},
+                                         {"z", 1},
+                                         {"Z", 1},
+                                         {"nocopy", 2},
+                                         {"consistent", 3},
+                                         {"cached", 3},
+                                         {"delegated", 3},
+                                         {"private", 4},
+                                         {"rprivate", 4},
+                                         {"shared", 4},
+                                         {"rshared", 4},
+                                         {"slave", 4},
+                                         {"rslave", 4}}};
   std::set<int> seen;
   for (const std::string& word : split(mode, ',')) {
-    const auto known = std::find(kWords.begin(), kWords.end(), word);
-    if (known == kWords.end() ||
-        !seen.insert(kGroups[static_cast<std::size_t>(known - kWords.begin())]).second)
+    const auto known = std::ranges::find(kWords, std::string_view(word), &Word::text);
+    const bool allowed = known != kWords.end() && (mount.is_bind() || known->group != 4);
+    if (!allowed || !seen.insert(known->group).second)
       return invalid("invalid mode: " + shown(mode));
+    if (known->group == 4) RETURN_IF_ERROR(check_propagation(word));
     if (word == "ro") mount.read_only = true;
     if (word == "nocopy") mount.copy_up = false;
+    if (word == "cached" || word == "delegated") mount.host.relaxed = true;
   }
   mount.mode = mode;
   return {};
@@ -197,21 +450,31 @@ Result<void> check_volume_name(std::string_view name) {
   return {};
 }
 
-Result<std::uint64_t> volume_bytes(const std::string& driver,
-                                   const std::map<std::string, std::string>& options) {
+Result<VolumeForm> volume_form(const std::string& driver,
+                               const std::map<std::string, std::string>& options) {
   if (!driver.empty() && driver != "local")
     return Error{Code::kNotFound, "error looking up volume plugin " + shown(driver) +
                                       ": plugin \"" + shown(driver) + "\" not found"};
+  VolumeForm form;
   for (const auto& [name, value] : options) {
-    if (name == "type" || name == "device" || name == "o")
-      return Error{Code::kNotSupported,
-                   "the option \"" + name +
-                       "\" of the local driver is not supported: a volume is a disk of its own, "
-                       "whose only option is size"};
-    if (name != "size") return invalid("invalid option: \"" + shown(name) + "\"");
+    if (name == "size" || (name == "type" && value == "disk")) {
+      form.kind = VolumeKind::kDisk;
+    } else if (name == "type" || name == "device" || name == "o") {
+      return Error{
+          Code::kNotSupported,
+          "the option \"" + name + "=" + shown(value) +
+              "\" of the local driver is not supported: there are volumes in a directory of "
+              "the host, and with \"type=disk\" or \"size\" on disks of their own"};
+    } else {
+      return invalid("invalid option: \"" + shown(name) + "\"");
+    }
   }
   const auto size = options.find("size");
-  return size == options.end() ? Result<std::uint64_t>(0) : parse_disk_bytes(size->second);
+  if (size == options.end()) return form;
+  const auto bytes = parse_disk_bytes(size->second);
+  if (!bytes) return bytes.error();
+  form.bytes = *bytes;
+  return form;
 }
 
 Result<VolumesFrom> parse_volumes_from(const std::string& text) {
@@ -224,51 +487,17 @@ Result<VolumesFrom> parse_volumes_from(const std::string& text) {
   return VolumesFrom{.container = parts[0], .read_only = trial.read_only};
 }
 
-Result<std::vector<MountWish>> mount_wishes(const Settings& settings) {
-  const json& host = settings.host_config;
-  const auto& driver = host.at("VolumeDriver").get_ref<const std::string&>();
-  Places places(host);
-  std::vector<MountWish> wishes;
-  if (const json& binds = host.at("Binds"); !binds.is_null())
-    for (const json& bind : binds) {
-      auto wish = parse_bind(bind.get_ref<const std::string&>());
-      if (!wish) return std::move(wish).error();
-      wish->driver = driver;
-      if (!places.take(wish->mount.destination)) return taken_twice(wish->mount.destination);
-      wishes.push_back(*std::move(wish));
-    }
-  for (const json& mount : host.at("Mounts")) {
-    if (mount.at("Type") != "volume") continue;
-    auto wish = parse_mount(mount);
-    if (!wish) return std::move(wish).error();
-    if (!places.take(wish->mount.destination)) return taken_twice(wish->mount.destination);
-    wishes.push_back(*std::move(wish));
-  }
-  for (MountWish& wish : wishes) {
-    wish.mount.anonymous = wish.mount.volume.empty();
-    if (wish.mount.mode.empty()) wish.mount.mode = "z";  // as dockerd shows it
-  }
-  if (const json& volumes = settings.config.at("Volumes"); !volumes.is_null())
-    for (const auto& [path, nothing] : volumes.items()) {
-      const std::string place = normal(path);
-      if (place == "/")
-        return invalid("invalid volume specification: '" + shown(path) +
-                       "': invalid mount config for type \"volume\": invalid specification: "
-                       "destination can't be '/'");
-      if (!places.take(place)) continue;
-      MountWish wish;
-      wish.mount.destination = place;
-      wish.mount.anonymous = true;
-      wish.driver = driver;
-      wishes.push_back(std::move(wish));
-    }
-  if (wishes.size() > kMostMounts)
-    return invalid("a container has at most " + std::to_string(kMostMounts) + " volumes here");
-  for (const MountWish& wish : wishes)
-    if (wish.mount.destination.size() > kLongestPath || wish.mount.subpath.size() > kLongestPath)
-      return invalid("invalid mount path: '" + shown(wish.mount.destination) +
-                     "...' a path has at most " + std::to_string(kLongestPath) + " bytes");
-  return wishes;
+Result<Mounts> parse_mounts(const json& config, const json& host) {
+  Mounts mounts;
+  const std::int64_t shm_bytes = integer_in(host, "ShmSize");
+  if (shm_bytes < 0) return invalid("SHM size can not be less than 0");
+  if (shm_bytes > 0) mounts.shm_bytes = static_cast<std::uint64_t>(shm_bytes);
+  mounts.read_only_root = flag_in(host, "ReadonlyRootfs");
+  auto tmpfs = parse_all_tmpfs(host);
+  if (!tmpfs) return std::move(tmpfs).error();
+  mounts.tmpfs = *std::move(tmpfs);
+  RETURN_IF_ERROR(parse_volumes(config, host, mounts));
+  return mounts;
 }
 
 json to_json(const std::vector<MountPoint>& mounts) {
@@ -280,6 +509,11 @@ json to_json(const std::vector<MountPoint>& mounts) {
                     {"subpath", mount.subpath},
                     {"read_only", mount.read_only},
                     {"copy_up", mount.copy_up},
+                    {"host", mount.host.path},
+                    {"host_create", mount.host.create},
+                    {"host_mounts_below", mount.host.mounts_below},
+                    {"host_read_only_below", mount.host.read_only_below},
+                    {"host_relaxed", mount.host.relaxed},
                     {"anonymous", mount.anonymous}});
   return rows;
 }
@@ -297,8 +531,16 @@ Stored<MountPoint> stored_mount(const json& value, const std::string& where) {
   fields.read("read_only", mount.read_only);
   fields.read("copy_up", mount.copy_up);
   fields.read("anonymous", mount.anonymous);
+  fields.read("host", mount.host.path);
+  fields.read("host_create", mount.host.create);
+  fields.read("host_mounts_below", mount.host.mounts_below);
+  fields.read("host_read_only_below", mount.host.read_only_below);
+  fields.read("host_relaxed", mount.host.relaxed);
   // The one becomes a path on the host, the other one in the guest.
-  if (!check_volume_name(mount.volume)) fields.complain("volume", "is no name of a volume");
+  if (mount.is_bind() && !mount.host.path.starts_with('/'))
+    fields.complain("host", "is not absolute");
+  if (!mount.is_bind() && !check_volume_name(mount.volume))
+    fields.complain("volume", "is no name of a volume");
   if (!mount.destination.starts_with('/')) fields.complain("destination", "is not absolute");
   return {std::move(mount), fields.damage()};
 }

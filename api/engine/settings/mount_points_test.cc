@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "api/engine/settings/settings.h"
+
 namespace engine {
 namespace {
 
@@ -13,7 +15,7 @@ base::Result<std::vector<MountWish>> wishes(json host_config, json config = json
   config["HostConfig"] = std::move(host_config);
   const auto settings = parse_settings(config);
   if (!settings) return settings.error();
-  return mount_wishes(*settings);
+  return settings->mounts.volumes;
 }
 
 std::string message_of(json host_config, json config = json::object()) {
@@ -60,15 +62,76 @@ TEST(MountPoints, RefusesWrongBindsInDockersWords) {
     EXPECT_NE(message_of({{"Binds", {bad}}}), "accepted") << bad;
 }
 
-TEST(MountPoints, RefusesDirectoriesOfTheHost) {
-  const auto bind = wishes({{"Binds", {"/etc:/x"}}});
-  const auto mount =
-      wishes({{"Mounts", {{{"Type", "bind"}, {"Source", "/etc"}, {"Target", "/x"}}}}});
+TEST(MountPoints, ReadsFilesAndDirectoriesOfTheHost) {
+  const auto parsed = wishes(
+      {{"Binds", {"/etc/../srv/:/x", "/a:/b/:ro,Z,rprivate,cached"}},
+       {"Mounts",
+        {{{"Type", "bind"},
+          {"Source", "/must/be/there"},
+          {"Target", "/c"},
+          {"ReadOnly", true},
+          {"Consistency", "delegated"},
+          {"BindOptions",
+           {{"Propagation", "rprivate"}, {"NonRecursive", true}, {"ReadOnlyNonRecursive", true}}}},
+         {{"Type", "bind"},
+          {"Source", "/made"},
+          {"Target", "/d"},
+          {"BindOptions", {{"CreateMountpoint", true}}}}}}});
 
-  ASSERT_FALSE(bind);
-  ASSERT_FALSE(mount);
-  EXPECT_EQ(bind.error().code, Code::kNotSupported);
-  EXPECT_EQ(mount.error().code, Code::kNotSupported);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  ASSERT_EQ(parsed->size(), 4u);
+  const MountPoint& first = parsed->at(0).mount;
+  EXPECT_EQ(first.host, (HostSource{.path = "/srv", .create = true}));
+  EXPECT_EQ(first.destination, "/x");
+  EXPECT_EQ(first.mode, "");
+  EXPECT_EQ(first.volume, "");
+  EXPECT_FALSE(first.read_only || first.anonymous || parsed->at(0).must_exist);
+  const MountPoint& second = parsed->at(1).mount;
+  EXPECT_EQ(second.host, (HostSource{.path = "/a", .create = true, .relaxed = true}));
+  EXPECT_EQ(second.mode, "ro,Z,rprivate,cached");
+  EXPECT_TRUE(second.read_only);
+  const MountPoint& third = parsed->at(2).mount;
+  EXPECT_EQ(third.host, (HostSource{.path = "/must/be/there",
+                                    .mounts_below = false,
+                                    .read_only_below = false,
+                                    .relaxed = true}));
+  EXPECT_TRUE(third.read_only && parsed->at(2).must_exist);
+  EXPECT_EQ(parsed->at(3).mount.host, (HostSource{.path = "/made", .create = true}));
+  EXPECT_FALSE(parsed->at(3).must_exist);
+}
+
+TEST(MountPoints, RefusesWrongBindMountsInDockersWords) {
+  EXPECT_EQ(message_of({{"Binds", {"/a:/"}}}),
+            "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid "
+            "specification: destination can't be '/'");
+  EXPECT_EQ(message_of({{"Binds", {"/a:/b:nocopy"}}}),
+            "invalid volume specification: '/a:/b:nocopy': invalid mount config for type \"bind\": "
+            "field VolumeOptions must not be specified");
+  EXPECT_EQ(message_of({{"Binds", {"/a:/b:private,shared"}}}), "invalid mode: private,shared");
+  EXPECT_EQ(message_of({{"Binds", {"vol:/b:private"}}}), "invalid mode: private");
+  EXPECT_EQ(message_of({{"Binds", {"/a:/x", "vol:/x"}}}), "Duplicate mount point: /x");
+  for (const char* mode : {"rshared", "slave"})
+    EXPECT_EQ(wishes({{"Binds", {std::string("/a:/b:") + mode}}}).error().code,
+              Code::kNotSupported);
+  const auto with = [](json changes) {
+    json mount{{"Type", "bind"}, {"Source", "/a"}, {"Target", "/b"}};
+    mount.update(changes);
+    return message_of({{"Mounts", {mount}}});
+  };
+  const std::string prefix = "invalid mount config for type \"bind\": ";
+  EXPECT_EQ(with({{"Source", ""}}), prefix + "field Source must not be empty");
+  EXPECT_EQ(with({{"Target", ""}}), prefix + "field Target must not be empty");
+  EXPECT_EQ(with({{"Source", "a"}}),
+            prefix + "invalid mount path: 'a' mount path must be absolute");
+  EXPECT_EQ(with({{"VolumeOptions", json::object()}}),
+            prefix + "field VolumeOptions must not be specified");
+  EXPECT_EQ(with({{"BindOptions", {{"Propagation", "odd"}}}}),
+            prefix + "invalid propagation mode: odd");
+  EXPECT_EQ(with({{"BindOptions", {{"ReadOnlyNonRecursive", true}}}}),
+            prefix + "mount source must be read-only with ReadOnlyNonRecursive");
+  for (const json& bad : {json{{"BindOptions", 7}}, json{{"BindOptions", {{"New", 1}}}},
+                          json{{"Source", 7}}, json{{"ReadOnly", "yes"}}, json{{"Target", "/"}}})
+    EXPECT_NE(with(bad), "accepted") << bad;
 }
 
 TEST(MountPoints, ReadsMounts) {
@@ -129,11 +192,49 @@ TEST(MountPoints, AVolumeOfTheImageGivesWayToWhatIsMountedThere) {
   EXPECT_NE(message_of({}, {{"Volumes", {{"/", json::object()}}}}), "accepted");
 }
 
+TEST(Mounts, AreReadAsTheGuestMountsThem) {
+  const auto settings =
+      parse_settings({{"Image", "x"},
+                      {"Volumes", {{"/b/", json::object()}, {"a", json::object()}}},
+                      {"HostConfig",
+                       {{"Tmpfs", {{"/run", "size=1m"}}},
+                        {"Mounts",
+                         {{{"Type", "tmpfs"},
+                           {"Target", "/tmp"},
+                           {"ReadOnly", true},
+                           {"TmpfsOptions", {{"SizeBytes", 4096}, {"Mode", 0755}}}}}},
+                        {"ShmSize", 1 << 20},
+                        {"VolumesFrom", {"web:ro"}},
+                        {"ReadonlyRootfs", true}}}});
+
+  ASSERT_TRUE(settings) << settings.error().message;
+  const Mounts& mounts = settings->mounts;
+  ASSERT_EQ(mounts.tmpfs.size(), 2u);
+  EXPECT_EQ(mounts.tmpfs[0].path, "/run");
+  EXPECT_EQ(mounts.tmpfs[0].options, "size=1m");
+  EXPECT_EQ(mounts.tmpfs[1].path, "/tmp");
+  EXPECT_EQ(mounts.tmpfs[1].options, "ro,size=4096,mode=755");
+  EXPECT_EQ(mounts.shm_bytes, 1u << 20);
+  EXPECT_TRUE(mounts.read_only_root);
+  EXPECT_EQ(mounts.volume_places, (std::vector<std::string>{"/a", "/b"}));
+  ASSERT_EQ(mounts.volumes_from.size(), 1u);
+  EXPECT_EQ(mounts.volumes_from[0].container, "web");
+  EXPECT_TRUE(mounts.volumes_from[0].read_only);
+}
+
+TEST(Mounts, HaveDockersSizeOfSharedMemoryWhereNoneIsSaid) {
+  const auto settings = parse_settings({{"Image", "x"}, {"HostConfig", {{"ShmSize", 0}}}});
+
+  ASSERT_TRUE(settings);
+  EXPECT_EQ(settings->mounts.shm_bytes, 64u << 20);
+}
+
 TEST(MountPoints, BoundsTheirNumber) {
   json binds = json::array();
   for (std::size_t i = 0; i <= kMostMounts; ++i) binds.push_back("/d" + std::to_string(i));
 
-  EXPECT_EQ(message_of({{"Binds", binds}}), "a container has at most 100 volumes here");
+  EXPECT_EQ(message_of({{"Binds", binds}}),
+            "a container has at most 100 volumes and bind mounts here");
 }
 
 TEST(MountPoints, BoundTheirPaths) {
@@ -158,17 +259,38 @@ TEST(MountPoints, ReadVolumesFrom) {
     EXPECT_FALSE(parse_volumes_from(bad)) << bad;
 }
 
-TEST(MountPoints, KnowTheSizeOfAVolume) {
-  EXPECT_EQ(*volume_bytes("", {}), 0u);
-  EXPECT_EQ(*volume_bytes("local", {{"size", "1g"}}), std::uint64_t{1} << 30);
+TEST(MountPoints, KnowTheFormOfAVolume) {
+  EXPECT_EQ(volume_form("", {})->kind, VolumeKind::kDirectory);
+  EXPECT_EQ(volume_form("", {{"type", "disk"}})->kind, VolumeKind::kDisk);
+  EXPECT_EQ(volume_form("", {{"type", "disk"}})->bytes, 0u);
+  EXPECT_EQ(volume_form("local", {{"size", "1g"}})->kind, VolumeKind::kDisk);
+  EXPECT_EQ(volume_form("local", {{"size", "1g"}})->bytes, std::uint64_t{1} << 30);
   for (const auto& [name, value] : std::map<std::string, std::string>{
            {"size", "much"}, {"type", "nfs"}, {"device", "/dev/sda"}, {"o", "size=1g"}, {"x", "y"}})
-    EXPECT_FALSE(volume_bytes("", {{name, value}})) << name;
+    EXPECT_FALSE(volume_form("", {{name, value}})) << name;
 }
 
 TEST(MountPoints, SurviveTheDatabase) {
-  const std::vector<MountPoint> mounts{{"data", "/a", "ro", "x/y", true, false, false},
-                                       {"0123", "/b", "", "", false, true, true}};
+  const auto read_only = [](MountPoint mount) {
+    mount.read_only = true;
+    return mount;
+  };
+  const std::vector<MountPoint> mounts{
+      read_only({.volume = "data",
+                 .destination = "/a",
+                 .mode = "ro",
+                 .subpath = "x/y",
+                 .copy_up = false}),
+      {.volume = "0123", .destination = "/b", .mode = "", .subpath = "", .anonymous = true},
+      read_only({.volume = "",
+                 .host = {.path = "/srv",
+                          .create = true,
+                          .mounts_below = false,
+                          .read_only_below = false,
+                          .relaxed = true},
+                 .destination = "/c",
+                 .mode = "ro",
+                 .subpath = ""})};
 
   const auto read = stored_mounts(to_json(mounts).dump());
 

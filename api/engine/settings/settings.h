@@ -1,83 +1,100 @@
-// Settings: what a container is asked to be. The normalised form of a create request: every field
-// present, of its type, its values checked.
+// Settings: what a container is asked to be, as values of their types.
 //
-// It is kept as JSON in Docker's own shape, because that is what inspect shows and what the
-// database stores; typed questions are answered by the functions below.
+// A request is parsed and checked here, where it comes in, and a container's row by the same parser
+// where it is read; a change goes by way of the document, too. Everything behind that takes these
+// values and reads no JSON. Whoever shows or stores settings has the document beside them.
 // Trust: the request comes from the client, the image's defaults from whoever made the image.
 // Errors: kInvalidArgument for a wrong value, kNotSupported for one this host does not honour; the
-// messages are sentences for the client.
+// messages are sentences for the client, in Docker's words. Threads: any.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
-#include <span>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "api/engine/settings/settings_fields.h"
+#include "api/engine/settings/health_settings.h"
+#include "api/engine/settings/limits.h"
+#include "api/engine/settings/log_settings.h"
+#include "api/engine/settings/mount_points.h"
+#include "api/engine/settings/naming.h"
+#include "api/engine/settings/networking/endpoint_settings.h"
+#include "api/engine/settings/networking/port_settings.h"
+#include "api/engine/settings/process_settings.h"
+#include "api/engine/settings/security_settings.h"
+#include "api/engine/settings/settings_document.h"
+#include "api/engine/settings/sharing.h"
 #include "api/engine/state/stored_fields.h"
+#include "guest-init/protocol/messages.h"
 #include "images/store/values/image_config.h"
 #include "vmm/base/result.h"
 
 namespace engine {
 
 struct RestartPolicy {
-  enum class Kind { kNo, kAlways, kUnlessStopped, kOnFailure } kind = Kind::kNo;
+  enum class Kind { kNo, kAlways, kUnlessStopped, kOnFailure };
+  Kind kind = Kind::kNo;
   std::int64_t maximum_retries = 0;  // for kOnFailure; 0 = no limit
 };
 
+/// A parameter of the guest's kernel, as the guest is sent it.
+using Sysctl = protocol::PrepareContainer::Sysctl;
+
+/// Made by the functions below only, which keep the values and the document the same.
 struct Settings {
-  nlohmann::json config;       // every field of config_fields()
-  nlohmann::json host_config;  // every field of host_config_fields()
+  SettingsDocument document{};  // to be shown and stored
 
-  const std::string& text(const char* field) const;  // of config
-  bool flag(const char* field) const;
-  std::vector<std::string> strings(const char* field) const;
-
-  std::string image() const { return text("Image"); }
-  bool tty() const { return flag("Tty"); }
-  bool open_stdin() const { return flag("OpenStdin"); }
-  bool stdin_once() const { return flag("StdinOnce"); }
-  bool auto_remove() const { return host_config.at("AutoRemove").get<bool>(); }
-  std::string network_mode() const;           // "bridge" or "none"
-  int stop_signal() const;                    // of StopSignal; SIGTERM
-  std::chrono::seconds stop_timeout() const;  // default 10 s; negative: wait for ever
-  RestartPolicy restart_policy() const;
-  bool logs() const;  // LogConfig.Type is not "none"
-  std::string log_driver() const;
-  /// The size of the writable disk: --storage-opt size, 0 for the default; kInvalidArgument for
-  /// nonsense.
-  base::Result<std::uint64_t> disk_bytes() const;
-  /// Entrypoint followed by Cmd.
-  std::vector<std::string> command_line() const;
+  std::string image{};  // as it was named
+  std::map<std::string, std::string> labels{};
+  std::set<std::string> exposed_ports{};  // "80/tcp"
+  ProcessSettings process{};
+  Limits limits{};
+  Security security{};
+  std::vector<Sysctl> sysctls{};
+  Mounts mounts{};
+  Naming naming{};
+  Sharing sharing{};
+  std::vector<EndpointSettings> endpoints{};  // NetworkMode's first, then by name
+  PortSettings ports{};
+  LogConfig log{};
+  HealthSettings health{};
+  RestartPolicy restart_policy{};
+  bool auto_remove = false;
 };
 
-/// The fields of a request that `fields` describes, defaults filled in; `where` is put before their
-/// names in an Error. kInvalidArgument: a wrong type; kNotSupported: refused, or not in the table.
-base::Result<nlohmann::json> take_fields(std::span<const Field> fields, const nlohmann::json& body,
-                                         const std::string& where);
-
-/// Of a container's row: fields that came later than it are at their defaults, as they are if
-/// nothing was read. What is there is checked as a request is.
-Stored<Settings> stored_settings(std::string_view text);
-
-/// Checks a create request (`body`) and fills in defaults. The image's are not in it yet.
+/// Reads and checks a create request. The image's defaults are not in the result yet.
 base::Result<Settings> parse_settings(const nlohmann::json& body);
 
-/// Adds what `image` gives by default; kInvalidArgument if there is nothing to run then.
-base::Result<void> apply_image_defaults(Settings& settings, const images::ContainerDefaults& image);
+/// `asked` with what `image`, and Docker for every container, gives by default; `hostname` is that
+/// of a container that asked for none. kInvalidArgument if there is nothing to run then.
+base::Result<Settings> settings_with_defaults(const Settings& asked,
+                                              const images::ContainerDefaults& image,
+                                              const std::string& hostname);
+
+/// `old` with full IDs of the containers that it shares with (sharing.h).
+base::Result<Settings> settings_with_ids(const Settings& old, const FindId& find);
+
+/// `old` with the names of `donor`, whose network it shares: Docker shows them so from a start on.
+base::Result<Settings> settings_named_as(const Settings& old, const Settings& donor);
 
 /// `old` with what an update request (Docker's Resources and RestartPolicy) changes; 0 and empty
 /// values in it change nothing.
-base::Result<Settings> update_settings(const Settings& old, const nlohmann::json& changes);
+base::Result<Settings> updated_settings(const Settings& old, const nlohmann::json& changes);
 
-/// "10g", "64MiB" in whole MiB, up to 4 TiB; kInvalidArgument for nonsense.
-base::Result<std::uint64_t> parse_disk_bytes(std::string_view text);
+/// `old` with a place on `network`, as a connect request describes it, instead of the one it had;
+/// or with none.
+base::Result<Settings> connected_settings(const Settings& old, const std::string& network,
+                                          const nlohmann::json& endpoint);
+base::Result<Settings> disconnected_settings(const Settings& old, const std::string& network);
 
-/// "SIGTERM", "TERM", "15", "RTMIN+3" -> number.
-base::Result<int> parse_signal(std::string_view text);
+/// Reads the settings of a container's row. Fields that the row is too old to have are at their
+/// defaults; so are all if it cannot be read. What is there is checked as a request is.
+Stored<Settings> stored_settings(std::string_view text);
+
+/// Sets the image's name in settings that could not be read from a row.
+void name_image(Settings& settings, std::string image);
 
 }  // namespace engine

@@ -21,7 +21,7 @@ constexpr auto kConfigFields = std::to_array<Field>({
     {"AttachStdin", kBool, "false", kInformation, "what the client will attach"},
     {"AttachStdout", kBool, "false", kInformation, "what the client will attach"},
     {"AttachStderr", kBool, "false", kInformation, "what the client will attach"},
-    {"ExposedPorts", kSet, "null", kInformation, "documents ports; publishing is PortBindings"},
+    {"ExposedPorts", kSet, "null", kHonoured, "what PublishAllPorts publishes"},
     {"Tty", kBool, "false", kHonoured, ""},
     {"OpenStdin", kBool, "false", kHonoured, ""},
     {"StdinOnce", kBool, "false", kHonoured, ""},
@@ -34,7 +34,7 @@ constexpr auto kConfigFields = std::to_array<Field>({
     {"WorkingDir", kString, R"("")", kHonoured, "created when missing"},
     {"Entrypoint", kCommand, "null", kHonoured, ""},
     {"NetworkDisabled", kBool, "false", kHonoured, "as network none"},
-    {"MacAddress", kString, R"("")", kRefused, "the MAC is derived from the address"},
+    {"MacAddress", kString, R"("")", kHonoured, "of the endpoint on NetworkMode's network"},
     {"OnBuild", kStrings, "null", kInformation, "for builds"},
     {"Labels", kStringMap, "{}", kInformation, "shown, and filtered by"},
     {"StopSignal", kString, R"("")", kHonoured, ""},
@@ -43,17 +43,19 @@ constexpr auto kConfigFields = std::to_array<Field>({
 });
 
 constexpr auto kHostConfigFields = std::to_array<Field>({
-    {"Binds", kStrings, "null", kChecked, "volumes by name; no directories of the host"},
+    {"Binds", kStrings, "null", kChecked,
+     "volumes by name, files and directories of the host; no propagation but private (`rprivate`)"},
     {"ContainerIDFile", kString, R"("")", kInformation, "written by the client"},
     {"LogConfig", kObject, R"({"Type":"json-file","Config":{}})", kChecked,
      "Type json-file or none; tag takes fields such as {{.Name}}, no functions"},
-    {"NetworkMode", kString, R"("bridge")", kChecked, "default, bridge, none"},
-    {"PortBindings", kObject, "{}", kRefused, "no published ports yet"},
+    {"NetworkMode", kString, R"("bridge")", kChecked,
+     "default, bridge, none, container:X, or a network's name or ID; no host"},
+    {"PortBindings", kObject, "{}", kHonoured, "tcp and udp, at IPv4 addresses of the host"},
     {"RestartPolicy", kObject, R"({"Name":"no","MaximumRetryCount":0})", kHonoured, ""},
     {"AutoRemove", kBool, "false", kHonoured, ""},
     {"VolumeDriver", kString, R"("")", kChecked, "local"},
     {"VolumesFrom", kStrings, "null", kHonoured,
-     "while the other container does not run: a volume is one running container's at a time"},
+     "volumes that are disks while the other container does not run"},
     {"ConsoleSize", kArray, "[0,0]", kHonoured, "the terminal's first rows and columns"},
     {"Annotations", kStringMap, "null", kInformation, "shown again"},
     {"CapAdd", kStrings, "null", kHonoured, ""},
@@ -62,16 +64,18 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"Dns", kStrings, "[]", kHonoured, ""},
     {"DnsOptions", kStrings, "[]", kHonoured, ""},
     {"DnsSearch", kStrings, "[]", kHonoured, ""},
-    {"ExtraHosts", kStrings, "null", kHonoured, "host-gateway is the bridge's address"},
+    {"ExtraHosts", kStrings, "null", kHonoured,
+     "host-gateway is the bridge's address; a container that says it may ask services of the host"},
     {"GroupAdd", kStrings, "null", kHonoured, ""},
-    {"IpcMode", kString, R"("private")", kChecked, "private, shareable"},
+    {"IpcMode", kString, R"("private")", kChecked,
+     "private, shareable, none, container:X (with its network, or none); no host"},
     {"Cgroup", kString, R"("")", kRefused, "containers do not share cgroups"},
-    {"Links", kStrings, "null", kRefused, "no links yet"},
+    {"Links", kStrings, "null", kRefused, "no links"},
     {"OomScoreAdj", kInteger, "0", kHonoured, "inside the guest"},
-    {"PidMode", kString, R"("")", kRefused, "no shared PID namespaces yet"},
+    {"PidMode", kString, R"("")", kChecked, "container:X (with its network, or none); no host"},
     {"Privileged", kBool, "false", kHonoured,
      "everything inside the guest, its init included; nothing of the host"},
-    {"PublishAllPorts", kBool, "false", kRefused, "no published ports yet"},
+    {"PublishAllPorts", kBool, "false", kHonoured, ""},
     {"ReadonlyRootfs", kBool, "false", kHonoured, ""},
     {"SecurityOpt", kStrings, "null", kChecked,
      "no-new-privileges, seccomp (unconfined, builtin or a profile; judged alike for x86-64, i386 "
@@ -79,7 +83,7 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
      "default), apparmor=unconfined, label=disable"},
     {"StorageOpt", kStringMap, "null", kChecked, "size"},
     {"Tmpfs", kStringMap, "null", kHonoured, ""},
-    {"UTSMode", kString, R"("")", kRefused, "the host's UTS namespace is not shared"},
+    {"UTSMode", kString, R"("")", kRefused, "a machine does not have the host's names"},
     {"UsernsMode", kString, R"("")", kChecked, "host (no remapping: the machine isolates)"},
     {"ShmSize", kInteger, "67108864", kHonoured, ""},
     {"Sysctls", kStringMap, "null", kHonoured, ""},
@@ -117,7 +121,9 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"IOMaximumBandwidth", kInteger, "0", kRefused, "Windows only"},
     {"KernelMemory", kInteger, "0", kRefused, "removed from the kernel"},
     {"KernelMemoryTCP", kInteger, "0", kRefused, "cgroup v2 has no such limit"},
-    {"Mounts", kArray, "null", kChecked, "Type volume or tmpfs"},
+    {"Mounts", kArray, "null", kChecked,
+     "Type volume, bind or tmpfs; a bind's source is a file or a directory, its propagation "
+     "private"},
     {"MaskedPaths", kStrings, "null", kHonoured, "default: Docker's list"},
     {"ReadonlyPaths", kStrings, "null", kHonoured, "default: Docker's list"},
     {"Init", kBool, "null", kHonoured, ""},
@@ -126,12 +132,12 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
 constexpr std::string_view kShown = "what inspect shows: clients send it back, Docker ignores it";
 
 constexpr auto kEndpointFields = std::to_array<Field>({
-    {"IPAMConfig", kObject, "null", kRefused, "addresses are given out by the host"},
-    {"Links", kStrings, "null", kRefused, "no links yet"},
-    {"Aliases", kStrings, "null", kRefused,
-     "the default bridge has no names, as Docker's has none"},
-    {"MacAddress", kString, R"("")", kRefused, "the MAC is derived from the address"},
-    {"GwPriority", kInteger, "0", kRefused, "a container is on one network (since 1.48)"},
+    {"IPAMConfig", kObject, "null", kChecked,
+     "IPv4Address, on networks that were created; no IPv6Address, no LinkLocalIPs"},
+    {"Links", kStrings, "null", kRefused, "no links"},
+    {"Aliases", kStrings, "null", kHonoured, "on networks that were created"},
+    {"MacAddress", kString, R"("")", kHonoured, "default: derived from the address"},
+    {"GwPriority", kInteger, "0", kHonoured, "the highest has the default route"},
     {"DriverOpts", kStringMap, "null", kRefused, "an endpoint has no options"},
     {"DNSNames", kStrings, "null", kInformation, kShown},
     {"NetworkID", kString, R"("")", kInformation, kShown},
@@ -142,6 +148,28 @@ constexpr auto kEndpointFields = std::to_array<Field>({
     {"IPv6Gateway", kString, R"("")", kInformation, kShown},
     {"GlobalIPv6Address", kString, R"("")", kInformation, kShown},
     {"GlobalIPv6PrefixLen", kInteger, "0", kInformation, kShown},
+});
+
+constexpr auto kNetworkFields = std::to_array<Field>({
+    {"Name", kString, R"("")", kHonoured, ""},
+    {"CheckDuplicate", kBool, "false", kInformation, "a name is one network's, always"},
+    {"Driver", kString, R"("bridge")", kChecked, "bridge"},
+    {"Scope", kString, R"("")", kChecked, "local"},
+    {"EnableIPv4", kBool, "true", kChecked, "true"},
+    {"EnableIPv6", kBool, "false", kRefused, "networks have IPv4 addresses here"},
+    {"IPAM", kObject, "{}", kChecked,
+     "Driver default, one IPv4 subnet with its Gateway, IPRange, AuxiliaryAddresses; no Options"},
+    {"Internal", kBool, "false", kHonoured, ""},
+    {"Attachable", kBool, "false", kInformation,
+     "every container can be connected, as with Docker"},
+    {"Ingress", kBool, "false", kRefused, "there is no swarm"},
+    {"ConfigOnly", kBool, "false", kRefused, "each network has a configuration of its own"},
+    {"ConfigFrom", kObject, "null", kChecked,
+     "nothing: each network has a configuration of its own"},
+    {"Options", kStringMap, "{}", kChecked,
+     "com.docker.network.bridge.name, .enable_icc, .enable_ip_masquerade, .host_binding_ipv4, "
+     "com.docker.network.driver.mtu"},
+    {"Labels", kStringMap, "{}", kInformation, "shown, and filtered by"},
 });
 
 constexpr auto kExecFields = std::to_array<Field>({
@@ -192,6 +220,7 @@ void append_rows(std::string& out, std::string_view title, std::span<const Field
 std::span<const Field> config_fields() { return kConfigFields; }
 std::span<const Field> host_config_fields() { return kHostConfigFields; }
 std::span<const Field> endpoint_fields() { return kEndpointFields; }
+std::span<const Field> network_fields() { return kNetworkFields; }
 std::span<const Field> exec_fields() { return kExecFields; }
 
 std::string fields_as_markdown() {
@@ -210,17 +239,15 @@ std::string fields_as_markdown() {
       "does, and refuses the rest of HostConfig; `commit` takes\nthe fields of Config, of which an "
       "image keeps those that it has. An exec's start honours Detach, Tty and ConsoleSize, "
       "and\nlike "
-      "Docker looks at nothing else. Networks cannot be made or connected: those requests are "
-      "refused "
-      "whole.\n";
+      "Docker looks at nothing else.\n";
   append_rows(out, "Config", kConfigFields);
   append_rows(out, "HostConfig", kHostConfigFields);
   out +=
-      "\n## NetworkingConfig.EndpointsConfig\n\nOne network at most, which is NetworkMode's: "
-      "`default` and `bridge` are the same. Two are refused with 400 in every version\nof the API, "
-      "one that is not NetworkMode's with 404 if this host has no such network. An unknown "
-      "NetworkMode is an error\nat start, as with Docker. Each endpoint:\n";
+      "\n## NetworkingConfig.EndpointsConfig\n\nBy a network's name or ID. `default` and `bridge` "
+      "are the same. Before API 1.44 one at most. A network that this host does not have is\nan "
+      "error at start, as with Docker. A connect request has the same fields. Each endpoint:\n";
   append_table(out, kEndpointFields);
+  append_rows(out, "Network (POST /networks/create)", kNetworkFields);
   append_rows(out, "Exec", kExecFields);
   return out;
 }

@@ -38,11 +38,15 @@ struct Field {
   std::string_view note;
 };
 
+/// The fields at the top of a create request (ContainerConfig).
 std::span<const Field> config_fields();
+/// The fields of HostConfig.
 std::span<const Field> host_config_fields();
-/// Of NetworkingConfig.EndpointsConfig.<network>.
+/// The fields of NetworkingConfig.EndpointsConfig.<network>.
 std::span<const Field> endpoint_fields();
-/// Of POST /containers/{id}/exec.
+/// The fields of POST /networks/create.
+std::span<const Field> network_fields();
+/// The fields of POST /containers/{id}/exec.
 std::span<const Field> exec_fields();
 
 /// The table as Markdown.

@@ -15,7 +15,7 @@ using base::Result;
 namespace {
 
 /// kMigrations[n] brings schema version n to n + 1. Never changed once released; only added to.
-constexpr std::array<const char*, 3> kMigrations{
+constexpr std::array<const char*, 5> kMigrations{
     R"(CREATE TABLE containers (
          id TEXT PRIMARY KEY,
          tenant TEXT NOT NULL DEFAULT 'default',
@@ -44,6 +44,18 @@ constexpr std::array<const char*, 3> kMigrations{
     // What the last daemon found wrong with a row.
     R"(ALTER TABLE containers ADD COLUMN damage TEXT NOT NULL DEFAULT '';
        ALTER TABLE volumes ADD COLUMN damage TEXT NOT NULL DEFAULT '';)",
+    R"(CREATE TABLE networks (
+         id TEXT PRIMARY KEY,
+         tenant TEXT NOT NULL DEFAULT 'default',
+         name TEXT NOT NULL,
+         created_ns INTEGER NOT NULL,
+         request TEXT NOT NULL,
+         subnet TEXT NOT NULL,
+         gateway TEXT NOT NULL,
+         UNIQUE (tenant, name)
+       ) WITHOUT ROWID;)",
+    // Volumes that are there are disks.
+    R"(ALTER TABLE volumes ADD COLUMN kind TEXT NOT NULL DEFAULT 'disk';)",
 };
 
 }  // namespace

@@ -34,7 +34,7 @@ class Database {
     explicit Row(sqlite3_stmt* statement) : statement_(statement) {}
     std::string text(int column) const;
     std::int64_t integer(int column) const;
-    /// SQLite keeps any value in any column.
+    /// Whether the value is an integer: SQLite keeps any value in any column.
     bool is_integer(int column) const;
 
    private:

@@ -57,7 +57,7 @@ TEST_F(DatabaseTest, BringsOneOfTheFirstVersionUpToDate) {
 
   const auto found = containers_->find(id);
   ASSERT_TRUE(found);
-  EXPECT_EQ((*found)->settings.host_config.at("Memory"), 64 << 20);
+  EXPECT_EQ((*found)->settings.document.host_config.at("Memory"), 64 << 20);
   EXPECT_TRUE((*found)->mounts.empty());
   create({"true"}, {{"Binds", {"data:/data"}}});
   close();

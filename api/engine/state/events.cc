@@ -11,7 +11,7 @@ namespace engine {
 
 namespace {
 
-/// No daemon comes so far: a row with a higher number is damaged.
+/// No daemon publishes that many events: a row with a higher number is damaged.
 constexpr Events::Cursor kMostNumbered = Events::Cursor{1} << 56;
 
 std::string to_text(const Event& event) {
@@ -22,7 +22,7 @@ std::string to_text(const Event& event) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-/// Nothing of a row that is damaged.
+/// Reads a row; nullopt if it is damaged.
 std::optional<Event> from_text(const std::string& text, TimeNs time) {
   const nlohmann::json value = stored_json(text);
   Event event;
@@ -47,7 +47,7 @@ std::size_t size_of(const Event& event) {
 }  // namespace
 
 Events::Events(net::any_io_executor executor, Database& database)
-    : database_(database), published_(executor), flush_timer_(executor) {}
+    : database_(database), published_(executor), flush_(executor) {}
 
 Events::~Events() { flush(); }
 
@@ -69,10 +69,10 @@ base::Result<void> Events::load() {
 
 void Events::publish(Event event) {
   if (event.time == 0) event.time = now_ns();
-  recent_bytes_ += size_of(event);
-  recent_.push_back(std::move(event));
+  recent_.bytes += size_of(event);
+  recent_.events.push_back(std::move(event));
   ++next_;
-  ++unwritten_;
+  ++recent_.unwritten;
   forget_recent();
   published_.notify_all();
   schedule_flush();
@@ -80,19 +80,20 @@ void Events::publish(Event event) {
 
 /// What goes from memory is in the database before.
 void Events::forget_recent() {
-  while (recent_.size() > 1 && (recent_.size() > kRecent || recent_bytes_ > kRecentBytes)) {
-    if (unwritten_ == recent_.size()) flush();
-    recent_bytes_ -= size_of(recent_.front());
-    recent_.pop_front();
+  while (recent_.events.size() > 1 &&
+         (recent_.events.size() > kRecent || recent_.bytes > kRecentBytes)) {
+    if (recent_.unwritten == recent_.events.size()) flush();
+    recent_.bytes -= size_of(recent_.events.front());
+    recent_.events.pop_front();
   }
 }
 
 void Events::schedule_flush() {
-  if (std::exchange(flush_scheduled_, true)) return;
-  flush_timer_.expires_after(kFlushDelay);
-  flush_timer_.async_wait([this](const boost::system::error_code& error) {
+  if (std::exchange(flush_.scheduled, true)) return;
+  flush_.timer.expires_after(kFlushDelay);
+  flush_.timer.async_wait([this](const boost::system::error_code& error) {
     if (error) return;  // this object is gone
-    flush_scheduled_ = false;
+    flush_.scheduled = false;
     flush();
   });
 }
@@ -111,7 +112,7 @@ std::optional<Event> Events::next(Cursor& cursor) {
   while (cursor < first_recent())
     if (auto event = next_logged(cursor)) return event;
   if (cursor >= next_) return std::nullopt;  // nothing was logged, and nothing has come since
-  return recent_[static_cast<std::size_t>(cursor++ - first_recent())];
+  return recent_.events[static_cast<std::size_t>(cursor++ - first_recent())];
 }
 
 std::optional<Event> Events::next_logged(Cursor& cursor) {
@@ -130,20 +131,20 @@ std::optional<Event> Events::next_logged(Cursor& cursor) {
 }
 
 void Events::flush() {
-  if (unwritten_ == 0) return;
+  if (recent_.unwritten == 0) return;
   const auto result = database_.transaction([this] { return write_batch(); });
   // An event that cannot be logged is lost for later runs; nobody waits for a full disk.
   if (!result) spdlog::error("event log: {}", result.error().message);
-  unwritten_ = 0;
+  recent_.unwritten = 0;
 }
 
 base::Result<void> Events::write_batch() {
-  for (std::size_t i = recent_.size() - unwritten_; i < recent_.size(); ++i) {
-    const std::string text = to_text(recent_[i]);
+  for (std::size_t i = recent_.events.size() - recent_.unwritten; i < recent_.events.size(); ++i) {
+    const std::string text = to_text(recent_.events[i]);
     logged_bytes_ += static_cast<std::int64_t>(text.size());
     const Cursor number = first_recent() + static_cast<Cursor>(i);
     RETURN_IF_ERROR(database_.run("INSERT INTO events (sequence, time_ns, event) VALUES (?, ?, ?)",
-                                  {number, recent_[i].time, text}));
+                                  {number, recent_.events[i].time, text}));
   }
   return forget_logged();
 }

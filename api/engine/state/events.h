@@ -43,7 +43,8 @@ class Events {
   Events(net::any_io_executor executor, Database& database);
   ~Events();
 
-  /// Goes on behind the events of earlier runs. Call once, before the first publish().
+  /// Reads where the events of earlier runs end, so that numbers go on. Call once, before the first
+  /// publish().
   base::Result<void> load();
 
   /// `event.time` is filled in if it is 0.
@@ -53,7 +54,7 @@ class Events {
   using Cursor = std::int64_t;
   static constexpr Cursor kBeginning = 0;
   Cursor now() const { return next_; }
-  /// Behind the last event older than `time`.
+  /// The position behind the last event older than `time`.
   Cursor at(TimeNs time);
   /// The next event at or after `cursor`, which is moved behind it; nullopt if there is none yet.
   std::optional<Event> next(Cursor& cursor);
@@ -64,7 +65,20 @@ class Events {
   void flush();
 
  private:
-  Cursor first_recent() const { return next_ - static_cast<Cursor>(recent_.size()); }
+  /// The last events before next_.
+  struct Recent {
+    std::deque<Event> events;
+    std::size_t bytes = 0;
+    std::size_t unwritten = 0;  // how many, from their end, are not in the database
+  };
+  struct Flush {
+    explicit Flush(const net::any_io_executor& executor) : timer(executor) {}
+
+    net::steady_timer timer;
+    bool scheduled = false;
+  };
+
+  Cursor first_recent() const { return next_ - static_cast<Cursor>(recent_.events.size()); }
   std::optional<Event> next_logged(Cursor& cursor);
   void forget_recent();
   void schedule_flush();
@@ -73,12 +87,9 @@ class Events {
 
   Database& database_;
   async::Notifier published_;
-  net::steady_timer flush_timer_;
-  bool flush_scheduled_ = false;
+  Flush flush_;
   Cursor next_ = 1;
-  std::deque<Event> recent_;  // the last ones before next_
-  std::size_t recent_bytes_ = 0;
-  std::size_t unwritten_ = 0;      // how many of recent_, from its end, are not in the database
+  Recent recent_;
   std::int64_t logged_bytes_ = 0;  // in the database, at most
 };
 

@@ -26,7 +26,7 @@ struct Stored {
   std::string damage = {};  // the first thing that is wrong; empty: nothing is
 };
 
-/// Of a text that is no JSON: null.
+/// Parses a stored text; null if it is no JSON.
 nlohmann::json stored_json(std::string_view text);
 
 class StoredFields {
@@ -60,7 +60,7 @@ class StoredFields {
   const nlohmann::json* find(const char* field) const;
   /// `what` is wrong with the field: "is not an integer".
   void complain(std::string_view field, std::string_view what);
-  /// Something inside of the object is wrong.
+  /// Takes note of damage inside of a field's value, told in whole.
   void take_damage(std::string damage);
   const std::string& damage() const { return damage_; }
 

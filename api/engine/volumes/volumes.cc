@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
-#include "api/engine/settings/mount_points.h"
 #include "api/engine/state/identifiers.h"
 #include "api/engine/state/stored_fields.h"
+#include "api/engine/volumes/file_tree.h"
 
 namespace engine {
 
@@ -22,12 +22,11 @@ namespace {
 constexpr const char* kAnonymousLabel = "com.docker.volume.anonymous";
 constexpr const char* kDisk = "disk";
 
-Result<void> remove_tree(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  if (error) return Error{Code::kInternal, "remove " + path.string() + ": " + error.message()};
-  return {};
-}
+constexpr const char* kData = "_data";
+
+// As rows have them.
+constexpr const char* kDirectoryKind = "directory";
+constexpr const char* kDiskKind = "disk";
 
 /// A column of texts by name.
 std::map<std::string, std::string> read_texts(const std::string& text, const char* column,
@@ -50,6 +49,10 @@ VolumePtr read_volume(const Database::Row& row) {
     volume->damage = "row.created_ns is not a time";
   volume->labels = read_texts(row.text(2), "labels", volume->damage);
   volume->options = read_texts(row.text(3), "options", volume->damage);
+  const std::string kind = row.text(5);
+  volume->kind = kind == kDirectoryKind ? VolumeKind::kDirectory : VolumeKind::kDisk;
+  if (volume->damage.empty() && kind != kDirectoryKind && kind != kDiskKind)
+    volume->damage = "row.kind is no kind of a volume";
   return volume;
 }
 
@@ -62,24 +65,36 @@ Error damaged_error(const Volume& volume) {
 
 bool Volume::anonymous() const { return labels.contains(kAnonymousLabel); }
 
-Volumes::Volumes(Parts parts) : parts_(std::move(parts)), making_(parts_.executor) {}
+Volumes::Volumes(Parts parts)
+    : parts_(std::move(parts)), making_(parts_.executor), measuring_(parts_.executor) {}
 
-fs::path Volumes::disk_of(std::string_view name) const {
-  return parts_.directory / std::string(name) / kDisk;
+fs::path Volumes::directory_of(std::string_view name) const {
+  return parts_.directory / std::string(name);
 }
 
-std::uint64_t Volumes::bytes_of(std::string_view name) const {
-  struct stat status {};
-  return ::stat(disk_of(name).c_str(), &status) == 0
-             ? static_cast<std::uint64_t>(status.st_blocks) * 512
-             : 0;
+fs::path Volumes::disk_of(std::string_view name) const { return directory_of(name) / kDisk; }
+
+fs::path Volumes::files_of(const Volume& volume) const {
+  return volume.kind == VolumeKind::kDisk ? disk_of(volume.name)
+                                          : directory_of(volume.name) / kData;
+}
+
+bool Volumes::is_disk(std::string_view name) const {
+  const auto found = volumes_.find(name);
+  return found != volumes_.end() && found->second->kind == VolumeKind::kDisk;
+}
+
+net::awaitable<std::uint64_t> Volumes::bytes_of(VolumePtr volume) const {
+  const auto lock = co_await measuring_.lock();
+  std::function<std::uint64_t()> count = [path = files_of(*volume)] { return bytes_of_tree(path); };
+  co_return co_await parts_.pool.run(std::move(count));
 }
 
 /// The names of all rows.
 Result<std::set<std::string>> Volumes::load_rows() {
   std::vector<std::pair<VolumePtr, std::string>> rows;  // and what an earlier daemon found wrong
   RETURN_IF_ERROR(parts_.database.run(
-      "SELECT name, created_ns, labels, options, damage FROM volumes", {},
+      "SELECT name, created_ns, labels, options, damage, kind FROM volumes", {},
       [&](const Database::Row& row) { rows.emplace_back(read_volume(row), row.text(4)); }));
   std::set<std::string> names;
   for (const auto& [volume, marked] : rows) {
@@ -87,8 +102,10 @@ Result<std::set<std::string>> Volumes::load_rows() {
     if (check_volume_name(volume->name)) {  // it names a directory
       volumes_.emplace(volume->name, volume);
       std::error_code error;
-      if (volume->damage.empty() && !fs::exists(disk_of(volume->name), error))
-        volume->damage = "its disk " + disk_of(volume->name).string() + " is gone";
+      const bool disk = volume->kind == VolumeKind::kDisk;
+      const fs::path files = disk ? disk_of(volume->name) : directory_of(volume->name);
+      if (volume->damage.empty() && !fs::exists(files, error))
+        volume->damage = (disk ? "its disk " : "its directory ") + files.string() + " is gone";
     }
     mark(*volume, marked);
   }
@@ -139,30 +156,31 @@ net::awaitable<Result<VolumePtr>> Volumes::create(VolumeWish wish) {
     wish.labels.emplace(kAnonymousLabel, "");
   }
   RETURN_IF_ERROR_ASYNC(check_volume_name(wish.name));
-  const auto bytes = volume_bytes(wish.driver, wish.options);
-  if (!bytes) co_return base::annotate(bytes.error(), "create " + wish.name);
+  const auto form = volume_form(wish.driver, wish.options);
+  if (!form) co_return base::annotate(form.error(), "create " + wish.name);
   const auto lock = co_await making_.lock();
   if (const auto there = volumes_.find(wish.name); there != volumes_.end()) {
     if (!there->second->damage.empty()) co_return damaged_error(*there->second);
     co_return there->second;
   }
-  co_return co_await make(std::move(wish), *bytes);
+  co_return co_await make(std::move(wish), *form);
 }
 
-net::awaitable<Result<VolumePtr>> Volumes::make(VolumeWish wish, std::uint64_t bytes) {
+net::awaitable<Result<VolumePtr>> Volumes::make(VolumeWish wish, VolumeForm form) {
   const auto volume = std::make_shared<Volume>(Volume{.name = std::move(wish.name),
                                                       .created = now_ns(),
                                                       .labels = std::move(wish.labels),
                                                       .options = std::move(wish.options),
+                                                      .kind = form.kind,
                                                       .users = {},
                                                       .stored = false});
-  const fs::path disk = disk_of(volume->name);
-  if (::mkdir(disk.parent_path().c_str(), 0700) != 0)
-    co_return base::errno_error("mkdir " + disk.parent_path().string());
-  Result<void> made = co_await parts_.disks.create(disk, bytes);
+  const fs::path directory = directory_of(volume->name);
+  if (::mkdir(directory.c_str(), 0700) != 0)
+    co_return base::errno_error("mkdir " + directory.string());
+  Result<void> made = co_await make_files(*volume, form.bytes);
   if (made && !wish.with_container) made = insert_row(*volume);
   if (!made) {
-    [[maybe_unused]] const auto removed = remove_tree(disk.parent_path());
+    [[maybe_unused]] const auto removed = remove_tree(directory);
     co_return base::annotate(std::move(made).error(), "create " + volume->name);
   }
   volumes_.emplace(volume->name, volume);
@@ -170,10 +188,18 @@ net::awaitable<Result<VolumePtr>> Volumes::make(VolumeWish wish, std::uint64_t b
   co_return volume;
 }
 
+net::awaitable<Result<void>> Volumes::make_files(const Volume& volume, std::uint64_t bytes) {
+  const fs::path files = files_of(volume);
+  if (volume.kind == VolumeKind::kDisk) co_return co_await parts_.disks.create(files, bytes);
+  if (::mkdir(files.c_str(), 0755) != 0) co_return base::errno_error("mkdir " + files.string());
+  co_return Result<void>();
+}
+
 Result<void> Volumes::insert_row(const Volume& volume) {
   return parts_.database.run(
-      "INSERT INTO volumes (name, created_ns, labels, options) VALUES (?, ?, ?, ?)",
-      {volume.name, volume.created, json(volume.labels).dump(), json(volume.options).dump()});
+      "INSERT INTO volumes (name, created_ns, labels, options, kind) VALUES (?, ?, ?, ?, ?)",
+      {volume.name, volume.created, json(volume.labels).dump(), json(volume.options).dump(),
+       volume.kind == VolumeKind::kDisk ? kDiskKind : kDirectoryKind});
 }
 
 void Volumes::set_stored(Volume& volume) {
@@ -215,10 +241,10 @@ Result<void> Volumes::erase_row(const Volume& volume) {
 
 net::awaitable<void> Volumes::take_away(VolumePtr volume) {
   volumes_.erase(volume->name);
-  // Aside first: a volume of the same name may be made while this one's disk goes.
+  // Aside first: a volume of the same name may be made while this one's files go.
   const fs::path aside = parts_.directory / (".removed-" + random_id());
   std::error_code error;
-  fs::rename(disk_of(volume->name).parent_path(), aside, error);
+  fs::rename(directory_of(volume->name), aside, error);
   if (error) spdlog::error("move the volume {} aside: {}", volume->name, error.message());
   if (volume->stored) publish(*volume, "destroy");
   const std::function<Result<void>()> drop = [aside] { return remove_tree(aside); };

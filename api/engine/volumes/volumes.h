@@ -1,5 +1,8 @@
-// Volumes: what outlives containers. Each is a disk of its own (disks.h), which one running
-// container has at a time; who that is, Containers decides.
+// Volumes: makes, finds and removes volumes, which outlive containers. Each is a directory of the
+// host, or a disk of its own (disks.h), which one running container has at a time; VolumeClaims
+// decides which.
+//   <directory>/<name>/_data   what is in a directory
+//                      disk    or on a disk
 //
 // Threads: the io_context thread; what blocks goes to the pool. Truth: the database; a volume's
 // directory is made before its row and removed after it, so a crash leaves at most a directory
@@ -19,6 +22,7 @@
 #include "api/async/blocking_pool.h"
 #include "api/async/mutex.h"
 #include "api/async/net.h"
+#include "api/engine/settings/mount_points.h"
 #include "api/engine/state/database.h"
 #include "api/engine/state/events.h"
 #include "api/engine/state/timestamp.h"
@@ -31,10 +35,11 @@ struct Volume {
   TimeNs created = 0;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> options;
+  VolumeKind kind = VolumeKind::kDirectory;
   std::set<std::string> users;  // IDs of the containers that mention it
   bool stored = true;           // it has its row
-  /// What is wrong with its row, or its disk; else empty. Containers that mention it go on with its
-  /// disk; nobody else gets it, and it is removed by its name only.
+  /// What is wrong with its row, or its files; else empty. Containers that mention it go on with
+  /// its disk; nobody else gets it, and it is removed by its name only.
   std::string damage = {};
 
   bool anonymous() const;
@@ -47,7 +52,7 @@ struct VolumeWish {
   std::string driver = {};
   std::map<std::string, std::string> labels = {};
   std::map<std::string, std::string> options = {};
-  /// Its row comes with that of the container it is made for: insert_row().
+  /// Its row is written by insert_row(), with that of the container that it is made for.
   bool with_container = false;
 };
 
@@ -68,19 +73,19 @@ class Volumes {
   /// Reads the database; removes directories of volumes that are not in it. First call. Blocks.
   base::Result<void> load();
 
-  /// Makes a volume; one that has this name already is the answer as it is. kConflict if that one
+  /// Makes a volume, or returns the one that has this name already, as it is. kConflict if that one
   /// is damaged.
   net::awaitable<base::Result<VolumePtr>> create(VolumeWish wish);
-  /// The row of a volume that was made `with_container`, in the caller's transaction; once that is
-  /// committed, set_stored() is to follow.
+  /// Writes the row of a volume that was made `with_container`, in the caller's transaction. Once
+  /// that is committed, set_stored() must follow.
   base::Result<void> insert_row(const Volume& volume);
   void set_stored(Volume& volume);
   base::Result<VolumePtr> find(std::string_view name) const;
-  /// By name.
+  /// All volumes, sorted by name.
   std::vector<VolumePtr> list() const;
   /// kConflict while a container mentions it.
   net::awaitable<base::Result<void>> remove(VolumePtr volume);
-  /// The volume's row goes, in the caller's transaction; take_away() is to follow at once.
+  /// Erases the volume's row, in the caller's transaction; take_away() must follow at once.
   base::Result<void> erase_row(const Volume& volume);
   /// Forgets a volume without a row and removes its files.
   net::awaitable<void> take_away(VolumePtr volume);
@@ -91,20 +96,29 @@ class Volumes {
   /// `container` mentions no volume any more.
   void forget_user(const std::string& container);
 
+  /// The volume's directory on the host.
+  std::filesystem::path directory_of(std::string_view name) const;
+  /// Where its files are: a directory, or a disk.
+  std::filesystem::path files_of(const Volume& volume) const;
+  /// The same, in it, of a volume that is a disk.
   std::filesystem::path disk_of(std::string_view name) const;
-  /// What its disk takes of the host's; of a volume that is gone, 0.
-  std::uint64_t bytes_of(std::string_view name) const;
+  /// Whether a volume of this name is there and is a disk.
+  bool is_disk(std::string_view name) const;
+  /// The bytes that it takes on the host; 0 if the volume is gone.
+  net::awaitable<std::uint64_t> bytes_of(VolumePtr volume) const;
 
  private:
   base::Result<std::set<std::string>> load_rows();
-  /// In the log, and in the row for whoever looks there.
+  /// Writes a volume's damage into the log, and into its row for whoever looks there.
   void mark(const Volume& volume, const std::string& marked);
   void publish(const Volume& volume, std::string action) const;
-  net::awaitable<base::Result<VolumePtr>> make(VolumeWish wish, std::uint64_t bytes);
+  net::awaitable<base::Result<VolumePtr>> make(VolumeWish wish, VolumeForm form);
+  net::awaitable<base::Result<void>> make_files(const Volume& volume, std::uint64_t bytes);
 
   Parts parts_;
   std::map<std::string, VolumePtr, std::less<>> volumes_;
-  async::Mutex making_;  // so that two requests do not make one volume
+  async::Mutex making_;             // so that two requests do not make one volume
+  mutable async::Mutex measuring_;  // one large tree at a time, so that the pool has other threads
 };
 
 }  // namespace engine

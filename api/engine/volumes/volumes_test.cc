@@ -27,6 +27,11 @@ class VolumesTest : public fakes::EngineFixture {
     EXPECT_TRUE(made) << made.error().message;
     return *made;
   }
+  void make_disk(std::string name) {
+    const auto made =
+        await(volumes_->create({.name = std::move(name), .options = {{"type", "disk"}}}));
+    EXPECT_TRUE(made) << made.error().message;
+  }
   ContainerPtr run(std::vector<std::string> command, json host_config) {
     const ContainerPtr container = create(std::move(command), std::move(host_config));
     const auto started = await(containers_->start(container));
@@ -52,7 +57,8 @@ TEST_F(VolumesTest, AreMadeOnceAndFound) {
   EXPECT_EQ(make("data"), first);
   EXPECT_EQ(*volumes_->find("data"), first);
   EXPECT_FALSE(first->anonymous());
-  EXPECT_TRUE(std::filesystem::exists(volumes_->disk_of("data")));
+  EXPECT_EQ(volumes_->files_of(*first), directory_ / "volumes/data/_data");
+  EXPECT_TRUE(std::filesystem::is_directory(volumes_->files_of(*first)));
   EXPECT_EQ(events(), "volume:create ");
   EXPECT_EQ(volumes_->find("other").error().message, "get other: no such volume");
 }
@@ -104,19 +110,67 @@ TEST_F(VolumesTest, StayWhileAContainerMentionsThem) {
 }
 
 TEST_F(VolumesTest, OfAContainerAreGivenToItsMachine) {
-  const ContainerPtr container = run({"true"}, {{"Binds", {"data:/b:ro", "data:/a/deep", "/new"}}});
+  using Source = protocol::PrepareContainer::Source;
+  make_disk("data");
+  const ContainerPtr container =
+      run({"true"}, {{"Binds", {"data:/b:ro", "data:/a/deep", "/new", "/srv:/host", "/srv:/z"}}});
 
-  const MachineSpec& spec = host_.last_spec();
-  ASSERT_EQ(spec.volumes.size(), 2u);
-  ASSERT_EQ(spec.container.volumes.size(), 3u);
+  const ContainerSpec& spec = host_.last_container();
+  ASSERT_EQ(spec.volumes.size(), 1u);
+  ASSERT_EQ(spec.shares.size(), 2u);
+  ASSERT_EQ(spec.settings.mounts.size(), 5u);
   EXPECT_EQ(spec.volumes.at(0), volumes_->disk_of("data"));
-  EXPECT_EQ(spec.container.volumes.at(0).path, "/a/deep");
-  EXPECT_EQ(spec.container.volumes.at(0).disk, 0u);
-  EXPECT_TRUE(spec.container.volumes.at(0).copy_up);
-  EXPECT_EQ(spec.container.volumes.at(1).path, "/b");
-  EXPECT_EQ(spec.container.volumes.at(1).disk, 0u);
-  EXPECT_TRUE(spec.container.volumes.at(1).read_only);
-  EXPECT_EQ(spec.container.volumes.at(2).disk, 1u);
+  const auto expect = [&](std::size_t index, const char* path, Source source,
+                          std::uint32_t number) {
+    EXPECT_EQ(spec.settings.mounts.at(index).path, path);
+    EXPECT_EQ(spec.settings.mounts.at(index).source, source) << path;
+    EXPECT_EQ(spec.settings.mounts.at(index).number, number) << path;
+  };
+  expect(0, "/a/deep", Source::kDisk, 0);
+  expect(1, "/b", Source::kDisk, 0);
+  expect(2, "/host", Source::kHost, 0);
+  expect(3, "/new", Source::kDirectory, 1);
+  expect(4, "/z", Source::kHost, 0);
+  EXPECT_TRUE(spec.settings.mounts.at(0).copy_up);
+  EXPECT_TRUE(spec.settings.mounts.at(1).read_only);
+  EXPECT_FALSE(spec.settings.mounts.at(2).copy_up);
+  EXPECT_TRUE(spec.settings.mounts.at(3).copy_up);
+  EXPECT_EQ(spec.shares.at(0).tree.path, "/srv");
+  EXPECT_TRUE(spec.shares.at(0).tree.create);
+  EXPECT_EQ(spec.shares.at(1).tree.path,
+            volumes_->directory_of(container->mounts.at(3).volume).string());
+}
+
+TEST_F(VolumesTest, InDirectoriesAreEverybodys) {
+  const ContainerPtr first = run({"sleep"}, {{"Binds", {"data:/a"}}});
+  const ContainerPtr second = run({"sleep"}, {{"Binds", {"data:/a:ro"}}});
+  run({"sleep"}, {{"VolumesFrom", {first->name}}});
+
+  EXPECT_TRUE(first->state.running());
+  EXPECT_TRUE(second->state.running());
+}
+
+TEST_F(VolumesTest, OfTheHostMustBeThereWhereTheyAreAskedForSo) {
+  host_.missing_host_paths.insert("/missing");
+  const auto made = [&](json mount) {
+    auto settings = parse_settings({{"Image", "busybox"},
+                                    {"Cmd", {"true"}},
+                                    {"HostConfig", {{"Mounts", {std::move(mount)}}}}});
+    EXPECT_TRUE(settings);
+    CreateRequest request{.name = {}, .settings = *std::move(settings)};
+    return await(containers_->create(std::move(request)));
+  };
+
+  const auto missing = made({{"Type", "bind"}, {"Source", "/missing"}, {"Target", "/x"}});
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Code::kInvalidArgument);
+  EXPECT_EQ(missing.error().message,
+            "invalid mount config for type \"bind\": bind source path does not exist: /missing");
+  EXPECT_TRUE(made({{"Type", "bind"}, {"Source", "/there"}, {"Target", "/x"}}));
+  EXPECT_TRUE(made({{"Type", "bind"},
+                    {"Source", "/missing"},
+                    {"Target", "/x"},
+                    {"BindOptions", {{"CreateMountpoint", true}}}}));
 }
 
 TEST_F(VolumesTest, AreFilledFromTheImageOnceOnly) {
@@ -125,10 +179,11 @@ TEST_F(VolumesTest, AreFilledFromTheImageOnceOnly) {
 
   ASSERT_TRUE(await(containers_->start(container)));
 
-  EXPECT_FALSE(host_.last_spec().container.volumes.at(0).copy_up);
+  EXPECT_FALSE(host_.last_container().settings.mounts.at(0).copy_up);
 }
 
 TEST_F(VolumesTest, AreOneRunningContainersAtATime) {
+  make_disk("data");
   const ContainerPtr first = run({"sleep"}, {{"Binds", {"data:/a"}}});
   const ContainerPtr second = create({"true"}, {{"Binds", {"data:/a", "free:/b"}}});
 
@@ -144,6 +199,7 @@ TEST_F(VolumesTest, AreOneRunningContainersAtATime) {
 }
 
 TEST_F(VolumesTest, AreFreeAgainAfterAFailedStart) {
+  make_disk("data");
   const ContainerPtr first = create({"true"}, {{"Binds", {"data:/a"}}});
   host_.fail_next_start({Code::kResourceExhausted, "no memory"});
   ASSERT_FALSE(await(containers_->start(first)));
@@ -152,6 +208,7 @@ TEST_F(VolumesTest, AreFreeAgainAfterAFailedStart) {
 }
 
 TEST_F(VolumesTest, OfARunningContainerAreItsOwnAfterARestart) {
+  make_disk("data");
   const ContainerPtr first = run({"sleep"}, {{"Binds", {"data:/a"}}});
   const std::string id = first->id;
   host_.leave_running(id);
@@ -237,7 +294,7 @@ TEST_F(VolumesTest, AreWrittenBackBeforeTheirContainerIsRemoved) {
        {std::pair{"data:/a", EndReason::kGuestShutdown}, std::pair{"/a", EndReason::kRequested},
         std::pair{"data:/a:ro", EndReason::kRequested}}) {
     const ContainerPtr container = run({"sleep"}, {{"Binds", {bind}}, {"AutoRemove", true}});
-    const std::shared_ptr<Machine> machine = container->machine;
+    const std::shared_ptr<Machine> machine = container->run.machine;
 
     ASSERT_TRUE(await(containers_->kill(container, SIGKILL)));
     await(wait(container, WaitCondition::kRemoved, 0));
@@ -247,10 +304,11 @@ TEST_F(VolumesTest, AreWrittenBackBeforeTheirContainerIsRemoved) {
 }
 
 TEST_F(VolumesTest, AreGivenBackByTheEndOfAClaim) {
+  make_disk("data");
   const ContainerPtr first = create({"true"}, {{"Binds", {"data:/a"}}});
   const ContainerPtr second = create({"true"}, {{"Binds", {"data:/a"}}});
   const Background background(io_.get_executor());
-  VolumeClaims claims(background);
+  VolumeClaims claims(*volumes_, background);
   std::optional<VolumeClaim> claim(claims.hold(first));
   VolumeClaim moved = *std::move(claim);
   claim.reset();
@@ -265,6 +323,7 @@ TEST_F(VolumesTest, AreGivenBackByTheEndOfAClaim) {
 }
 
 TEST_F(VolumesTest, AreLeftToNobodyByAFailedStart) {
+  make_disk("data");
   const ContainerPtr first = create({"no-such-command"}, {{"Binds", {"data:/a"}}});
   const ContainerPtr second = create({"sleep"}, {{"Binds", {"data:/a"}}});
 
@@ -278,7 +337,7 @@ TEST_F(VolumesTest, TellWhenTheyAreMounted) {
   await(wait(container, WaitCondition::kNotRunning, 0));
 
   EXPECT_EQ(events(),
-            "volume:create container:create network:connect volume:mount container:start "
+            "volume:create container:create volume:mount network:connect container:start "
             "network:disconnect volume:unmount container:die ");
 }
 
@@ -295,7 +354,7 @@ TEST_F(VolumesTest, AreSeenByWhoCopiesFilesOnly) {
       if (!piece || !*piece) break;
     }
 
-    EXPECT_EQ(host_.last_spec().volumes.size(), volumes) << command;
+    EXPECT_EQ(host_.last_container().shares.size(), volumes) << command;
   }
 }
 

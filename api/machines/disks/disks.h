@@ -1,4 +1,4 @@
-// Disks: the writable disk of each container, a sparse ext4 file.
+// Disks: makes the writable disks of containers and volumes, each a sparse ext4 file.
 //
 // A new disk is a copy of a pre-formatted master (data extents only, shared blocks where the host's
 // filesystem can), taken from a few made in advance. The host never mounts or parses it afterwards:

@@ -39,7 +39,7 @@ std::string ready_prefix() { return "ready-" + std::to_string(kFormat) + "-"; }
 Result<void> check_size(std::uint64_t bytes) {
   if (bytes < kSmallest || bytes > kLargest || bytes % 1_MiB != 0)
     return Error{Code::kInvalidArgument,
-                 "a container's disk must be a multiple of 1 MiB from 64 MiB to 4 TiB"};
+                 "the size of a disk must be a multiple of 1 MiB, from 64 MiB to 4 TiB"};
   return {};
 }
 
@@ -82,7 +82,7 @@ Result<std::uint64_t> available_at(const fs::path& directory) {
   return std::uint64_t{status.f_bavail} * status.f_frsize;
 }
 
-/// If there is none yet.
+/// Makes the master of the default size, unless it is there.
 Result<void> make_master(const fs::path& path) {
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
@@ -100,7 +100,7 @@ Result<void> make_master(const fs::path& path) {
 }  // namespace
 
 Result<void> admit_disk(std::uint64_t bytes, std::uint64_t available) {
-  // What it takes at first (measured: 3 bytes of a MiB), twice, and what the daemon needs to go on.
+  // What a disk takes at first (measured: 3 bytes of a MiB), twice, and a reserve for the daemon.
   constexpr std::uint64_t kReserve = 64_MiB;
   const std::uint64_t first = 1_MiB + (bytes >> 18);
   if (available >= kReserve + 2 * first) return {};

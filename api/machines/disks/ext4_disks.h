@@ -5,9 +5,10 @@
 //        tmp-*                      unfinished; removed by open(), as what has another format is
 // The ext4 has a small journal: a machine whose plug was pulled leaves a disk that mounts again
 // without a check. Its inode tables are marked as zeroed, so the guest has nothing to initialise,
-// and holes, so a new disk takes little room: 0.1 MiB of 64 MiB, 0.2 of 10 GiB, 12 of 4 TiB. A size
-// that only one disk has leaves nothing else behind. Disks are thin: their sizes may add up to more
-// than the file system has, but none is made when it has no room for a new one and a reserve.
+// and are holes, so a new disk takes little room: 0.1 MiB of 64 MiB, 0.2 of 10 GiB, 12 of 4 TiB. A
+// disk of another size is formatted by itself and leaves no master behind. Disks are thin: their
+// sizes may add up to more than the file system has, but none is made when there is no room for a
+// new one and a reserve.
 #pragma once
 
 #include <filesystem>
@@ -32,7 +33,7 @@ class Ext4Disks final : public Disks {
   net::awaitable<base::Result<void>> create(std::filesystem::path path,
                                             std::uint64_t bytes) override;
 
-  /// Waits for what is being made.
+  /// Makes no more disks in advance; completes when the one that is being made is done.
   net::awaitable<void> close();
 
  private:

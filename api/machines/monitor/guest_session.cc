@@ -39,7 +39,7 @@ base::Result<void> GuestSession::queue(wire::Bytes frame) {
   if (frame.size() > wire::kMaxFrameSize)
     return base::Error{base::Code::kResourceExhausted, "the request is too large for the machine"};
   if (queued_.size() + frame.size() > kMaxQueued)
-    return base::Error{base::Code::kUnavailable, "the machine does not take requests"};
+    return base::Error{base::Code::kUnavailable, "the machine's guest does not read its requests"};
   queued_.insert(queued_.end(), frame.begin(), frame.end());
   return {};
 }
@@ -96,7 +96,7 @@ base::Result<void> GuestSession::answer_with(const wire::RawFrame& frame) {
   if (!message) return std::move(message).error();
   const auto found = pending_.find(message->request);
   if (found == pending_.end())
-    return base::Error{base::Code::kDataLoss, "the guest answered what was not asked"};
+    return base::Error{base::Code::kDataLoss, "the guest answered a request that was not made"};
   async::Reply<Answer> reply = found->second;
   pending_.erase(found);
   reply.set(Success(std::move(*message)));
@@ -121,13 +121,22 @@ base::Result<void> GuestSession::handle(const wire::RawFrame& frame) {
       if (handlers_.exited) handlers_.exited(std::move(*exited));
       return {};
     }
+    case protocol::MessageType::kNameQuery: {
+      auto query = wire::decode<protocol::NameQuery>(frame.payload);
+      if (!query) return std::move(query).error();
+      if (handlers_.asked) handlers_.asked(std::move(*query));
+      return {};
+    }
     case protocol::MessageType::kHelloReply: {
       auto reply = wire::decode<protocol::HelloReply>(frame.payload);
       if (!reply) return std::move(reply).error();
-      if (!hello_) return base::Error{base::Code::kDataLoss, "the guest greeted unasked"};
+      if (!hello_)
+        return base::Error{base::Code::kDataLoss,
+                           "the guest answered a greeting that was not sent"};
       if (reply->version != protocol::kVersion) {
         const base::Error other{base::Code::kNotSupported,
-                                "the guest's init speaks another version of the protocol"};
+                                "the guest's init speaks another version of the protocol: it was "
+                                "not built with this containervmd"};
         std::exchange(hello_, std::nullopt)->set(other);
         return other;
       }

@@ -39,6 +39,7 @@ class GuestSession : public std::enable_shared_from_this<GuestSession> {
 
   struct Handlers {
     std::function<void(protocol::ProcessExited)> exited;
+    std::function<void(protocol::NameQuery)> asked;
     std::function<void(base::Error)> lost;
   };
 
@@ -60,6 +61,12 @@ class GuestSession : public std::enable_shared_from_this<GuestSession> {
       pending_.emplace(message.request, reply);
     }
     return reply;
+  }
+
+  /// A message that is not answered. It is dropped if the guest does not read what it is sent.
+  template <typename M>
+  void tell(const M& message) {
+    (void)queue(wire::frame(message)).has_value();
   }
 
   void flush();

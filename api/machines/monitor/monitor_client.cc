@@ -73,7 +73,9 @@ base::Result<void> MonitorClient::handle(const base::Packet& packet) {
       const auto status = wire::decode<launch::Status>(frame->payload);
       if (!status) return status.error();
       if (status->version != launch::kVersion)
-        return base::Error{base::Code::kNotSupported, "the monitor speaks another version"};
+        return base::Error{base::Code::kNotSupported,
+                           "the monitor speaks another version of the protocol: it was not built "
+                           "with this containervmd"};
       return {};
     }
     case launch::MessageType::kDone: {
@@ -108,7 +110,7 @@ base::Result<void> MonitorClient::handle(const base::Packet& packet) {
 base::Result<void> MonitorClient::answer(std::uint32_t request, Answer answer) {
   const auto found = pending_.find(request);
   if (found == pending_.end())
-    return base::Error{base::Code::kDataLoss, "the monitor answered what was not asked"};
+    return base::Error{base::Code::kDataLoss, "the monitor answered a request that was not made"};
   async::Reply<Answer> reply = found->second;
   pending_.erase(found);
   reply.set(std::move(answer));

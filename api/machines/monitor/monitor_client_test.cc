@@ -87,7 +87,9 @@ TEST_F(MonitorClientTest, SaysToAllThatWaitWhyTheConnectionEnded) {
   ASSERT_TRUE(answer_);
   ASSERT_FALSE(*answer_);
   EXPECT_EQ(answer_->error().code, base::Code::kUnavailable);
-  EXPECT_EQ(answer_->error().message, "the monitor speaks another version");
+  EXPECT_EQ(answer_->error().message,
+            "the monitor speaks another version of the protocol: it was not built with this "
+            "containervmd");
 }
 
 TEST_F(MonitorClientTest, EndsWithAMonitorThatAnswersWhatWasNotAsked) {

@@ -7,7 +7,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include <sstream>
 
 #include "api/async/readiness.h"
+#include "api/machines/monitor/control_socket.h"
 #include "vmm/base/printable.h"
 #include "vmm/base/seqpacket.h"
 #include "vmm/base/units.h"
@@ -33,10 +33,9 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxSmallFile = 64u << 10;
 constexpr std::size_t kMaxLastWords = 512;
-constexpr int kListenBacklog = 8;
 constexpr int kStrayPatienceMs = 3000;
 
-/// All of a small file; any bytes.
+/// Reads all of a small file; any bytes.
 Result<wire::Bytes> read_small_file(const fs::path& path) {
   const base::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return base::errno_error("open " + path.string());
@@ -47,7 +46,7 @@ Result<wire::Bytes> read_small_file(const fs::path& path) {
   return bytes;
 }
 
-/// The end of a file that may be long; any bytes.
+/// Reads the end of a file that may be long; any bytes.
 Result<wire::Bytes> read_tail(const fs::path& path) {
   const base::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!file) return base::errno_error("open " + path.string());
@@ -73,41 +72,6 @@ Result<base::UniqueFd> create_file(const fs::path& path, int flags) {
   base::UniqueFd file(::open(path.c_str(), flags | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) return base::errno_error("create " + path.string());
   return file;
-}
-
-/// The address of `directory`/control.sock, through /proc so that its length does not matter.
-/// `hold` keeps it valid.
-Result<sockaddr_un> control_address(const fs::path& directory, base::UniqueFd& hold) {
-  hold.reset(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!hold) return base::errno_error("open " + directory.string());
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = "/proc/self/fd/" + std::to_string(hold.get()) + "/control.sock";
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  return address;
-}
-
-Result<base::UniqueFd> listen_in(const fs::path& directory) {
-  base::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (!socket) return base::errno_error("socket");
-  base::UniqueFd hold;
-  const auto address = control_address(directory, hold);
-  if (!address) return address.error();
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0 ||
-      ::listen(socket.get(), kListenBacklog) != 0)
-    return base::errno_error("listen in " + directory.string());
-  return socket;
-}
-
-Result<base::UniqueFd> connect_in(const fs::path& directory) {
-  base::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket) return base::errno_error("socket");
-  base::UniqueFd hold;
-  const auto address = control_address(directory, hold);
-  if (!address) return address.error();
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0)
-    return base::errno_error("connect to the monitor in " + directory.string());
-  return socket;
 }
 
 /// Field 22 of /proc/<pid>/stat; 0 if there is no such process.
@@ -150,10 +114,7 @@ MonitorProcess::MonitorProcess(MonitorLauncher& launcher, net::any_io_executor e
       name_(std::move(name)),
       record_(std::move(record)),
       pidfd_(executor, pidfd.release()),
-      child_(child),
-      uid_slots_(launcher.uid_slots_) {}
-
-MonitorProcess::~MonitorProcess() { uid_slots_->erase(record_.uid_slot); }
+      child_(child) {}
 
 fs::path MonitorProcess::directory() const { return launcher_.config_.run / name_; }
 
@@ -165,7 +126,9 @@ Result<void> MonitorProcess::rename(const std::string& name) {
   return {};
 }
 
-Result<base::UniqueFd> MonitorProcess::connect() const { return connect_in(directory()); }
+Result<base::UniqueFd> MonitorProcess::connect() const {
+  return connect_in(directory(), kMonitorSocket);
+}
 
 void MonitorProcess::kill() {
   ::syscall(SYS_pidfd_send_signal, pidfd_.native_handle(), SIGKILL, nullptr, 0);
@@ -195,12 +158,19 @@ std::optional<launch::Stopped> MonitorProcess::result() const {
   return launcher_.read_result(name_);
 }
 
-void MonitorProcess::remove(MonitorLauncher& launcher, const std::string& name,
-                            const std::string& group) {
-  std::error_code ignored;
-  fs::remove_all(launcher.config_.run / name, ignored);
-  launcher.privileged_.remove_group(group);
+net::awaitable<Result<void>> MonitorProcess::set_weights(GroupWeights weights) {
+  return launcher_.privileged_.set_weights(record_.slot, std::move(weights));
 }
+
+FileServer MonitorProcess::file_server() const {
+  return FileServer({.privileged = launcher_.privileged_,
+                     .executor = launcher_.executor_,
+                     .pool = launcher_.pool_,
+                     .program = launcher_.config_.file_server},
+                    directory(), record_.slot);
+}
+
+net::awaitable<void> MonitorProcess::remove() { return launcher_.remove(name_, record_.slot); }
 
 std::optional<launch::Stopped> MonitorLauncher::read_result(const std::string& name) const {
   const auto bytes = read_small_file(config_.run / name / "result");
@@ -218,73 +188,74 @@ Result<MonitorProcess::Record> MonitorLauncher::read_record(const std::string& n
   if (!bytes) return bytes.error();
   auto record = wire::decode<MonitorProcess::Record>(*bytes);
   if (record && record->version != MonitorProcess::Record::kVersion)
-    return Error{Code::kNotSupported, "the record of machine " + name + " has another version"};
+    return Error{Code::kNotSupported, "another version of the daemon wrote the record of " + name};
   return record;
 }
 
 net::awaitable<Result<std::unique_ptr<MonitorProcess>>> MonitorLauncher::launch(
     std::string name, launch::Shape shape) {
-  std::uint32_t slot = 0;
-  while (uid_slots_->contains(slot)) ++slot;
-  if (slot >= kUids) co_return Error{Code::kResourceExhausted, "too many machines"};
-  uid_slots_->insert(slot);
-
-  auto record = std::make_shared<MonitorProcess::Record>();
-  record->uid_slot = slot;
-  record->group = config_.group_prefix + std::to_string(slot);
-  record->vcpus = shape.vcpus;
-  record->memory_bytes = shape.memory_bytes;
-  std::function<Result<SpawnedMonitor>()> work = [this, name, record] {
-    return spawn(name, *record);
-  };
-  auto spawned = co_await pool_.run(std::move(work));
+  std::function<Result<Files>()> make = [this, name] { return make_directory(name); };
+  const auto files = co_await pool_.run(std::move(make));
+  if (!files) co_return base::annotate(Error(files.error()), "start the monitor");
+  const MonitorSpec spec{
+      .program = config_.program,
+      .limits = {.memory_bytes = shape.memory_bytes + 256_MiB, .tasks = shape.vcpus + 64},
+      .control_socket = files->control.get(),
+      .result_file = files->result.get(),
+      .log_file = files->log.get()};
+  auto spawned = co_await privileged_.spawn_monitor(spec);
   if (!spawned) {
-    uid_slots_->erase(slot);
+    co_await remove(name, std::nullopt);
     co_return base::annotate(std::move(spawned).error(), "start the monitor");
   }
-  co_return std::make_unique<MonitorProcess>(*this, executor_, name, *record,
-                                             std::move(spawned->pidfd), true);
+
+  const auto record = std::make_shared<MonitorProcess::Record>();
+  record->pid = spawned->process.pid;
+  record->slot = spawned->slot;
+  record->vcpus = shape.vcpus;
+  record->memory_bytes = shape.memory_bytes;
+  std::function<Result<void>()> write = [this, name, record] {
+    return write_record(name, *record);
+  };
+  auto written = co_await pool_.run(std::move(write));
+  auto process = std::make_unique<MonitorProcess>(*this, executor_, name, *record,
+                                                  std::move(spawned->process.pidfd), true);
+  if (written) co_return process;
+  process->kill();
+  co_await process->wait();
+  co_await process->remove();
+  co_return base::annotate(std::move(written).error(), "start the monitor");
 }
 
-/// Blocks: on the pool's threads.
-Result<SpawnedMonitor> MonitorLauncher::spawn(const std::string& name,
-                                              MonitorProcess::Record& record) {
+Result<MonitorLauncher::Files> MonitorLauncher::make_directory(const std::string& name) const {
   const fs::path directory = config_.run / name;
   if (::mkdir(directory.c_str(), 0700) != 0)
     return base::errno_error("make directory " + directory.string());
-  const auto abandon = [&](Error error) {
-    std::error_code ignored;
-    fs::remove_all(directory, ignored);
-    return error;
-  };
-  const auto control = listen_in(directory);
-  const auto result = create_file(directory / "result", O_RDWR);
-  const auto log = create_file(directory / "log", O_WRONLY | O_APPEND);
-  const auto kvm = privileged_.open_kvm();
-  if (!control) return abandon(control.error());
-  if (!result) return abandon(result.error());
-  if (!log) return abandon(log.error());
-  if (!kvm) return abandon(kvm.error());
+  auto control = listen_in(directory, kMonitorSocket);
+  auto result = create_file(directory / "result", O_RDWR);
+  auto log = create_file(directory / "log", O_WRONLY | O_APPEND);
+  if (control && result && log)
+    return Files{*std::move(control), *std::move(result), *std::move(log)};
+  remove_directory(name);
+  if (!control) return std::move(control).error();
+  return result ? std::move(log).error() : std::move(result).error();
+}
 
-  auto spawned = privileged_.spawn_monitor(
-      {.program = config_.program,
-       .group = record.group,
-       .limits = {.memory_bytes = record.memory_bytes + 256_MiB, .tasks = record.vcpus + 64},
-       .uid = config_.first_uid + record.uid_slot,
-       .control_socket = control->get(),
-       .kvm = kvm->get(),
-       .result_file = result->get(),
-       .log_file = log->get()});
-  if (!spawned) return abandon(spawned.error());
-  record.pid = spawned->pid;
-  record.start_time = start_time_of(spawned->pid);
-  if (auto written = write_small_file(directory / "record", wire::encode(record)); !written) {
-    ::syscall(SYS_pidfd_send_signal, spawned->pidfd.get(), SIGKILL, nullptr, 0);
-    ::waitid(P_PIDFD, static_cast<id_t>(spawned->pidfd.get()), nullptr, WEXITED);
-    privileged_.remove_group(record.group);
-    return abandon(written.error());
-  }
-  return spawned;
+Result<void> MonitorLauncher::write_record(const std::string& name,
+                                           MonitorProcess::Record& record) const {
+  record.start_time = start_time_of(record.pid);
+  return write_small_file(config_.run / name / "record", wire::encode(record));
+}
+
+bool MonitorLauncher::remove_directory(const std::string& name) const {
+  std::error_code ignored;
+  return fs::remove_all(config_.run / name, ignored) > 0;
+}
+
+net::awaitable<void> MonitorLauncher::remove(std::string name, std::optional<MonitorSlot> slot) {
+  std::function<bool()> work = [this, name = std::move(name)] { return remove_directory(name); };
+  co_await pool_.run(std::move(work));
+  if (slot) co_await privileged_.release_monitor(*slot);
 }
 
 Result<std::unique_ptr<MonitorProcess>> MonitorLauncher::reopen(const std::string& name) {
@@ -293,13 +264,12 @@ Result<std::unique_ptr<MonitorProcess>> MonitorLauncher::reopen(const std::strin
   if (!record) return base::annotate(std::move(record).error(), "machine " + name);
   base::UniqueFd pidfd = find_process(*record);
   if (!pidfd) return Error{Code::kUnavailable, "the machine's monitor has ended"};
-  uid_slots_->insert(record->uid_slot);
   return std::make_unique<MonitorProcess>(*this, executor_, name, std::move(*record),
                                           std::move(pidfd), false);
 }
 
-void MonitorLauncher::reserve(const std::string& name) {
-  if (const auto record = read_record(name)) uid_slots_->insert(record->uid_slot);
+net::awaitable<void> MonitorLauncher::reserve(std::string name) {
+  if (const auto record = read_record(name)) co_await privileged_.keep_monitor(record->slot);
 }
 
 std::vector<std::string> MonitorLauncher::found() const {
@@ -310,7 +280,15 @@ std::vector<std::string> MonitorLauncher::found() const {
   return names;
 }
 
-void MonitorLauncher::remove_left_over(const std::string& name) {
+net::awaitable<void> MonitorLauncher::remove_left_over(std::string name) {
+  std::function<std::optional<MonitorSlot>()> work = [this, name] { return end_left_over(name); };
+  const std::optional<MonitorSlot> slot = co_await pool_.run(std::move(work));
+  co_await remove(std::move(name), slot);
+}
+
+/// Ends the monitor that an earlier daemon started under `name`; returns its slot, if that is
+/// known.
+std::optional<MonitorSlot> MonitorLauncher::end_left_over(const std::string& name) const {
   const auto record = read_record(name);
   if (record) {
     if (const base::UniqueFd pidfd = find_process(*record)) {
@@ -318,14 +296,16 @@ void MonitorLauncher::remove_left_over(const std::string& name) {
       pollfd gone{pidfd.get(), POLLIN, 0};
       ::poll(&gone, 1, kStrayPatienceMs);
     }
-  } else if (const auto socket = connect_in(config_.run / name)) {
+    return record->slot;
+  }
+  if (const auto socket = connect_in(config_.run / name, kMonitorSocket)) {
     // Its daemon died between starting the monitor and recording it: ask it to end.
     [[maybe_unused]] const auto sent =
         base::send_packet(socket->get(), base::packet_of(launch::Stop{}));
     pollfd gone{socket->get(), POLLRDHUP, 0};
     ::poll(&gone, 1, kStrayPatienceMs);
   }
-  MonitorProcess::remove(*this, name, record ? record->group : std::string());
+  return std::nullopt;
 }
 
 }  // namespace engine

@@ -5,6 +5,8 @@
 //              result         a Stopped packet, written when nobody was connected at the end
 //              log            the monitor's standard error
 //              record         Record below: how a restarted daemon finds the process
+//              files.sock     where the file server listens, if the machine has one (file_server.h)
+//              files.log      its standard error
 //
 // Threads: io_context thread, except where a function says that it blocks.
 // Trust: the monitor may have been taken over by its guest; result and log hold any bytes.
@@ -14,14 +16,13 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "api/async/blocking_pool.h"
 #include "api/async/latch.h"
+#include "api/machines/monitor/file_server.h"
 #include "api/privileged/privileged.h"
-#include "api/privileged/uid_range.h"
 #include "vmm/launch/messages.h"
 
 namespace engine {
@@ -37,19 +38,18 @@ class MonitorProcess {
     std::uint32_t version = kVersion;
     std::int32_t pid = 0;
     std::uint64_t start_time = 0;  // /proc/<pid>/stat, field 22: tells a reused pid
-    std::uint32_t uid_slot = 0;
-    std::string group;
+    MonitorSlot slot = 0;
+    std::string group;  // empty: kept, so that records of older daemons can be read
     std::uint32_t vcpus = 0;
     std::uint64_t memory_bytes = 0;
     static void fields(auto& self, auto&& visit) {
-      visit(self.version, self.pid, self.start_time, self.uid_slot, self.group, self.vcpus,
+      visit(self.version, self.pid, self.start_time, self.slot, self.group, self.vcpus,
             self.memory_bytes);
     }
   };
 
   MonitorProcess(MonitorLauncher& launcher, net::any_io_executor executor, std::string name,
                  Record record, base::UniqueFd pidfd, bool child);
-  ~MonitorProcess();
 
   pid_t pid() const { return record_.pid; }
   std::filesystem::path directory() const;
@@ -74,11 +74,16 @@ class MonitorProcess {
   /// What it left in its result file, if that is a Stopped packet.
   std::optional<launch::Stopped> result() const;
 
-  /// Removes directory and cgroup. Blocks; only after wait(). Any thread.
-  static void remove(MonitorLauncher& launcher, const std::string& name, const std::string& group);
+  /// Sets the weights by which the machine competes with others: see PrivilegedActs.
+  net::awaitable<base::Result<void>> set_weights(GroupWeights weights);
+
+  /// The machine's file server; the directory must have its last name.
+  FileServer file_server() const;
+
+  /// Removes its directory and gives its slot back. Only after wait().
+  net::awaitable<void> remove();
 
   const std::string& name() const { return name_; }
-  const std::string& group() const { return record_.group; }
 
  private:
   MonitorLauncher& launcher_;
@@ -86,24 +91,21 @@ class MonitorProcess {
   Record record_;
   net::posix::stream_descriptor pidfd_;
   bool child_;
-  std::shared_ptr<std::set<std::uint32_t>> uid_slots_;
 };
 
 class MonitorLauncher {
  public:
   struct Config {
-    std::filesystem::path run;      // directory of the run directories; made if missing
-    std::filesystem::path program;  // containervm-vmm
-    std::string group_prefix;       // cgroup names begin with it
-    uid_t first_uid = 0;            // a range of kUids belongs to this daemon
+    std::filesystem::path run;               // directory of the run directories; made if missing
+    std::filesystem::path program;           // containervm-vmm
+    std::filesystem::path file_server = {};  // containervm-fileserver
   };
-  static constexpr std::uint32_t kUids = UidRange::kUids;
 
   MonitorLauncher(Privileged& privileged, net::any_io_executor executor, async::BlockingPool& pool,
                   Config config)
       : privileged_(privileged), executor_(executor), pool_(pool), config_(std::move(config)) {}
 
-  /// Starts a monitor in a new run directory called `name`.
+  /// Starts a monitor in a new run directory called `name`. On an Error nothing is left of it.
   net::awaitable<base::Result<std::unique_ptr<MonitorProcess>>> launch(std::string name,
                                                                        launch::Shape shape);
 
@@ -114,30 +116,48 @@ class MonitorLauncher {
   /// Names of all run directories. Blocks shortly.
   std::vector<std::string> found() const;
 
-  /// Keeps the uid and cgroup of an earlier daemon's machine from being given to a new one.
-  void reserve(const std::string& name);
+  /// Keeps the slot of an earlier daemon's machine from being given to a new one.
+  net::awaitable<void> reserve(std::string name);
 
   /// What the monitor of a run directory left as its result.
   std::optional<launch::Stopped> read_result(const std::string& name) const;
 
-  /// Ends and removes whatever an earlier daemon left under `name`. Blocks, at most seconds. Any
-  /// thread.
-  void remove_left_over(const std::string& name);
+  /// Ends monitors that an earlier daemon had started but not recorded when it died. Call it after
+  /// reserve() for all that are recorded.
+  net::awaitable<void> remove_strays() { return privileged_.remove_strays(); }
 
-  Privileged& privileged() { return privileged_; }
+  /// See PrivilegedActs.
+  net::awaitable<base::Result<void>> check_host_path(std::string path) {
+    return privileged_.check_host_path(std::move(path));
+  }
+
+  /// Ends and removes whatever an earlier daemon left under `name`. Takes seconds at most.
+  net::awaitable<void> remove_left_over(std::string name);
+
   const Config& config() const { return config_; }
 
  private:
   friend class MonitorProcess;
+  /// What a monitor gets of its run directory.
+  struct Files {
+    base::UniqueFd control;
+    base::UniqueFd result;
+    base::UniqueFd log;
+  };
+
+  // These block: on the pool's threads.
   base::Result<MonitorProcess::Record> read_record(const std::string& name) const;
-  base::Result<SpawnedMonitor> spawn(const std::string& name, MonitorProcess::Record& record);
+  base::Result<Files> make_directory(const std::string& name) const;
+  base::Result<void> write_record(const std::string& name, MonitorProcess::Record& record) const;
+  std::optional<MonitorSlot> end_left_over(const std::string& name) const;
+  bool remove_directory(const std::string& name) const;
+
+  net::awaitable<void> remove(std::string name, std::optional<MonitorSlot> slot);
 
   Privileged& privileged_;
   net::any_io_executor executor_;
   async::BlockingPool& pool_;
   Config config_;
-  // In use. Shared: a MonitorProcess may be destroyed after its launcher.
-  std::shared_ptr<std::set<std::uint32_t>> uid_slots_ = std::make_shared<std::set<std::uint32_t>>();
 };
 
 }  // namespace engine

@@ -10,7 +10,7 @@ TEST(MonitorRecordTest, OneThatAnyDaemonOfItsVersionWroteCanBeRead) {
       1, 0, 0, 0,                // version
       2, 0, 0, 0,                // pid
       3, 0, 0, 0, 0,   0, 0, 0,  // start time
-      4, 0, 0, 0,                // uid slot
+      4, 0, 0, 0,                // slot
       1, 0, 0, 0, 'g',           // group
       5, 0, 0, 0,                // vCPUs
       6, 0, 0, 0, 0,   0, 0, 0,  // memory
@@ -21,7 +21,7 @@ TEST(MonitorRecordTest, OneThatAnyDaemonOfItsVersionWroteCanBeRead) {
   ASSERT_TRUE(record) << record.error().message;
   EXPECT_EQ(record->version, MonitorProcess::Record::kVersion);
   EXPECT_EQ(record->pid, 2);
-  EXPECT_EQ(record->uid_slot, 4u);
+  EXPECT_EQ(record->slot, 4u);
   EXPECT_EQ(record->group, "g");
   EXPECT_EQ(record->memory_bytes, 6u);
 }

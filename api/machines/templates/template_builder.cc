@@ -43,9 +43,9 @@ milliseconds until(Clock::time_point deadline) {
 
 }  // namespace
 
-TemplateBuilder::TemplateBuilder(net::any_io_executor executor, async::BlockingPool& pool,
-                                 MonitorLauncher& launcher, const TemplatesConfig& config)
-    : executor_(executor), pool_(pool), launcher_(launcher), config_(config), gone_(executor) {}
+TemplateBuilder::TemplateBuilder(net::any_io_executor executor, MonitorLauncher& launcher,
+                                 const TemplatesConfig& config)
+    : executor_(executor), launcher_(launcher), config_(config), gone_(executor) {}
 
 net::awaitable<Result<launch::Saved>> TemplateBuilder::build(std::shared_ptr<TemplateBuilder> self,
                                                              std::string name, launch::Shape shape,
@@ -111,7 +111,8 @@ net::awaitable<Result<void>> TemplateBuilder::boot(launch::Shape shape) {
   co_return co_await answered(running);
 }
 
-/// Until guest-init listens, the guest refuses the connection, or nobody answers.
+/// Greets the guest until guest-init answers: before it listens, the guest refuses the connection,
+/// or nobody answers.
 net::awaitable<Result<void>> TemplateBuilder::greet(Deadline deadline) {
   while (!gone_.is_set() && Clock::now() < deadline) {
     const auto greeted = co_await try_greeting(until(deadline));
@@ -196,12 +197,7 @@ net::awaitable<std::string> TemplateBuilder::finish() {
   if (!stopped_) stopped_ = process_->result();
   if (session_) session_->close();
   if (monitor_) monitor_->close();
-  std::function<bool()> removal = [&launcher = launcher_, name = process_->name(),
-                                   group = process_->group()] {
-    MonitorProcess::remove(launcher, name, group);
-    return true;
-  };
-  co_await pool_.run(std::move(removal));
+  co_await process_->remove();
   co_return stopped_ ? stopped_->console_tail : std::string();
 }
 

@@ -17,8 +17,8 @@ namespace engine {
 
 class TemplateBuilder : public std::enable_shared_from_this<TemplateBuilder> {
  public:
-  TemplateBuilder(net::any_io_executor executor, async::BlockingPool& pool,
-                  MonitorLauncher& launcher, const TemplatesConfig& config);
+  TemplateBuilder(net::any_io_executor executor, MonitorLauncher& launcher,
+                  const TemplatesConfig& config);
 
   /// Boots a machine of `shape` under the run directory `name`, fills the draft's files, and
   /// returns what its info should say of streams and size. Errors carry the guest's last console
@@ -40,7 +40,6 @@ class TemplateBuilder : public std::enable_shared_from_this<TemplateBuilder> {
   net::awaitable<base::Result<void>> answered(async::Reply<MonitorClient::Answer> reply);
 
   net::any_io_executor executor_;
-  async::BlockingPool& pool_;
   MonitorLauncher& launcher_;
   TemplatesConfig config_;
   std::unique_ptr<MonitorProcess> process_;

@@ -36,7 +36,7 @@ Result<TemplateInfo> read_info(const fs::path& directory) {
   bytes.resize(static_cast<std::size_t>(size));
   auto info = wire::decode<TemplateInfo>(bytes);
   if (info && info->version != TemplateSpec::Versions::kFiles)
-    return Error{Code::kDataLoss, "template of another version"};
+    return Error{Code::kDataLoss, "the template's files have the format of another version"};
   return info;
 }
 
@@ -61,7 +61,8 @@ Result<std::shared_ptr<const Template>> open_template(const fs::path& directory,
                                                       const TemplateSpec& spec) {
   auto info = read_info(directory);
   if (!info) return std::move(info).error();
-  if (info->spec != spec) return Error{Code::kDataLoss, "the template has another spec"};
+  if (info->spec != spec)
+    return Error{Code::kDataLoss, "the template was made from other programs or another shape"};
   auto memory = open_at(directory / "memory", O_RDONLY);
   auto state = open_at(directory / "state", O_RDONLY);
   if (!memory) return std::move(memory).error();

@@ -45,11 +45,11 @@ struct TemplateSpec {
 /// The name of the template's directory: SHA-256 of all of it, in hexadecimal.
 std::string template_key(const TemplateSpec& spec);
 
-/// Whether both can be had from the same daemon: all but shape and tier is equal.
+/// Whether two specs are of the same inputs: all but shape and tier is equal.
 bool of_the_same_inputs(const TemplateSpec& a, TemplateSpec b);
 
-/// What every template of this configuration has in common, on this host; the shape is to be filled
-/// in. Blocks (reads the files). Errors: one cannot be read.
+/// The spec of this configuration on this host, but for the shape, which is to be filled in. Blocks
+/// (reads the files). Errors: a file cannot be read.
 base::Result<TemplateSpec> read_template_spec(const TemplatesConfig& config);
 
 }  // namespace engine

@@ -75,7 +75,7 @@ net::awaitable<Templates::Found> Templates::load_or_build(launch::Shape shape) {
   spdlog::info("building the template for {} vCPU, {} MiB", shape.vcpus, shape.memory_bytes >> 20);
   auto draft = TemplateDraft::create(directory);
   if (!draft) co_return base::annotate(std::move(draft).error(), "build a template");
-  auto builder = std::make_shared<TemplateBuilder>(executor_, pool_, launcher_, config_);
+  auto builder = std::make_shared<TemplateBuilder>(executor_, launcher_, config_);
   const std::string name = "template-" + std::to_string(builds_++);
   const auto saved = co_await TemplateBuilder::build(builder, name, shape, *draft);
   if (!saved) co_return base::annotate(saved.error(), "build a template");

@@ -17,10 +17,12 @@
 //   garbage         bytes that are no frame                     unasked an answer to nothing
 //   silence         is never answered
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -37,6 +39,7 @@
 namespace {
 
 constexpr int kControlFd = 3;
+constexpr std::uint32_t kCards = 2;
 constexpr int kResultFd = 5;
 
 void send_all(int fd, const void* data, std::size_t size) {
@@ -152,9 +155,29 @@ class FakeMonitor {
           disk_[message->extents[i].offset] = std::move(packet->fds.at(i));
         return send(launch::Done{message->request});
       }
+      case launch::MessageType::kDetachDisk: {
+        const auto message = wire::decode<launch::DetachDisk>(frame->payload);
+        std::erase_if(disk_, [&](const auto& file) {
+          return file.first >= message->begin && file.first < message->end;
+        });
+        return send(launch::Done{message->request});
+      }
+      case launch::MessageType::kAttachFileServer: {
+        const auto message = wire::decode<launch::AttachFileServer>(frame->payload);
+        file_server_ = std::move(packet->fds.at(0));
+        return send(launch::Done{message->request});
+      }
       case launch::MessageType::kAttachNetwork: {
         const auto message = wire::decode<launch::AttachNetwork>(frame->payload);
-        network_ += "tap " + std::to_string(message->slot) + "\n";
+        taps_[message->slot] = std::move(packet->fds.at(0));
+        return send(launch::Done{message->request});
+      }
+      case launch::MessageType::kDetachNetwork: {
+        const auto message = wire::decode<launch::DetachNetwork>(frame->payload);
+        if (message->slot >= kCards)
+          return send(launch::Failed{message->request,
+                                     static_cast<std::uint8_t>(base::Code::kNotFound), "no card"});
+        taps_.erase(message->slot);
         return send(launch::Done{message->request});
       }
       case launch::MessageType::kSaveTemplate:
@@ -232,13 +255,21 @@ class FakeMonitor {
       }
       case protocol::MessageType::kConfigureNetwork: {
         const auto message = wire::decode<protocol::ConfigureNetwork>(frame.payload);
+        interfaces_.clear();
         for (const auto& interface : message->interfaces)
-          network_ += "eth" + std::to_string(interface.slot) + " " + interface.address + "\n";
+          interfaces_ += "eth" + std::to_string(interface.slot) + " " + interface.address + "\n";
         return done(message->request);
       }
       case protocol::MessageType::kPrepareContainer: {
-        prepared_ = *wire::decode<protocol::PrepareContainer>(frame.payload);
-        return done(prepared_.request);
+        const auto message = wire::decode<protocol::PrepareContainer>(frame.payload);
+        if (!disk_.contains(message->disk.offset))
+          return refuse(message->request, protocol::FailureKind::kRootFilesystem, "no disk");
+        prepared_[message->container] = *message;
+        return done(message->request);
+      }
+      case protocol::MessageType::kRemoveContainer: {
+        const auto message = wire::decode<protocol::RemoveContainer>(frame.payload);
+        return remove(*message);
       }
       case protocol::MessageType::kStartProcess:
         return start(*wire::decode<protocol::StartProcess>(frame.payload));
@@ -260,11 +291,29 @@ class FakeMonitor {
 
   bool is_hosts(const protocol::Secret& said) const { return !secret_ || said == *secret_; }
 
+  void refuse(std::uint32_t request, protocol::FailureKind kind, std::string what) {
+    send_frame(control_stream_.get(),
+               protocol::Failure{request, kind, 0, "prepare", std::move(what)});
+  }
+
+  void remove(const protocol::RemoveContainer& message) {
+    if (prepared_.erase(message.container) == 0)
+      return refuse(message.request, protocol::FailureKind::kInvalidRequest, "no such container");
+    for (auto& [id, process] : processes_) {
+      if (process.start.container != message.container || !process.runs) continue;
+      process.runs = false;
+      process.status.signaled = true;
+      process.status.code = SIGKILL;
+    }
+    done(message.request);
+  }
+
   void done(std::uint32_t request) { send_frame(control_stream_.get(), protocol::Done{request}); }
 
   void greet() {
     protocol::HelloReply reply;
     reply.kernel_release = "6.12-fake";
+    for (const auto& [number, container] : prepared_) reply.containers.push_back(number);
     for (auto& [id, process] : processes_) {
       process.told = false;
       process.sent = process.acknowledged;
@@ -305,8 +354,10 @@ class FakeMonitor {
     process.start = message;
     if (what == "echo" || what == "complain") process.produced = argument;
     if (what == "complain") process.out = protocol::Stream::kStderr;
-    if (what == "volumes") process.produced = volumes();
-    if (what == "network") process.produced = network_;
+    if (what == "volumes") process.produced = volumes(message.container);
+    if (what == "disk") process.produced = beginning_of(prepared_[message.container].disk.offset);
+    if (what == "network") process.produced = network();
+    if (what == "shares") process.produced = shares(message.container);
     if (what == "flood") process.produced.assign(std::stoul(argument), 'x');
     if (what == "exit") process.status.code = std::stoi(argument);
     process.copies_stdin = what == "cat";
@@ -316,15 +367,54 @@ class FakeMonitor {
     processes_.emplace(message.process, std::move(process));
   }
 
-  std::string volumes() {
+  std::string network() const {
     std::string text;
-    for (const auto& volume : prepared_.volume_disks) {
-      char content[8] = {};
-      if (::pread(disk_[volume.offset].get(), content, sizeof content, 0) != sizeof content)
-        std::abort();
-      text.append(content, sizeof content);
+    for (const auto& [slot, tap] : taps_) text += "tap " + std::to_string(slot) + "\n";
+    return text + interfaces_;
+  }
+
+  std::string volumes(std::uint32_t container) {
+    std::string text;
+    for (const auto& volume : prepared_[container].volume_disks)
+      text += beginning_of(volume.offset);
+    return text;
+  }
+
+  /// Where the container's shares are, and whether the file server has them: "/srv yes\n".
+  std::string shares(std::uint32_t container) {
+    std::string text;
+    fuse_init_in init{};
+    init.major = FUSE_KERNEL_VERSION;
+    init.minor = FUSE_KERNEL_MINOR_VERSION;
+    ask_file_server(FUSE_INIT, std::string(reinterpret_cast<const char*>(&init), sizeof init));
+    for (const auto& mount : prepared_[container].mounts) {
+      if (mount.source == protocol::PrepareContainer::Source::kDisk) continue;
+      const int error = ask_file_server(FUSE_LOOKUP, std::to_string(mount.number) + '\0');
+      text += mount.path + (error == 0 ? " yes\n" : " no\n");
     }
     return text;
+  }
+
+  /// The error in the reply to one request for the root directory.
+  int ask_file_server(std::uint32_t opcode, const std::string& body) {
+    fuse_in_header header{};
+    header.len = static_cast<std::uint32_t>(sizeof header + body.size());
+    header.opcode = opcode;
+    header.nodeid = FUSE_ROOT_ID;
+    send_all(file_server_.get(), &header, sizeof header);
+    send_all(file_server_.get(), body.data(), body.size());
+    fuse_out_header reply{};
+    if (::recv(file_server_.get(), &reply, sizeof reply, MSG_WAITALL) != sizeof reply) return -1;
+    std::string rest(reply.len - sizeof reply, '\0');
+    ::recv(file_server_.get(), rest.data(), rest.size(), MSG_WAITALL);
+    return reply.error;
+  }
+
+  /// Of the file that is there on the writable disk.
+  std::string beginning_of(std::uint64_t offset) {
+    char content[8] = {};
+    if (::pread(disk_[offset].get(), content, sizeof content, 0) != sizeof content) std::abort();
+    return {content, sizeof content};
   }
 
   void signal(const protocol::SignalProcess& message) {
@@ -418,8 +508,10 @@ class FakeMonitor {
   std::vector<std::uint32_t> tags_;
   std::map<std::uint64_t, base::UniqueFd> disk_;  // offset -> file
   std::optional<protocol::Secret> secret_;
-  protocol::PrepareContainer prepared_;
-  std::string network_;
+  std::map<std::uint32_t, protocol::PrepareContainer> prepared_;
+  std::map<std::uint32_t, base::UniqueFd> taps_;  // card -> tap
+  std::string interfaces_;
+  base::UniqueFd file_server_;
   std::map<std::uint32_t, FakeProcess> processes_;
   bool running_ = false;
 };

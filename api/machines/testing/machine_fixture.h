@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -14,47 +15,70 @@
 #include "api/async/blocking_pool.h"
 #include "api/async/testing/loop_fixture.h"
 #include "api/machines/clone_machine.h"
+#include "api/privileged/host_files.h"
+#include "api/privileged/privileged.h"
 
 namespace engine::testing {
 
 namespace fs = std::filesystem;
 
 /// Spawns for real; has no KVM, no cgroups, no network.
-class TestPrivileged : public Privileged {
+class TestActs : public PrivilegedActs {
  public:
-  std::map<std::string, GroupWeights> group_weights;
-
-  base::Result<base::UniqueFd> open_kvm() override {
-    return base::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  }
   base::Result<SpawnedMonitor> spawn_monitor(const MonitorSpec& spec) override {
     ++spawned;
-    last_uid = spec.uid;
-    return base::spawn(
+    SpawnedMonitor monitor;
+    while (slots.contains(monitor.slot)) ++monitor.slot;
+    auto process = base::spawn(
         {.argv = {spec.program},
-         .descriptors = {-1, -1, spec.log_file, spec.control_socket, spec.kvm, spec.result_file},
+         .descriptors = {-1, -1, spec.log_file, spec.control_socket, -1, spec.result_file},
          .group = -1,
          .oom_score_adj = 0});
+    if (!process) return std::move(process).error();
+    slots.insert(monitor.slot);
+    monitor.process = *std::move(process);
+    return monitor;
   }
-  base::Result<void> set_weights(const std::string& group, const GroupWeights& weights) override {
-    group_weights[group] = weights;
+  void keep_monitor(MonitorSlot slot) override { slots.insert(slot); }
+  void release_monitor(MonitorSlot slot) override { slots.erase(slot); }
+  void remove_strays() override {}
+  base::Result<base::Spawned> spawn_file_server(const FileServerSpec& spec) override {
+    ++file_servers;
+    return base::spawn(
+        {.argv = {spec.program},
+         .descriptors = {-1, -1, spec.log_file, spec.session_socket, spec.control_socket},
+         .own_pid_namespace = true,
+         .oom_score_adj = 0});
+  }
+  base::Result<void> check_host_path(const std::string& path) override {
+    return host_files::check(path, {});
+  }
+  base::Result<base::UniqueFd> open_host_tree(const HostTree& tree) override {
+    return host_files::open(tree, {});
+  }
+  base::Result<void> set_weights(MonitorSlot slot, const GroupWeights& weights) override {
+    slot_weights[slot] = weights;
     return {};
   }
-  void remove_group(const std::string&) override {}
   base::Result<void> create_bridge(const BridgeSpec&) override { return none(); }
-  base::Result<base::UniqueFd> create_tap(const TapRule&, const std::string&,
-                                          std::uint32_t) override {
+  base::Result<base::UniqueFd> create_tap(const TapRule&, const TapPort&) override {
     return none();
   }
   base::Result<void> delete_bridge(const std::string&) override { return none(); }
-  base::Result<void> enable_forwarding() override { return none(); }
   base::Result<void> install_rules(const RuleSpec&) override { return none(); }
   base::Result<void> remove_rules(const std::string&) override { return none(); }
+  base::Result<void> add_network(const NetworkRule&) override { return none(); }
+  base::Result<void> remove_network(const NetworkRule&) override { return none(); }
+  base::Result<base::UniqueFd> publish(const PortRule&) override { return none(); }
+  base::Result<void> withdraw(const PortRule&) override { return none(); }
   base::Result<void> allow_tap(const TapRule&) override { return none(); }
   base::Result<void> forbid_tap(const TapRule&) override { return none(); }
 
-  int spawned = 0;
-  uid_t last_uid = 0;
+  // Look at them while no act is under way.
+  std::atomic<int> spawned = 0;
+  std::atomic<int> file_servers = 0;
+  std::set<MonitorSlot> slots;  // in use
+  std::map<MonitorSlot, GroupWeights> slot_weights;
 
  private:
   static base::Error none() { return {base::Code::kNotSupported, "not in this test"}; }
@@ -100,20 +124,23 @@ class TestNetworks : public Networks {
                         base::UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)));
   }
 
-  NetworkInfo default_network() const override { return {}; }
-  net::awaitable<base::Result<EndpointLease>> connect(std::string) override {
+  const NetworkSpec* find(const std::string&) const override { return nullptr; }
+  net::awaitable<base::Result<NetworkSpec>> create(NetworkSpec, bool) override { co_return none(); }
+  net::awaitable<base::Result<void>> remove(std::string) override { co_return none(); }
+  net::awaitable<base::Result<EndpointLease>> connect(EndpointRequest) override {
     co_return lend_next();
   }
-  base::Result<EndpointLease> resume(const Endpoint& endpoint) override {
-    return lend_address(endpoint.address, {});
+  net::awaitable<base::Result<EndpointLease>> resume(Endpoint endpoint) override {
+    co_return lend_address(endpoint.address, {});
   }
+  net::awaitable<base::Result<PortLease>> publish(PortRequest) override { co_return none(); }
+  net::awaitable<base::Result<PortLease>> resume_port(PublishedPort) override { co_return none(); }
   void refill() override { ++refills; }
-  std::string resolv_conf(std::vector<std::string>, std::vector<std::string>,
-                          std::vector<std::string>) const override {
-    return {};
-  }
+  std::string resolv_conf(ResolverRequest) const override { return {}; }
 
  private:
+  static base::Error none() { return {base::Code::kNotSupported, "not in this test"}; }
+
   EndpointLease lend_address(std::string address, base::UniqueFd tap) {
     lent.insert(address);
     Endpoint endpoint;
@@ -121,6 +148,7 @@ class TestNetworks : public Networks {
     return lend(std::move(endpoint), std::move(tap));
   }
   void take_back(const Endpoint& endpoint) override { lent.erase(endpoint.address); }
+  void take_back_port(const PublishedPort&, base::UniqueFd) override {}
 
   int made_ = 0;
 };
@@ -134,26 +162,37 @@ class MachineFixture : public async::testing::LoopFixture {
   fs::path run_directory() const { return directory_.path() / "run"; }
 
   MonitorLauncher::Config launcher_config() const {
-    return {
-        .run = run_directory(), .program = FAKE_MONITOR, .group_prefix = "test-", .first_uid = 0};
+    return {.run = run_directory(), .program = FAKE_MONITOR, .file_server = FILE_SERVER};
   }
 
   static constexpr protocol::Secret kSecret = {1, 2, 3};
 
-  MachineSpec spec(std::vector<std::string> argv, std::shared_ptr<OutputSink> sink = nullptr) {
+  static MachineSpec machine_spec(std::string id = "c0ffee") {
     MachineSpec spec;
-    spec.id = "c0ffee";
-    spec.disk = file("disk", std::string(4096, '\0'));
-    spec.layers = {{file("layer", std::string(4096, 'l')), 4096}};
+    spec.id = std::move(id);
     spec.machine_id = std::string(32, 'a');
     spec.secret = kSecret;
-    spec.process.process = 1;
+    return spec;
+  }
+
+  /// With its process, both of this number.
+  ContainerSpec container_spec(std::vector<std::string> argv,
+                               std::shared_ptr<OutputSink> sink = nullptr,
+                               ContainerNumber number = kMainContainer) {
+    const std::string suffix = number == kMainContainer ? "" : std::to_string(number);
+    ContainerSpec spec;
+    spec.disk = file("disk" + suffix, std::string(4096, '\0'));
+    spec.layers = {{file("layer" + suffix, std::string(4096, 'l')), 4096}};
+    spec.settings.container = number;
+    spec.process.container = number;
+    spec.process.process = number;
     spec.process.argv = std::move(argv);
     spec.sink = std::move(sink);
     return spec;
   }
 
-  TestPrivileged privileged_;
+  TestActs acts_;
+  Privileged privileged_{acts_, 1};
 };
 
 }  // namespace engine::testing

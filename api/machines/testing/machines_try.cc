@@ -3,9 +3,12 @@
 // path by hand and for the integration tests (needs root and a working /dev/kvm).
 //
 //   machines-try --state DIR --kernel FILE --init FILE --vmm FILE --layer FILE [--count N]
-//                [--pool N] [--network] [--write-back] [--stdin TEXT] [--leave | --adopt]
+//                [--pool N] [--network] [--write-back] [--stdin TEXT] [--beside COMMAND]
+//                [--leave | --adopt]
 //                -- COMMAND [ARG...]
-// --leave dies as by kill -9 once the first machine's process runs; --adopt goes on with it.
+// --beside runs a shell command in a second container, twice with the same disk, while the first
+// one runs. --leave dies as by kill -9 once the first machine's process runs; --adopt goes on with
+// it.
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -35,6 +38,7 @@ struct Options {
   bool leave = false;
   bool adopt = false;
   std::string input;
+  std::string beside;  // a shell command for a second container
   std::vector<std::string> command;
 };
 
@@ -56,64 +60,114 @@ constexpr std::uint64_t kDockerCapabilities = 0xa80425fb;
 /// One for all: a run with --adopt must know the one before it.
 constexpr protocol::Secret kSecret = {'t', 'r', 'y'};
 
-net::awaitable<base::Result<MachineSpec>> spec_for(MachineHost& host, const Options& options,
-                                                   int number) {
+net::awaitable<base::Result<MachineSpec>> machine_for(MachineHost& host, const Options& options,
+                                                      int number) {
   MachineSpec spec;
   spec.id = "try-" + std::to_string(number);
   spec.shape = options.host.default_shape;
-  spec.layers = {{options.layer, fs::file_size(options.layer)}};
-  spec.disk = options.host.state / (spec.id + ".ext4");
   spec.machine_id = fmt::format("{:032x}", number + 1);
   spec.secret = kSecret;
-  spec.container.container = 1;
-  spec.container.hostname = spec.id;
-  spec.container.hostname_file = spec.id + "\n";
-  spec.container.hosts_file = "127.0.0.1\tlocalhost\n";
-  spec.container.resolv_conf_file = host.networks().resolv_conf({}, {}, {});
-  spec.process.container = 1;
-  spec.process.process = 1;
-  spec.process.argv = options.command;
-  spec.process.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
-  spec.process.capabilities = kDockerCapabilities;
-  spec.process.open_stdin = !options.input.empty();
-  spec.sink = std::make_shared<PrintingSink>();
   if (options.network) {
-    auto endpoint = co_await host.networks().connect("bridge");
+    EndpointRequest request{.network = kDefaultNetwork};
+    auto endpoint = co_await host.networks().connect(std::move(request));
     if (!endpoint) co_return std::move(endpoint).error();
     spec.endpoints.push_back(*std::move(endpoint));
   }
-  if (auto made = co_await host.disks().create(spec.disk); !made) co_return std::move(made).error();
   co_return std::move(spec);
 }
 
-net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& options, int number) {
-  auto spec = co_await spec_for(host, options, number);
-  if (!spec) co_return std::move(spec).error();
-  const fs::path disk = spec->disk;
+/// A container of this number, on `disk`, whose process has its number, too.
+ContainerSpec container_for(MachineHost& host, const Options& options, const fs::path& disk,
+                            ContainerNumber number) {
+  ContainerSpec spec;
+  spec.layers = {{options.layer, fs::file_size(options.layer)}};
+  spec.disk = disk;
+  spec.settings.container = number;
+  spec.settings.hostname = "container-" + std::to_string(number);
+  spec.settings.hostname_file = spec.settings.hostname + "\n";
+  spec.settings.hosts_file = "127.0.0.1\tlocalhost\n";
+  spec.settings.resolv_conf_file = host.networks().resolv_conf({});
+  spec.process.container = number;
+  spec.process.process = number;
+  spec.process.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  spec.process.capabilities = kDockerCapabilities;
+  spec.sink = std::make_shared<PrintingSink>();
+  return spec;
+}
+
+base::Error refused(const protocol::Failure& refusal) {
+  return {base::Code::kNotFound, refusal.stage + ": " + refusal.message};
+}
+
+/// A second container beside the first, twice on the same disk.
+net::awaitable<base::Result<void>> run_beside(MachineHost& host, const Options& options,
+                                              Machine& machine) {
+  constexpr ContainerNumber kSecond = 2;
+  const fs::path disk = options.host.state / (machine.id() + "-second.ext4");
   const base::ScopeExit remove_disk([disk] { fs::remove(disk); });
-  const auto begin = Clock::now();
-  const auto started = co_await host.machines().start(std::move(*spec));
-  if (!started) co_return started.error();
-  const double start_ms = since(begin);
-  if (options.leave) std::_Exit(0);
-  if (started->first.refusal)
-    co_return base::Error{base::Code::kNotFound,
-                          started->first.refusal->stage + ": " + started->first.refusal->message};
+  if (auto made = co_await host.disks().create(disk); !made) co_return std::move(made).error();
+  for (ProcessId process : {kSecond, kSecond + 1}) {
+    const auto begin = Clock::now();
+    ContainerSpec spec = container_for(host, options, disk, kSecond);
+    spec.process.process = process;
+    spec.process.argv = {"sh", "-c", options.beside};
+    auto started = co_await machine.add_container(std::move(spec));
+    if (!started) co_return std::move(started).error();
+    if (started->refusal) co_return refused(*started->refusal);
+    const double start_ms = since(begin);
+    const auto status = co_await machine.wait_exit(process);
+    if (!status) co_return status.error();
+    if (auto removed = co_await machine.remove_container(kSecond, std::chrono::seconds(60));
+        !removed)
+      co_return std::move(removed).error();
+    std::printf("beside: exit %d; start %.1f ms, gone %.1f ms\n", status->code, start_ms,
+                since(begin));
+  }
+  co_return base::Result<void>();
+}
+
+/// The first process's input, what is to happen beside it, and its exit.
+net::awaitable<base::Result<protocol::ExitStatus>> attend(MachineHost& host, const Options& options,
+                                                          Machine& machine) {
+  if (!options.beside.empty())
+    if (auto ran = co_await run_beside(host, options, machine); !ran)
+      co_return std::move(ran).error();
   if (!options.input.empty()) {
     const auto* bytes = reinterpret_cast<const std::byte*>(options.input.data());
     std::vector<std::byte> input(bytes, bytes + options.input.size());
-    const auto written = co_await started->machine->write_stdin(1, std::move(input));
+    const auto written = co_await machine.write_stdin(1, std::move(input));
     if (!written) co_return written.error();
-    started->machine->close_stdin(1);
+    machine.close_stdin(1);
   }
-  const auto status = co_await started->machine->wait_exit(1);
+  co_return co_await machine.wait_exit(1);
+}
+
+net::awaitable<base::Result<void>> run_one(MachineHost& host, const Options& options, int number) {
+  auto spec = co_await machine_for(host, options, number);
+  if (!spec) co_return std::move(spec).error();
+  const fs::path disk = options.host.state / (spec->id + ".ext4");
+  const base::ScopeExit remove_disk([disk] { fs::remove(disk); });
+  if (auto made = co_await host.disks().create(disk); !made) co_return std::move(made).error();
+  const auto begin = Clock::now();
+  const auto obtained = co_await host.machines().obtain(std::move(*spec));
+  if (!obtained) co_return obtained.error();
+  Machine& machine = **obtained;
+  ContainerSpec container = container_for(host, options, disk, kMainContainer);
+  container.process.argv = options.command;
+  container.process.open_stdin = !options.input.empty();
+  const auto started = co_await machine.add_container(std::move(container));
+  if (!started) co_return started.error();
+  const double start_ms = since(begin);
+  if (options.leave) std::_Exit(0);
+  if (started->refusal) co_return refused(*started->refusal);
+  const auto status = co_await attend(host, options, machine);
   const double exit_ms = since(begin);
   if (options.write_back) {
-    co_await started->machine->shutdown(std::chrono::seconds(30));
+    co_await machine.shutdown(std::chrono::seconds(30));
   } else {
-    started->machine->kill();
+    machine.kill();
   }
-  const MachineEnd end = co_await started->machine->wait_stopped();
+  const MachineEnd end = co_await machine.wait_stopped();
   if (!status) co_return status.error();
   std::printf("machine %d: %s %d; start %.1f ms, exit %.1f ms, gone %.1f ms (%s)\n", number,
               status->signaled ? "signal" : "exit", status->code, start_ms, exit_ms, since(begin),
@@ -180,6 +234,7 @@ bool parse(int argc, char** argv, Options& options) {
     if (name == "--count") options.count = std::atoi(argv[i]);
     if (name == "--pool") options.host.pool = static_cast<std::size_t>(std::atoi(argv[i]));
     if (name == "--stdin") options.input = argv[i];
+    if (name == "--beside") options.beside = argv[i];
   }
   return !options.command.empty() && !options.layer.empty();
 }

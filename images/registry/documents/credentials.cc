@@ -72,13 +72,16 @@ Result<Credentials> parse_credentials(std::string_view json) {
                           .identity_token = object.text("identitytoken"),
                           .registry_token = object.text("registrytoken")};
   const std::string auth = object.text("auth");
-  if (!object.ok()) return Error{Code::kInvalidArgument, "invalid authentication: wrong type"};
+  if (!object.ok())
+    return Error{Code::kInvalidArgument, "invalid authentication: a field is not a string"};
   if (!auth.empty() && credentials.username.empty() && !take_auth_field(auth, credentials))
-    return Error{Code::kInvalidArgument, "invalid authentication: the field \"auth\""};
+    return Error{Code::kInvalidArgument,
+                 "invalid authentication: \"auth\" is not \"user:password\" in base64"};
   for (const std::string* text : {&credentials.username, &credentials.identity_token,
                                   &credentials.registry_token, &credentials.server_address})
     if (text->find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
-      return Error{Code::kInvalidArgument, "invalid authentication: control characters"};
+      return Error{Code::kInvalidArgument,
+                   "invalid authentication: a field has control characters"};
   return credentials;
 }
 

@@ -57,10 +57,10 @@ Result<Descriptor> parse_descriptor(const nlohmann::json& json) {
     descriptor.platform = Platform{.os = fields.text("os"),
                                    .architecture = fields.text("architecture"),
                                    .variant = fields.text("variant")};
-    if (!fields.ok()) return invalid("a platform");
+    if (!fields.ok()) return invalid("a field of a platform is not a string");
     normalize(*descriptor.platform);
   }
-  if (!object.ok()) return invalid("a descriptor");
+  if (!object.ok()) return invalid("a field of a descriptor has the wrong type");
   if (!images::is_sha256_digest(descriptor.digest)) return invalid("unsupported digest algorithm");
   if (size < 0 || size > kMaxBlobBytes)
     return invalid(descriptor.digest + " has an impossible size");
@@ -136,7 +136,7 @@ Result<ManifestKind> kind_of(std::string_view media_type, std::string_view json,
   while (type.ends_with(' ')) type.pop_back();
   const std::string own = object.text("mediaType");
   const std::int64_t schema = object.integer("schemaVersion");
-  if (!object.ok()) return invalid("mediaType or schemaVersion");
+  if (!object.ok()) return invalid("mediaType or schemaVersion has the wrong type");
   if (type == "application/vnd.docker.distribution.manifest.v1+json" ||
       type == "application/vnd.docker.distribution.manifest.v1+prettyjws" || schema == 1)
     return Error{Code::kNotSupported,
@@ -159,9 +159,9 @@ Result<ImageManifest> parse_image_manifest(std::string_view json) {
   auto parsed = images::parse_json(json, "invalid manifest");
   if (!parsed) return std::move(parsed).error();
   images::JsonObject object(*parsed);
-  if (object.find("manifests")) return invalid("an image manifest with \"manifests\"");
+  if (object.find("manifests")) return invalid("an image manifest must not have \"manifests\"");
   const nlohmann::json* config = object.find("config");
-  if (!config) return invalid("no config");
+  if (!config) return invalid("it has no \"config\"");
   auto config_descriptor = parse_descriptor(*config);
   if (!config_descriptor) return std::move(config_descriptor).error();
   RETURN_IF_ERROR(check_config_type(config_descriptor->media_type));
@@ -178,7 +178,7 @@ Result<ImageManifest> parse_image_manifest(std::string_view json) {
     RETURN_IF_ERROR(check_layer_type(*layer));
     manifest.layers.push_back(*std::move(layer));
   }
-  if (!object.ok()) return invalid("layers");
+  if (!object.ok()) return invalid("\"layers\" is not a list of objects");
   return manifest;
 }
 
@@ -187,7 +187,7 @@ Result<std::vector<Descriptor>> parse_index(std::string_view json) {
   if (!parsed) return std::move(parsed).error();
   images::JsonObject object(*parsed);
   if (object.find("layers") || object.find("config"))
-    return invalid("an index with \"layers\" or \"config\"");
+    return invalid("an index must not have \"layers\" or \"config\"");
   std::vector<Descriptor> entries;
   for (const nlohmann::json* item : object.objects("manifests")) {
     if (entries.size() >= kMaxEntries) return invalid("too many manifests");
@@ -196,7 +196,7 @@ Result<std::vector<Descriptor>> parse_index(std::string_view json) {
     if (!entry) return std::move(entry).error();
     entries.push_back(*std::move(entry));
   }
-  if (!object.ok()) return invalid("manifests");
+  if (!object.ok()) return invalid("\"manifests\" is not a list of objects");
   return entries;
 }
 
@@ -214,7 +214,7 @@ Result<Descriptor> choose_platform(const std::vector<Descriptor>& entries,
     const bool is_manifest =
         is_one_of(entry.media_type, {media::kDockerManifest, media::kOciManifest});
     if (!is_manifest || !entry.platform || !matches(*entry.platform, platform)) continue;
-    // The plainest variant runs everywhere; the list's order decides among equals.
+    // The wanted variant is best; among equals the first in the list is taken.
     const bool exact = entry.platform->variant == platform.variant;
     if (!best || (exact && best->platform->variant != platform.variant)) best = &entry;
   }

@@ -57,8 +57,9 @@ struct ImageManifest {
 
 enum class ManifestKind { kImage, kIndex };
 
-/// What the bytes are, by their media type: the header's without parameters, and their own, which
-/// must agree. kNotSupported, with a sentence, for schema 1 and what is no image.
+/// What the bytes are, by their media type: that of the header, without parameters, and the one
+/// inside must agree. `name` is shown in errors. kNotSupported, with a sentence, for schema 1 and
+/// for what is no image.
 base::Result<ManifestKind> kind_of(std::string_view media_type, std::string_view json,
                                    std::string_view name);
 

@@ -30,7 +30,8 @@ Result<std::vector<SignatureLayer>> parse_signature_manifest(std::string_view js
     images::JsonObject fields(*layers[i]);
     auto annotations = fields.text_map("annotations");
     if (!fields.ok())
-      return Error{Code::kInvalidArgument, "invalid manifest: a signature's annotations"};
+      return Error{Code::kInvalidArgument,
+                   "invalid manifest: a signature's annotations are not strings"};
     if (found.size() == images::kMaxSignatures)
       return Error{Code::kResourceExhausted,
                    "the image has more than " + std::to_string(found.size()) + " signatures"};

@@ -1,5 +1,5 @@
-// The manifest that names an image's signatures: cosign's signature specification.
-// Trust: the JSON comes from a registry; the count of signatures is bounded.
+// parse_signature_manifest(): reads the manifest that names an image's signatures (cosign's
+// signature specification). Trust: the JSON comes from a registry; their number is bounded.
 #pragma once
 
 #include <string>

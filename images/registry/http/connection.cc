@@ -83,7 +83,7 @@ Result<base::UniqueFd> connect_to(const addrinfo& address, milliseconds time,
   return socket;
 }
 
-/// The names that a certificate verifies for cannot be listed here; the host can.
+/// Unlike Go's, this error does not list the names in the certificate; it names the host.
 Error certificate_error(ssl_st* tls, const std::string& host) {
   const long result = SSL_get_verify_result(tls);
   std::string why = X509_verify_cert_error_string(result);
@@ -133,7 +133,7 @@ Error out_of_reach(const addrinfo& address) {
               ": the address is this host's own, which is not reached for clients"};
 }
 
-/// Behind a proxy this host may know no names: then there is nothing to check.
+/// Behind a proxy this host may be unable to resolve names: then there is nothing to check.
 Result<void> check_reach(const Url& url) {
   const auto found = resolve(url);
   for (const addrinfo* address = found ? found->get() : nullptr; address;
@@ -181,7 +181,7 @@ Result<std::unique_ptr<Connection>> Connection::open(const Url& url, const Proxy
   }
   std::unique_ptr<Connection> connection(new Connection(*std::move(socket), timeouts));
   if (!url.is_tls()) return connection;
-  // Who speaks no TLS, or is no proxy, may just wait for a request: that is soon known.
+  // A peer that speaks no TLS, or is no proxy, may wait for a request: it gets the shorter time.
   connection->timeouts_.stall = timeouts.connect;
   if (proxy != nullptr) RETURN_IF_ERROR(connection->open_tunnel(url, *proxy, stop));
   RETURN_IF_ERROR(connection->start_tls(url, std::move(tls), stop));

@@ -1,7 +1,7 @@
-// Connection: one TCP connection, with TLS or without, as blocking calls that end in time.
+// Connection: one TCP connection, with TLS or without. Its calls block, but never without end.
 //
-// Every wait ends when bytes stop coming for `stall`, or with the StopSignal. The process must
-// ignore SIGPIPE. Threads: one at a time. Trust: the peer is hostile; it gets nothing but bytes.
+// A wait ends when no byte came for `stall`, or with the StopSignal. The process must ignore
+// SIGPIPE. Threads: one at a time. Trust: the peer is hostile.
 // Errors: kUnavailable for what may be better next time (refused, reset, stopped),
 // kDeadlineExceeded for a stall, kPermissionDenied for a certificate that does not verify; in Go's
 // words.

@@ -254,8 +254,8 @@ Result<HttpResponse> HttpClient::send_on(std::unique_ptr<Connection> connection,
     ChunkedSink sink(*connection, stop);
     sent = request.body(sink);
     if (sent) sent = sink.finish();
-    // What could not be made must not arrive as if it were whole; what could not be sent may have
-    // been answered already.
+    // If the body could not be made, the request ends here, so that it does not look complete. If
+    // it could not be sent, the registry may have answered already: that answer is read.
     if (!sent && sent.error().code != Code::kUnavailable) return std::move(sent).error();
   }
   if (stop.requested()) return stopped_error();

@@ -1,7 +1,7 @@
 // HttpClient: HTTP/1.1 requests to registries, over connections that are kept for a while.
 //
-// No redirects, retries or credentials here: session.h. A request that a kept connection loses
-// before any answer is sent once more on a new one.
+// Redirects and credentials are session.h's, retries repository.h's. A request that is lost on a
+// kept connection before any answer is sent once more on a new one.
 // Threads: any number at once; a response belongs to one. Trust: headers are bounded
 // (kMaxHeaderBytes), bodies are streams which the reader bounds.
 // Errors: those of connection.h.

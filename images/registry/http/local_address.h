@@ -1,8 +1,8 @@
-// is_local_address(): whether an address leads to this host itself, or to what only this host
-// reaches (loopback, link-local: there clouds tell a machine its secrets).
+// is_local_address(): whether an address leads to this host itself, or to what only this host can
+// reach: loopback, and link-local, where clouds give a machine its secrets.
 //
-// For URLs that a client names and whose contents it gets to see. Asked of the address that is
-// connected to, after the resolver, so that no name gets around it. Threads: any.
+// It is for URLs that a client names and whose contents the client gets to see. It judges the
+// address that is connected to, after the resolver, so no name can get around it. Threads: any.
 #pragma once
 
 #include <sys/socket.h>

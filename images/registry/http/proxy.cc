@@ -32,7 +32,7 @@ std::string percent_decode(std::string_view text) {
   return bytes;
 }
 
-/// A password is in nobody's log: of what may hold one, only the end is shown.
+/// Shows the text only from the last "@" on: before it there may be a password.
 Error invalid(std::string_view text) {
   return {Code::kInvalidArgument, "invalid proxy address \"" +
                                       std::string(text.substr(text.rfind('@') + 1)) +

@@ -17,7 +17,7 @@
 
 namespace registry {
 
-/// As in the environment; empty: none.
+/// The values of the three variables; empty: none.
 struct ProxyOptions {
   std::string http;   // for http:// URLs
   std::string https;  // for https:// URLs
@@ -29,17 +29,17 @@ ProxyOptions proxies_from_environment();
 
 struct Proxy {
   Url url;
-  std::string authorization;  // of Proxy-Authorization; empty: none
+  std::string authorization;  // value of Proxy-Authorization; empty: none
   std::string text;           // for `docker info`: without user and password
 };
 
 class Proxies {
  public:
   Proxies() = default;
-  /// kInvalidArgument for what is no proxy.
+  /// kInvalidArgument for a text that is no proxy's URL, or a proxy of another kind.
   static base::Result<Proxies> make(const ProxyOptions& options);
 
-  /// nullptr: it is reached directly.
+  /// The proxy to use for `url`; nullptr: none. Valid as long as this object.
   const Proxy* proxy_for(const Url& url) const;
 
   // For `docker info`.

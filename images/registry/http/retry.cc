@@ -27,7 +27,7 @@ milliseconds retry_delay(const RetryPolicy& policy, int attempt, std::string_vie
   }
   const std::int64_t most = std::min(policy.first_delay.count() << std::clamp(attempt - 1, 0, 16),
                                      policy.max_delay.count());
-  // From the system: a thread's own generator is not worth its state.
+  // The system's: a generator for each thread is not worth its memory.
   std::random_device random;
   return milliseconds(most / 2 + static_cast<std::int64_t>(random()) % (most / 2 + 1));
 }

@@ -131,7 +131,7 @@ Result<Session::Token> Session::fetch_token(const Challenge& challenge, const Sc
   const std::string realm_text = challenge.parameter("realm");
   const auto realm = Url::parse(realm_text);
   if (!realm) return Error{Code::kInternal, "no usable realm specified for token auth challenge"};
-  // A password that came for a registry with TLS does not go into the open.
+  // Credentials for a registry with TLS are not sent to a realm without.
   const bool secret = credentials_.has_password() || !credentials_.identity_token.empty();
   if (secret && endpoint_.base.is_tls() && endpoint_.tls->verifies() && !realm->is_tls())
     return Error{Code::kPermissionDenied,
@@ -143,7 +143,7 @@ Result<Session::Token> Session::fetch_token(const Challenge& challenge, const Sc
   if (!body) return std::move(body).error();
   auto answer = parse_token_answer(*body);
   if (!answer) return std::move(answer).error();
-  // Asked for again a little before it ends.
+  // A new token is fetched a little before this one ends.
   return Token{.text = std::move(answer->token),
                .refresh = std::move(answer->refresh),
                .expires = std::chrono::steady_clock::now() + answer->lifetime * 9 / 10};

@@ -1,4 +1,4 @@
-// Session: authorized requests to one endpoint of a registry on behalf of one client.
+// Session: sends authorized requests to one endpoint of a registry on behalf of one client.
 //
 // Spec: OCI distribution spec; distribution's token authentication (docs/spec/auth/token.md and
 // oauth.md). The endpoint's challenge decides: Basic, or Bearer with a token of its realm, which is
@@ -21,7 +21,7 @@
 
 namespace registry {
 
-/// What a request may do, as tokens have it: "repository:library/busybox:pull".
+/// What a request wants to do, as token servers know it: "repository:library/busybox:pull".
 using Scopes = std::vector<std::string>;
 std::string repository_scope(std::string_view path, std::string_view actions);
 
@@ -31,13 +31,15 @@ class Session {
   Session(HttpClient& client, Endpoint endpoint, Credentials credentials)
       : client_(client), endpoint_(std::move(endpoint)), credentials_(std::move(credentials)) {}
 
-  /// Asks whether a registry is there and what it wants: an Error only if nobody answers.
+  /// Asks whether a registry is there and what authorization it wants. An Error only if nobody
+  /// answers.
   base::Result<void> ping(const StopSignal& stop);
   /// `docker login`: whether the credentials are good, and an identity token if the registry gives
   /// one. kPermissionDenied if they are not.
   base::Result<std::string> log_in(const StopSignal& stop);
 
-  /// Sends a request to the endpoint; the answer may have any status but 401 of a first try.
+  /// Sends a request to the endpoint, after a 401 once more with a new token. The answer may have
+  /// any status.
   base::Result<HttpResponse> send(HttpRequest request, const Scopes& scopes,
                                   const StopSignal& stop);
 

@@ -1,7 +1,7 @@
-// Settings: where registries are and how far they are trusted, as Docker's daemon has it.
+// Settings: where registries are and how far they are trusted, by the rules of Docker's daemon.
 //
-// `--insecure-registry` (host, host:port or CIDR; loopback always is), `--registry-mirror`, and
-// certs.d/HOST[:PORT]/ (tls.h), and the proxies to them (proxy.h).
+// They are `--insecure-registry` (host, host:port or CIDR; loopback is always insecure),
+// `--registry-mirror`, certs.d/HOST[:PORT]/ (tls.h) and the proxies (proxy.h).
 // Threads: immutable; endpoints() may ask the resolver.
 #pragma once
 
@@ -32,7 +32,7 @@ struct SettingsOptions {
   std::string hub_url = "https://registry-1.docker.io";  // the registry of docker.io
 };
 
-/// A way to a registry.
+/// One way to reach a registry.
 struct Endpoint {
   Url base;  // target "/"
   std::shared_ptr<const TlsContext> tls;
@@ -64,7 +64,8 @@ class Settings {
   std::string hub_url_;
 };
 
-/// "https://index.docker.io/v1/", "https://host:5000", "host:5000": the domain that it means.
+/// The domain that a server address means: "https://index.docker.io/v1/", "https://host:5000",
+/// "host:5000".
 std::string domain_of(std::string_view server_address);
 
 }  // namespace registry

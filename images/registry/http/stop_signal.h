@@ -1,5 +1,5 @@
-// StopSignal: a std::stop_token that poll() can wait for, so that whoever waits for the network
-// stops at once.
+// StopSignal: a std::stop_token as a descriptor that poll() can wait for, so that a wait for the
+// network ends at once.
 //
 // Threads: made and destroyed on one thread, used on that thread; the stop may come from any.
 #pragma once
@@ -37,7 +37,7 @@ class StopSignal {
   /// Becomes readable with the stop. -1 (which poll() passes over) when there are no descriptors.
   int fd() const { return event_.get(); }
 
-  /// Waits so long, or until the stop.
+  /// Waits for `time`, or until the stop.
   void sleep(std::chrono::milliseconds time) const {
     pollfd wait{.fd = fd(), .events = POLLIN, .revents = 0};
     (void)::poll(&wait, 1, static_cast<int>(time.count()));

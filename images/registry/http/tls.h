@@ -1,7 +1,8 @@
-// TLS settings of one registry: certificate authorities, client certificates, or no verification.
+// TlsContext: the TLS settings of one registry: certificate authorities, client certificates, or no
+// verification.
 //
-// Files: as Docker has them, <directory>/<host[:port]>/: *.crt certificate authorities in addition
-// to the system's, *.cert and *.key a client's certificate and key.
+// Files: as with Docker, <directory>/<host[:port]>/ has *.crt, certificate authorities in addition
+// to the system's, and *.cert with *.key, a client's certificate and key.
 // Threads: immutable once made; shared by connections of any thread.
 #pragma once
 
@@ -17,8 +18,8 @@ namespace registry {
 
 class TlsContext {
  public:
-  /// Verifies, with what `directory` holds (it may be missing). kInvalidArgument, in Docker's
-  /// words, if its files are not usable.
+  /// Verifies certificates, also with the files in `directory`, which may be missing.
+  /// kInvalidArgument, in Docker's words, if its files are not usable.
   static base::Result<std::shared_ptr<const TlsContext>> verifying(
       const std::filesystem::path& directory);
   /// Takes any certificate: for registries that are configured as insecure.

@@ -1,7 +1,7 @@
-// fetch_file(): a file of any web server, as `ADD URL` of a build wants it.
+// fetch_file(): fetches a file from any web server, for `ADD URL` of a build.
 //
-// Bounded in size and in time; redirects are followed. Neither credentials nor cookies are sent.
-// The client should be one for other hosts only (Reach): the URL is the builder's user's.
+// It is bounded in size and time, follows redirects, and sends neither credentials nor cookies. The
+// `client` should be one that reaches other hosts only (Reach), as a user chose the URL.
 // Trust: the server is hostile; its headers are bounded by HttpClient.
 // Errors: `Get "http://...": ` and those of connection.h; "failed to GET URL with status ...";
 // kResourceExhausted, kDeadlineExceeded for what is beyond the limits.

@@ -43,8 +43,8 @@ class Catalog {
   base::Result<std::optional<LayerRow>> find_layer(std::string_view diff_id);
   base::Result<void> put_layer(const LayerRow& layer);
   base::Result<std::set<std::string>> layer_ids();
-  /// Forgets every layer that no image and no holder has and that is not in `keep`; their IDs.
-  /// Origins of such images go, too.
+  /// Forgets every layer that no image and no holder has and that is not in `keep`, and returns
+  /// their IDs. Also forgets the origins of images that no longer exist and that no holder has.
   base::Result<std::vector<std::string>> drop_unused_layers(const std::multiset<std::string>& keep);
 
   base::Result<std::optional<ImageRow>> find_image(std::string_view id);
@@ -53,7 +53,7 @@ class Catalog {
   base::Result<std::vector<ImageRow>> images();
   base::Result<std::vector<std::string>> children(std::string_view parent);
   base::Result<bool> has_children(std::string_view id);
-  /// Keeps what is there if the image exists already.
+  /// Adds the image; changes nothing if it exists already.
   base::Result<void> put_image(const ImageRow& image, const std::vector<std::string>& diff_ids);
   base::Result<void> delete_image(std::string_view id);
   base::Result<std::vector<LayerRow>> layers_of_image(std::string_view id);
@@ -67,9 +67,9 @@ class Catalog {
   /// All names of an image, ordered by text.
   base::Result<std::vector<Reference>> references_of(std::string_view image_id);
 
-  /// Where the image came from, in addition to what is known; the newest of one name counts.
+  /// Adds an origin of the image; it replaces an earlier one of the same name.
   base::Result<void> put_origin(std::string_view image_id, const Origin& origin);
-  /// They stay as long as the image or a holder of it.
+  /// The origins that were put for the image. They stay as long as the image or a holder of it.
   base::Result<std::vector<Origin>> origins_of(std::string_view image_id);
 
   /// All names in a repository ("docker.io/library/busybox"), ordered by text.

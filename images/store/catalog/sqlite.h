@@ -1,4 +1,4 @@
-// A thin C++ face of SQLite: a connection, prepared statements, transactions.
+// Database, Statement, Transaction: a thin C++ interface to SQLite.
 //
 // Threads: one at a time; the owner locks. Errors: kResourceExhausted for a full disk, kDataLoss
 // for a damaged file, kInternal otherwise.

@@ -53,7 +53,7 @@ base::Result<void> LayerAnswer::take(const wire::RawFrame& frame) {
       return {};
     }
   }
-  return base::Error{base::Code::kDataLoss, "unknown message"};
+  return base::Error{base::Code::kDataLoss, "the layer converter sent an unknown message"};
 }
 
 base::Result<ConvertedLayer> check_converted(LayerConverted layer, std::uint64_t image_size) {

@@ -16,7 +16,7 @@
 
 namespace images {
 
-/// A message's longest part that is shown.
+/// The most bytes of a message that are shown.
 inline constexpr std::size_t kMaxLayerMessage = 2048;
 
 class LayerAnswer {
@@ -24,10 +24,11 @@ class LayerAnswer {
   /// `progress` may be empty; it outlives this object.
   explicit LayerAnswer(const ConvertProgress& progress) : progress_(progress) {}
 
-  /// True when the last word was said. kDataLoss: it speaks gibberish.
+  /// Takes bytes of the answer; true once it is complete. kDataLoss: the bytes are no answer.
   base::Result<bool> feed(std::span<const std::byte> bytes);
 
-  /// nullopt if it was not said. An Error has a known code and a short, printable message.
+  /// The answer; nullopt if it was not complete. An Error has a known code and a short, printable
+  /// message.
   std::optional<base::Result<LayerConverted>> take() { return std::move(answer_); }
 
  private:
@@ -38,7 +39,8 @@ class LayerAnswer {
   std::optional<base::Result<LayerConverted>> answer_;
 };
 
-/// `image_size`: that of the file it wrote. kInternal if the answer cannot be right.
+/// The checked answer. `image_size`: the length of the EROFS that the program wrote. kInternal if
+/// the answer does not fit it.
 base::Result<ConvertedLayer> check_converted(LayerConverted layer, std::uint64_t image_size);
 
 }  // namespace images

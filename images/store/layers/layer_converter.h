@@ -1,4 +1,5 @@
-// convert_layer: from a layer's blob - a tar stream, plain or compressed - to its EROFS and recipe.
+// convert_layer(): makes the EROFS and the recipe of a layer from its blob, which is a tar stream,
+// plain or compressed.
 //
 // Runs in the containervm-layer program, sandboxed: the blob is hostile, and everything that reads
 // it (decompressors, tar_reader.h, layer_tree.h) is used here only.
@@ -21,7 +22,7 @@ struct ConvertedLayer {
   std::uint64_t content_bytes = 0;  // sum of the files' sizes
 };
 
-/// Told how many bytes of the blob were read, every now and then.
+/// Called now and then with the number of bytes of the blob that were read.
 using ConvertProgress = std::function<void(std::uint64_t blob_bytes)>;
 
 /// `image` is a new empty file, written by position; `recipe` takes the tar recipe

@@ -13,8 +13,8 @@ namespace images {
 
 namespace {
 
-// As much as its address space may have (sandbox.cc), and what it has written to its files but not
-// yet to the disk, which the kernel then makes it wait for.
+// The most memory: that of the process (sandbox.cc bounds its address space) and what it has
+// written but the kernel not yet to the disk. At the limit the process waits for that.
 constexpr std::string_view kMemory = "2147483648";
 constexpr std::string_view kTasks = "1";
 

@@ -1,4 +1,4 @@
-// LayerGroup: the cgroup of one containervm-layer that runs: what it can take of the host.
+// LayerGroup: the cgroup of one running containervm-layer, which limits its memory and processes.
 //
 // Threads: any. Made before the process is started in it, and removed when it has been reaped.
 #pragma once

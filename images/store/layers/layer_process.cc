@@ -23,10 +23,10 @@ namespace {
 
 constexpr std::size_t kFeedBytes = 128u << 10;
 
-// It dies before a container does: who sent the layer can send it again.
+// When the host is out of memory, the converter dies before a container: a layer can be sent again.
 constexpr int kOomScore = 500;
 
-/// Its descriptors from 0 on, but for 1, on which it answers, and 2, which is this process's own.
+/// The converter's descriptors 0, 3 and 4. It answers on 1 and shares 2 with this process.
 struct Inputs {
   int input = -1;
   int image = -1;
@@ -92,7 +92,7 @@ class Child {
     (void)reap();
   }
 
-  /// Its answer, to the end of what it says.
+  /// Waits for the converter's answer and its end.
   base::Result<LayerConverted> finish(const ConvertProgress& progress, std::stop_token stop) {
     LayerAnswer said(progress);
     base::Result<void> heard;
@@ -103,7 +103,7 @@ class Child {
     }
     if (stop.stop_requested())
       return base::Error{base::Code::kUnavailable, "the layer is not wanted any more"};
-    if (!heard) kill();  // it speaks gibberish: it may not come to an end
+    if (!heard) kill();  // what it says is no answer, so it may never end by itself
     const int status = reap();
     if (!heard) return heard.error();
     auto answer = said.take();

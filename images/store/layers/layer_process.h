@@ -1,7 +1,7 @@
-// Runs the containervm-layer program: what the daemon side of the sandbox looks like.
+// LayerProcess: runs the containervm-layer program; it is the daemon's side of the sandbox.
 //
-// Threads: blocking; any number at once. The child is gone when a call returns, also when it is
-// told to stop: the call is kUnavailable then, at once.
+// Threads: any number at once; calls block. The child has ended when a call returns. A call that is
+// told to stop kills the child and returns kUnavailable at once.
 // Trust: what the child says is checked for form; the caller compares digests with what it expects.
 #pragma once
 
@@ -40,7 +40,7 @@ class LayerProcess {
   /// stop.
   base::Result<ConvertedLayer> convert_stream(ByteSource& blob, std::uint64_t max_bytes, int image,
                                               int recipe, const LayerLimits& limits) const;
-  /// Writes the content of the compressed `blob` to the new empty file `out`; its length.
+  /// Writes the content of the compressed `blob` to the new empty file `out`; returns its length.
   base::Result<std::uint64_t> decompress(FileRange blob, int out, std::uint64_t max_bytes,
                                          std::stop_token stop = {}) const;
 

@@ -1,9 +1,9 @@
 // LayerTree: the files of one layer, as its tar entries build them up in memory.
 //
-// It means what unpacking the entries one by one into an empty directory would mean: later entries
-// replace earlier ones, missing parents appear, symbolic links in parents are followed - but only
-// inside the tree, so nothing can point outside. Whiteouts (".wh.x") become what overlayfs takes
-// for one: a character device 0:0; opaque directories get the attribute trusted.overlay.opaque.
+// The tree is what unpacking the entries one by one into an empty directory would give: later
+// entries replace earlier ones, missing parents appear, symbolic links in parents are followed, but
+// only inside the tree, so no entry is written outside. A whiteout (".wh.x") becomes a character
+// device 0:0, as overlayfs wants it; opaque directories get the attribute trusted.overlay.opaque.
 // Spec: OCI image spec, layer.md.
 // Trust: entries are hostile. Memory is bounded by LayerLimits::entries and metadata_bytes.
 #pragma once

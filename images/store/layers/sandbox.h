@@ -1,4 +1,5 @@
-// Gives up everything that converting a layer does not need. For the containervm-layer program.
+// enter_sandbox(): the containervm-layer program gives up everything that it does not need to
+// convert a layer.
 #pragma once
 
 #include <cstdint>

@@ -20,8 +20,8 @@ class ByteSource {
   virtual base::Result<std::size_t> read(std::span<std::byte> out) = 0;
   /// Drops up to `count` bytes and returns how many there were: fewer only at the end.
   virtual base::Result<std::uint64_t> skip(std::uint64_t count);
-  /// Stopped when nobody waits any more for what is made of the stream. read() fails then, too; the
-  /// token reaches the work that comes after the last byte was read.
+  /// Its stop is requested when nobody waits any more for what is made of the stream. read() fails
+  /// then, too; the token is for the work that goes on after the last byte was read.
   virtual std::stop_token stop_token() const { return {}; }
 };
 
@@ -104,7 +104,7 @@ class StringSink : public ByteSink {
   std::string text_;
 };
 
-/// Fills all of `out`: how much could be filled before the end of `source`.
+/// Reads until `out` is full or `source` ends; returns how many bytes were read.
 base::Result<std::size_t> read_fully(ByteSource& source, std::span<std::byte> out);
 
 }  // namespace images

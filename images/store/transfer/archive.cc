@@ -145,7 +145,7 @@ base::Result<PlannedImage> plan_docker_image(const Archive& archive, const nlohm
     image.tags.push_back(*std::move(tag));
   }
   const std::string config_name = entry.text("Config");
-  if (!entry.ok()) return invalid("manifest.json");
+  if (!entry.ok()) return invalid("a field of manifest.json has the wrong type");
   auto config = archive.read(config_name);
   if (!config) return std::move(config).error();
   RETURN_IF_ERROR(take_config(*std::move(config), image));
@@ -157,7 +157,7 @@ base::Result<std::vector<PlannedImage>> plan_docker_archive(const Archive& archi
   if (!text) return std::move(text).error();
   auto manifest = parse_json(*text, "invalid archive: manifest.json");
   if (!manifest) return std::move(manifest).error();
-  if (!manifest->is_array()) return invalid("manifest.json");
+  if (!manifest->is_array()) return invalid("manifest.json is not a list");
   std::vector<PlannedImage> images;
   for (const nlohmann::json& entry : *manifest) {
     auto image = plan_docker_image(archive, entry);
@@ -196,9 +196,10 @@ base::Result<Descriptor> parse_descriptor(const nlohmann::json& json) {
     JsonObject fields(*platform);
     descriptor.os = fields.text("os");
     descriptor.architecture = fields.text("architecture");
-    if (!fields.ok()) return invalid("a platform");
+    if (!fields.ok()) return invalid("a field of a platform is not a string");
   }
-  if (!object.ok() || !is_sha256_digest(descriptor.digest)) return invalid("a descriptor");
+  if (!object.ok() || !is_sha256_digest(descriptor.digest))
+    return invalid("a descriptor has no sha256 digest, or a field of the wrong type");
   return descriptor;
 }
 
@@ -224,7 +225,7 @@ base::Result<std::vector<Descriptor>> parse_manifests(std::string_view text) {
     descriptors.push_back(*std::move(descriptor));
     if (descriptors.size() > kMaxImages) return invalid("too many manifests");
   }
-  if (!index.ok()) return invalid("index");
+  if (!index.ok()) return invalid("\"manifests\" of an index is not a list of objects");
   return descriptors;
 }
 
@@ -282,7 +283,8 @@ base::Result<PlannedImage> plan_oci_image(const Archive& archive, Descriptor top
     image.layers.push_back({.blob = *blob, .blob_digest = layer->digest});
   }
   const nlohmann::json* config_json = manifest.find("config");
-  if (!manifest.ok() || !config_json) return invalid("manifest");
+  if (!manifest.ok() || !config_json)
+    return invalid("a manifest has no \"config\", or \"layers\" is not a list of objects");
   auto descriptor = parse_descriptor(*config_json);
   if (!descriptor) return std::move(descriptor).error();
   auto config = read_verified(archive, *descriptor);

@@ -20,7 +20,7 @@ class FileSource final : public RangeSource {
 
   std::stop_token stop_token() const override { return stop_; }
 
-  /// All of it, whatever has been read.
+  /// The whole stream, however much of it was read.
   FileRange range() const { return range_; }
 
  private:

@@ -1,5 +1,5 @@
-// What a registry's client needs of the store: images that arrive piece by piece, and images that
-// leave so. Got from Store::begin_arrival() and Store::begin_departure().
+// Arrival, Departure: what the client of registries needs of the store: an image arrives piece by
+// piece, or leaves so. Store::begin_arrival() and Store::begin_departure() make them.
 //
 // Threads: an object may be used from several threads at once; it must not outlive its Store.
 // Trust: blobs and configurations are hostile; digests are compared here.
@@ -24,10 +24,11 @@ struct ArrivedImage {
   std::vector<RemoteBlob> blobs;  // as many as the configuration has layers, in that order
   std::string repository;         // "docker.io/library/busybox"
   std::vector<Reference> names;   // tags and digests that point to it from now on
-  Origin origin;                  // the image is made only if it may come in
+  Origin origin;                  // StoreOptions::admission decides by it
 };
 
-/// Keeps the layers of an image while it arrives; those that no image has then go with it.
+/// Keeps the layers of an image while it arrives. When the Arrival goes, layers that no image has
+/// are deleted.
 class Arrival {
  public:
   virtual ~Arrival() = default;
@@ -37,7 +38,7 @@ class Arrival {
   /// it on disk. kDataLoss if a digest does not match.
   virtual base::Result<void> add_layer(ByteSource& blob, std::string_view blob_digest,
                                        std::string_view diff_id) = 0;
-  /// Makes the image, all at once; its ID. Every layer must have been added or found.
+  /// Makes the image in one step and returns its ID. Every layer must have been added or found.
   virtual base::Result<std::string> commit(const ArrivedImage& image) = 0;
 };
 
@@ -53,7 +54,7 @@ class Departure {
   virtual const std::string& image_id() const = 0;
   virtual const std::string& config_json() const = 0;
   virtual const std::vector<DepartingLayer>& layers() const = 0;  // lowest first
-  /// Writes the layer's exact tar stream; kDataLoss if it is not what it was.
+  /// Writes the layer's exact tar stream; kDataLoss if its digest is not the layer's diff ID.
   virtual base::Result<void> write_layer(std::size_t index, ByteSink& sink) = 0;
   /// The forms in which `repository` has been seen to have the layer, newest first.
   virtual base::Result<std::vector<RemoteBlob>> known_blobs(std::size_t index,
@@ -67,7 +68,7 @@ class Departure {
       std::size_t index, const Reference& repository) = 0;
   virtual base::Result<void> remember_blob(std::size_t index, std::string_view repository,
                                            const RemoteBlob& blob) = 0;
-  /// The image is there under this digest from now on.
+  /// Adds a name of the image: the digest under which the registry has it.
   virtual base::Result<void> remember_name(const Reference& name) = 0;
 };
 

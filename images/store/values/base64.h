@@ -8,7 +8,7 @@
 namespace images {
 
 std::string to_base64(std::string_view bytes);
-/// With padding and without anything else, also no line breaks; nullopt otherwise.
+/// The bytes of a text with its padding; nullopt if anything else is in it, such as a line break.
 std::optional<std::string> from_base64(std::string_view text);
 
 }  // namespace images

@@ -13,7 +13,8 @@ using nlohmann::json;
 
 namespace {
 
-/// The others need a container, or another image.
+/// Whether `docker commit -c` and `docker import -c` take the instruction; Docker refuses the
+/// others.
 bool can_be_changed(Kind kind) {
   switch (kind) {
     case Kind::kCmd:
@@ -33,7 +34,7 @@ bool can_be_changed(Kind kind) {
   }
 }
 
-/// It is named as it was written.
+/// The error shows the keyword as it was written.
 base::Error not_valid(std::string_view change) {
   const std::string_view text = dockerfile::trim(change);
   const std::string keyword(text.substr(0, text.find_first_of(" \t")));
@@ -61,7 +62,7 @@ base::Result<json> apply_changes(json config, const std::vector<std::string>& ch
     const auto said = applied.apply(*expanded, config);
     if (!said) return said.error();
   }
-  // What an ENTRYPOINT took away is not there, rather than null.
+  // An ENTRYPOINT has set "Cmd" to null; the result has no "Cmd" then.
   if (const auto command = config.find("Cmd"); command != config.end() && command->is_null())
     config.erase(command);
   return config;

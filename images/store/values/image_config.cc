@@ -56,10 +56,11 @@ bool parse_history(JsonObject& image, std::vector<HistoryEntry>& history) {
 
 base::Result<void> parse_layers(JsonObject& image, ImageConfig& config) {
   const nlohmann::json* json = image.find("rootfs");
-  if (!json) return invalid("no rootfs");
+  if (!json) return invalid("it has no \"rootfs\"");
   JsonObject rootfs(*json);
   config.diff_ids = rootfs.texts("diff_ids");
-  if (!rootfs.ok() || rootfs.text("type") != "layers") return invalid("rootfs");
+  if (!rootfs.ok() || rootfs.text("type") != "layers")
+    return invalid("\"rootfs\" is not of type \"layers\" with a list of diff_ids");
   if (config.diff_ids.size() > kMaxLayers)
     return base::Error{base::Code::kNotSupported, "max depth exceeded: an image has at most " +
                                                       std::to_string(kMaxLayers) + " layers"};
@@ -81,8 +82,10 @@ base::Result<ImageConfig> parse_image_config(std::string_view json) {
   config.created = image.text("created");
   config.author = image.text("author");
   if (const nlohmann::json* defaults = image.find("config"))
-    if (!parse_defaults(*defaults, config.defaults)) return invalid("config");
-  if (!parse_history(image, config.history)) return invalid("history");
+    if (!parse_defaults(*defaults, config.defaults))
+      return invalid("a field of \"config\" has the wrong type");
+  if (!parse_history(image, config.history))
+    return invalid("a field of \"history\" has the wrong type");
   RETURN_IF_ERROR(parse_layers(image, config));
   if (!image.ok()) return invalid("a field has the wrong type");
   return config;

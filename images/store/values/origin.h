@@ -1,5 +1,5 @@
-// Origin: where an image came from, and what its signers said about it - kept with the image, so
-// that a signature policy can be asked again whenever the image is about to run.
+// Origin: where an image came from, and its signatures. It is kept with the image, so that the
+// signature policy can be asked again whenever the image is about to run.
 //
 // Trust: references and signatures come from registries and clients; nothing here has been
 // verified.
@@ -19,7 +19,7 @@ inline constexpr std::string_view kArchiveTransport = "docker-archive";  // load
 inline constexpr std::string_view kTarballTransport = "tarball";         // import
 inline constexpr std::string_view kLocalTransport = "docker-daemon";     // commit, build, unknown
 
-/// More, or larger ones, are refused: see check_limits().
+/// The most signatures of an image, and bytes of one: check_limits().
 inline constexpr std::size_t kMaxSignatures = 64;
 inline constexpr std::size_t kMaxSignatureBytes = 64u << 10;
 
@@ -49,7 +49,7 @@ base::Result<void> check_limits(const std::vector<Signature>& signatures);
 std::string to_text(const Origin& origin);
 base::Result<Origin> origin_from_text(const std::string& text);
 
-/// Decides about images; must bear calls from any thread.
+/// Decides which images may come in and run. Calls come from any thread.
 class Admission {
  public:
   virtual ~Admission() = default;

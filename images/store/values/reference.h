@@ -47,7 +47,7 @@ bool is_valid_tag(std::string_view tag);
 /// "sha256:<64 lower-case hex digits>"
 bool is_sha256_digest(std::string_view text);
 
-/// "docker.io/library/x" -> "x"; anything else that is stored -> as Docker shows it.
+/// A repository as Docker shows it: "x" for "docker.io/library/x".
 std::string familiar_repository(std::string_view repository);
 
 /// Docker's pattern for reference filters: path.Match over the familiar name, with and without tag.

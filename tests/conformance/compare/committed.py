@@ -100,7 +100,7 @@ def _shape(e, made):
     image = made.inspect()
     base = e.get(f"/images/{IMAGE}/json")
     return {"tags": image["RepoTags"], "parent": image["Parent"] == base["Id"], "comment": image["Comment"],
-            "author": image["Author"], "container": bool(image["Container"]),
+            "author": image["Author"], "container": "Container" in image,
             "layers": len(image["RootFS"]["Layers"]) - len(base["RootFS"]["Layers"]),
             "platform": [image["Os"], image["Architecture"]]}
 

@@ -42,7 +42,7 @@ class Endpoint:
 
     # --- calls -------------------------------------------------------------------------------
 
-    def answer(self, method, path, body=None, headers=None, **query):
+    def answer(self, method, path, /, body=None, headers=None, **query):
         """[status, what was said]: an error's message, JSON, or text."""
         try:
             status, said = self.api.call(method, path, body=body, query=query, headers=headers)
@@ -122,7 +122,7 @@ class Endpoint:
         code = self.get(f"/exec/{process}/json")["ExitCode"]
         return [code, out.decode(errors="replace"), err.decode(errors="replace")]
 
-    def headers(self, method, path, **query):
+    def headers(self, method, path, /, **query):
         connection = self.api.connect()
         response = self.api.send(connection, method, path, query=query)
         response.read()

@@ -16,7 +16,7 @@ constexpr std::uint32_t kHyperthreading = bit(28);
 // Leaf 0x80000001, ECX.
 constexpr std::uint32_t kCmpLegacy = bit(1);
 constexpr std::uint32_t kSvm = bit(2);
-// Leaf 0x40000001, EAX. Asynchronous page faults keep tokens in the host that a clone has not.
+// Leaf 0x40000001, EAX. Asynchronous page faults keep tokens in the host that a clone lacks.
 constexpr std::uint32_t kAsyncPageFaults = bit(4) | bit(10) | bit(14);
 
 void add_topology(std::vector<kvm_cpuid_entry2>& leaves, std::uint32_t leaf, std::uint32_t vcpus,

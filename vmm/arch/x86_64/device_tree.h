@@ -1,6 +1,6 @@
 // The machine's description as a flattened device tree (Devicetree Specification 0.4): processors,
-// interrupt controllers, virtio-mmio slots, the generation ID. What 6.12's arch/x86/kernel/
-// devicetree.c and drivers/of read.
+// interrupt controllers, virtio-mmio slots, the generation ID. It holds what Linux 6.12 reads in
+// arch/x86/kernel/devicetree.c and drivers/of.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Hardware {
   std::uint64_t generation_address = 0;     // guest physical, 16 bytes
 };
 
-/// The blob, ready for setup_data.
+/// The tree as a blob, ready for setup_data. kInternal: libfdt refused a node.
 base::Result<std::vector<std::byte>> make_device_tree(const Hardware& hardware);
 
 }  // namespace x86_64

@@ -8,8 +8,8 @@ namespace x86_64 {
 
 inline constexpr std::string_view kName = "x86_64";
 
-/// The processor's model and features, and the release of the kernel, whose KVM saves and restores.
-/// Blocks shortly; any thread.
+/// The model, microcode and features of the first processor, and the release of the kernel, whose
+/// KVM saves and restores. Reads /proc; any thread.
 std::string host_identity();
 
 }  // namespace x86_64

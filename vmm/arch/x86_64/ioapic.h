@@ -21,12 +21,13 @@
 
 namespace x86_64 {
 
-/// What the IOAPIC says to the local APICs: kvm::Vm in a machine, a recorder in tests.
+/// Takes what the IOAPIC says to the local APICs: the Platform in a machine, a recorder in tests.
 class InterruptSink {
  public:
   virtual ~InterruptSink() = default;
   virtual void deliver(const kvm::Msi& msi) = 0;
-  /// The level-triggered pins in use: their end of interrupt is wanted (end_of_interrupt()).
+  /// Names the level-triggered pins in use, whose ends of interrupt must be reported to
+  /// end_of_interrupt().
   virtual void set_level_routes(std::span<const kvm::MsiRoute> routes) = 0;
 };
 
@@ -36,7 +37,7 @@ class Ioapic final : public memory::Responder {
   Ioapic(const Ioapic&) = delete;
   Ioapic& operator=(const Ioapic&) = delete;
 
-  /// An edge on `pin`: one message.
+  /// An edge on `pin`: sends one message.
   void pulse(std::uint32_t pin);
   /// The level of `pin`: messages are sent for as long as it is high, one per end of interrupt.
   void set_level(std::uint32_t pin, bool high);
@@ -57,7 +58,7 @@ class Ioapic final : public memory::Responder {
   struct Pin {
     std::uint64_t entry = 0;  // redirection table entry
     bool high = false;        // its line, if level-triggered
-    bool waiting = false;     // an edge not sent yet
+    bool waiting = false;     // an edge that has not been sent
     static void fields(auto& self, auto&& visit) { visit(self.entry, self.high, self.waiting); }
   };
 

@@ -6,7 +6,7 @@
 
 namespace x86_64 {
 
-/// Before a machine runs, for a new one and for a clone.
+/// Those that build a machine, a new one or a clone, before it runs.
 inline constexpr unsigned long kBuildingRequests[] = {
     KVM_SET_TSS_ADDR,   KVM_SET_IDENTITY_MAP_ADDR,
     kGetSupportedCpuid, kGetMsrIndexList,
@@ -19,7 +19,7 @@ inline constexpr unsigned long kBuildingRequests[] = {
     KVM_SET_CLOCK,
 };
 
-/// For saving one.
+/// Those that save a machine.
 inline constexpr unsigned long kReadingRequests[] = {
     kGetMsrs,      kGetCpuid2,          KVM_GET_MP_STATE, KVM_GET_REGS,
     KVM_GET_SREGS, kGetXsave2,          KVM_GET_XCRS,     KVM_GET_DEBUGREGS,

@@ -30,7 +30,7 @@ inline constexpr unsigned long kGetMsrIndexList = _IOWR(KVMIO, 0x02, Count);
 inline constexpr unsigned long kGetMsrs = _IOWR(KVMIO, 0x88, kvm::CountAndPadding);
 inline constexpr unsigned long kSetMsrs = _IOW(KVMIO, 0x89, kvm::CountAndPadding);
 
-/// KVM_CAP_XSAVE2: as many bytes as that capability says, at least these.
+/// The smallest XSAVE area. KVM_CAP_XSAVE2 says how many bytes a machine's really has.
 struct XsaveArea {
   std::byte bytes[4096];
 };

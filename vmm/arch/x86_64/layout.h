@@ -40,19 +40,19 @@ inline constexpr std::uint64_t kKernelAddresses = 1_GiB;
 
 inline constexpr std::uint64_t kLowRamLimit = 3_GiB;
 inline constexpr std::uint64_t kHighRamStart = 4_GiB;
-// The guest then maps the window with its largest pages.
+// Aligned like this, the window is mapped by the guest with its largest pages.
 inline constexpr std::uint64_t kWindowAlignment = 1_GiB;
-// How much of the window every machine has from the first on. KVM keeps bytes for each page of a
-// memory slot (where other drivers may track writes, 2), so the rest is a slot for those that use
+// How much of the window is a memory slot in every machine. KVM keeps bytes for each page of a slot
+// (2, where other drivers may track writes), so the rest becomes a slot only in a machine that uses
 // it.
 inline constexpr std::uint64_t kWindowAtFirst = 128_MiB;
 
 inline constexpr std::uint64_t kVirtioStart = 0xd0000000;
 inline constexpr std::uint64_t kVirtioStride = 0x1000;
-inline constexpr std::uint64_t kVirtioRegisters = 0x200;  // the register file; the rest reads as 0
+inline constexpr std::uint64_t kVirtioRegisters = 0x200;  // of the stride; the rest reads as 0
 inline constexpr std::size_t kVirtioSlots = 16;
 
-/// The IOAPIC's pin of a virtio-mmio slot: of the 24, the last ones first.
+/// The IOAPIC's pin of a virtio-mmio slot: slots 0 to 7 have pins 16 to 23, the others 6 to 13.
 constexpr std::uint32_t virtio_pin(std::uint32_t slot) { return slot < 8 ? 16 + slot : slot - 2; }
 
 inline constexpr std::uint64_t kIoapicAddress = 0xfec00000;

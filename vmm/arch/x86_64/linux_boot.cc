@@ -28,7 +28,7 @@ constexpr std::uint32_t kSetupRngSeed = 9;  // SETUP_RNG_SEED, newer than Debian
 base::Result<void> write_page_tables(const GuestMemory& memory) {
   constexpr std::uint64_t kPresentWritable = 0x3;
   constexpr std::uint64_t kHuge = 0x80;
-  constexpr std::size_t kDirectories = 4;  // 1 GiB each: all the kernel touches before its own
+  constexpr std::size_t kDirectories = 4;  // 1 GiB each: all that the kernel's start touches
   using Table = std::array<std::uint64_t, 512>;
 
   Table top{};
@@ -83,7 +83,7 @@ struct Initramfs {
   std::uint64_t size = 0;
 };
 
-/// As high as it can be.
+/// Finds the highest place in low RAM for the initramfs, below the generation ID's page.
 base::Result<Initramfs> place_initramfs(const RamLayout& ram, int file) {
   const std::uint64_t top = generation_page(ram).value;
   if (file < 0) return Initramfs{top, 0};
@@ -104,15 +104,15 @@ base::Result<void> load_initramfs(const GuestMemory& memory, int file, const Ini
   return base::read_fully(file, 0, *destination);
 }
 
-/// One of the shifts, in whole steps, by which what ends at `end` still ends below `limit`.
+/// Chooses one of the shifts, in whole steps, by which what ends at `end` ends at `limit` at most.
 std::uint64_t random_shift(std::uint64_t random, std::uint64_t end, std::uint64_t limit) {
   if (end > limit) return 0;
   const std::uint64_t places = (limit - end) / kKernelStep + 1;
   return random % places * kKernelStep;
 }
 
-/// The kernel wants to be no lower than it was linked for, and its addresses in the part of the
-/// address space that is for it.
+/// Chooses the shifts of memory and addresses. The kernel must be no lower than it was linked for,
+/// and its addresses in the part of the address space that is for it.
 KernelShift choose_shift(const LayoutSeed& seed, const KernelImage& linked,
                          const Initramfs& initramfs) {
   return {.in_memory = random_shift(seed.memory, linked.end.value, initramfs.address),
@@ -138,7 +138,7 @@ boot_params make_boot_params(const RamLayout& ram, const Initramfs& initramfs,
   params.hdr.cmdline_size = static_cast<std::uint32_t>(boot.command_line.size());
   if (initramfs.size > 0) params.hdr.ramdisk_image = static_cast<std::uint32_t>(initramfs.address);
   params.hdr.ramdisk_size = static_cast<std::uint32_t>(initramfs.size);
-  // "What you map yourself may be anywhere, too": its direct map, vmalloc, vmemmap.
+  // Tells the kernel to choose random places for what it maps itself: direct map, vmalloc, vmemmap.
   if (boot.layout) params.hdr.loadflags |= KASLR_FLAG;
   params.hdr.setup_data = setup_data_address;
   const std::vector<E820Range> map = e820_map(ram);

@@ -26,7 +26,7 @@ constexpr char kCommandLine[] =
     "console=hvc0 earlyprintk=serial,0x3f8,115200 quiet reboot=k panic=-1 tsc=reliable "
     "no_timer_check nomodule dummy.numdummies=0";
 
-/// Whether `word` is one of the blank-separated ones of `text`.
+/// Whether `word` is one of the words of `text`, which blanks separate.
 bool has_word(std::string_view text, std::string_view word) {
   for (std::size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
     const std::size_t end = at + word.size();
@@ -105,20 +105,21 @@ base::Result<void> Platform::add_processors(const kvm::System& system, std::uint
 base::Result<void> Platform::set_memory_slots(const Mappings& mappings) {
   for (const auto& region : memory_.regions())
     if (!region.read_only)
-      RETURN_IF_ERROR(vm_.set_memory(free_slot_++, region.start.value, region.host));
-  RETURN_IF_ERROR(vm_.set_read_only_memory(free_slot_++, kVirtioStart, mappings.registers));
-  window_ = mappings.window;
-  return vm_.set_read_only_memory(free_slot_++, window_address().value,
-                                  window_.first(std::min(window_.size(), kWindowAtFirst)));
+      RETURN_IF_ERROR(vm_.set_memory(slots_.next++, region.start.value, region.host));
+  RETURN_IF_ERROR(vm_.set_read_only_memory(slots_.next++, kVirtioStart, mappings.registers));
+  slots_.window = mappings.window;
+  return vm_.set_read_only_memory(
+      slots_.next++, window_address().value,
+      slots_.window.first(std::min(slots_.window.size(), kWindowAtFirst)));
 }
 
 base::Result<void> Platform::show_window(std::uint64_t bytes) const {
-  if (bytes > window_.size())
-    return base::Error{base::Code::kInvalidArgument, "the window is not that large"};
+  if (bytes > slots_.window.size())
+    return base::Error{base::Code::kInvalidArgument, "the layers do not fit into the window"};
   if (bytes <= kWindowAtFirst) return {};
   return vm_.set_read_only_memory(
-      free_slot_, window_address().value + kWindowAtFirst,
-      window_.subspan(kWindowAtFirst, round_up(bytes, kPageSize) - kWindowAtFirst));
+      slots_.next, window_address().value + kWindowAtFirst,
+      slots_.window.subspan(kWindowAtFirst, round_up(bytes, kPageSize) - kWindowAtFirst));
 }
 
 memory::GuestAddress Platform::window_address() const { return x86_64::window_address(ram_); }
@@ -150,10 +151,10 @@ base::Result<void> Platform::boot(const kvm::System& system, const Boot& boot) {
   RETURN_IF_ERROR(set_processor_cpuids(system));
   auto msrs = saved_msrs(system);
   if (!msrs) return msrs.error();
-  saved_msrs_ = *std::move(msrs);
-  auto initial = read_msrs(vcpus_.front(), saved_msrs_);
+  msrs_.saved = *std::move(msrs);
+  auto initial = read_msrs(vcpus_.front(), msrs_.saved);
   if (!initial) return initial.error();
-  initial_msrs_ = *std::move(initial);
+  msrs_.initial = *std::move(initial);
 
   Hardware hardware;
   hardware.vcpus = static_cast<std::uint32_t>(vcpus_.size());
@@ -179,7 +180,7 @@ base::Result<void> Platform::boot(const kvm::System& system, const Boot& boot) {
   }
   const auto entry = load_linux(memory_, ram_, linux_boot);
   if (!entry) return entry.error();
-  new_generation_ = false;
+  resumption_.new_generation = false;
   return start_linux(vcpus_.front(), *entry);
 }
 
@@ -209,12 +210,13 @@ void Platform::handle_port_access(kvm::Vcpu& vcpu) {
 }
 
 void Platform::deliver(const kvm::Msi& msi) {
-  // Refused only if no local APIC is addressed: the guest's own table says so, as on hardware.
+  // KVM refuses a message only if it addresses no local APIC. That is the doing of the guest, which
+  // wrote the table; hardware loses such an interrupt too.
   [[maybe_unused]] const auto delivered = vm_.signal_msi(msi);
 }
 
 void Platform::set_level_routes(std::span<const kvm::MsiRoute> routes) {
-  // Fails only for want of memory; the guest then loses an end-of-interrupt, the host nothing.
+  // Fails only for want of memory. The guest then loses an end-of-interrupt, the host nothing.
   [[maybe_unused]] const auto set = vm_.set_msi_routes(routes);
 }
 
@@ -229,7 +231,7 @@ base::Result<void> Platform::save(wire::Encoder& out) {
   if (!xsave) return xsave.error();
   SavedTime time;
   for (const kvm::Vcpu& vcpu : vcpus_) {
-    auto state = save_vcpu(vcpu, saved_msrs_, initial_msrs_, *xsave);
+    auto state = save_vcpu(vcpu, msrs_.saved, msrs_.initial, *xsave);
     if (!state) return state.error();
     time.vcpus.push_back(*std::move(state));
   }
@@ -251,7 +253,7 @@ base::Result<void> Platform::restore(wire::Decoder& in) {
   if (!xsave) return xsave.error();
   for (std::size_t i = 0; i < vcpus_.size(); ++i)
     RETURN_IF_ERROR(restore_vcpu(vcpus_[i], time.vcpus[i], *xsave));
-  restored_ = std::move(time);
+  resumption_.time = std::move(time);
   return {};
 }
 
@@ -259,23 +261,24 @@ base::Result<void> Platform::renew_generation() {
   std::array<std::byte, 16> id;
   RETURN_IF_ERROR(fill_random(id));
   RETURN_IF_ERROR(memory_.copy_in(generation_page(ram_), id));
-  new_generation_ = true;
+  resumption_.new_generation = true;
   return {};
 }
 
 base::Result<void> Platform::resume() {
-  if (restored_) {
+  if (resumption_.time) {
     // One TSC value for all: Linux takes the counters of one machine for synchronous.
-    const std::uint64_t tsc = restored_->vcpus.front().tsc;
+    const std::uint64_t tsc = resumption_.time->vcpus.front().tsc;
     for (std::size_t i = 0; i < vcpus_.size(); ++i) {
-      RETURN_IF_ERROR(resume_time(vcpus_[i], restored_->vcpus[i], tsc));
-      // The guest's watchdogs forgive the gap. Refused where the guest does not use kvm-clock.
+      RETURN_IF_ERROR(resume_time(vcpus_[i], resumption_.time->vcpus[i], tsc));
+      // Makes the guest's watchdogs forgive the gap. KVM refuses it if the guest does not use
+      // kvm-clock.
       [[maybe_unused]] const auto told = vcpus_[i].control(KVM_KVMCLOCK_CTRL, 0, "KVMCLOCK_CTRL");
     }
-    RETURN_IF_ERROR(set_guest_clock(vm_, restored_->clock));
-    restored_.reset();
+    RETURN_IF_ERROR(set_guest_clock(vm_, resumption_.time->clock));
+    resumption_.time.reset();
   }
-  if (std::exchange(new_generation_, false)) ioapic_.pulse(kGenerationPin);
+  if (std::exchange(resumption_.new_generation, false)) ioapic_.pulse(kGenerationPin);
   return {};
 }
 

@@ -1,10 +1,11 @@
-// Platform: what is x86-64 about a machine: processors, interrupt controllers, ports, the physical
-// address layout, how Linux starts, how all of it is saved. The machine above knows none of it.
+// Platform: the part of a machine that is x86-64's: processors, interrupt controllers, ports, the
+// physical address layout, the start of Linux, and how all of that is saved. The machine above
+// knows nothing of it.
 //
 // Order: create(); then boot() or restore(); resume() just before the vCPUs run.
 // Threads: set-up, save() and restore() from the device thread while no vCPU runs; raise() and
 // handle_exit() from any.
-// Ownership: the VM, RAM and callbacks' targets outlive it.
+// Ownership: the VM, the mappings and what the callbacks use outlive it.
 #pragma once
 
 #include <cstdint>
@@ -32,18 +33,19 @@ class Platform final : private InterruptSink {
     std::function<void()> reset;
   };
 
-  /// What of this process's memory the guest sees.
+  /// The parts of this process's memory that the guest sees.
   struct Mappings {
     std::span<std::byte> ram;
-    /// Read in the virtio-mmio slots, from the first on; writes go to mmio().
+    /// What the guest reads in the virtio-mmio slots, from the first slot on. Its writes go to
+    /// mmio().
     std::span<std::byte> registers;
-    /// Read from window_address() on, as far as show_window() says; writes go to mmio(), where
-    /// nobody takes them.
+    /// What the guest reads from window_address() on, as far as show_window() says. Its writes go
+    /// to mmio(), where nobody takes them.
     std::span<std::byte> window;
   };
 
-  /// Puts interrupt controllers, `mappings` and `vcpus` processors into `vm`. check_shape() was
-  /// asked.
+  /// Puts interrupt controllers, `mappings` and `vcpus` processors into `vm`. The caller has asked
+  /// check_shape() before.
   static base::Result<std::unique_ptr<Platform>> create(const kvm::System& system,
                                                         const kvm::Vm& vm, const Mappings& mappings,
                                                         std::uint32_t vcpus, Callbacks callbacks);
@@ -51,11 +53,11 @@ class Platform final : private InterruptSink {
   /// kInvalidArgument with the reason if there is no such machine.
   static base::Result<void> check_shape(std::uint32_t vcpus, std::uint64_t memory_bytes);
 
-  /// Guest-physical places of the RAM, and the window, given to create().
+  /// The RAM and the window that create() was given, at their guest-physical places.
   const memory::GuestMemory& memory() const { return memory_; }
   memory::GuestAddress window_address() const;
-  /// Before the vCPUs run, once: the guest will read `bytes` of the window. kInvalidArgument if it
-  /// is smaller.
+  /// Before the vCPUs run, once: makes the first `bytes` of the window readable by the guest.
+  /// kInvalidArgument if the window is smaller.
   base::Result<void> show_window(std::uint64_t bytes) const;
 
   std::span<kvm::Vcpu> vcpus() { return vcpus_; }
@@ -81,11 +83,12 @@ class Platform final : private InterruptSink {
   };
   base::Result<void> boot(const kvm::System& system, const Boot& boot);
 
-  /// Handles an exit that only x86 has; false if it is none of those.
+  /// Handles an exit that only x86 has; false if the vCPU's exit is of another kind.
   bool handle_exit(kvm::Vcpu& vcpu);
 
-  /// Only of a machine that was booted.
+  /// Only for a machine that was booted: a restored one has not asked KVM which registers to save.
   base::Result<void> save(wire::Encoder& out);
+  /// Into a fresh platform. kDataLoss if the state does not fit the machine.
   base::Result<void> restore(wire::Decoder& in);
 
   /// Gives a restored machine a new generation ID (fresh random bytes), of which resume() tells the
@@ -113,21 +116,32 @@ class Platform final : private InterruptSink {
     static void fields(auto& self, auto&& visit) { visit(self.clock, self.vcpus); }
   };
 
+  struct MemorySlots {
+    std::uint32_t next = 0;
+    std::span<std::byte> window;
+  };
+  struct Msrs {
+    std::vector<std::uint32_t> saved;  // what save() saves
+    std::vector<MsrValue> initial;
+  };
+  /// What resume() has to do for a machine that was restored.
+  struct Resumption {
+    std::optional<SavedTime> time;
+    bool new_generation = false;
+  };
+
   const kvm::Vm& vm_;
   memory::GuestMemory memory_;
   RamLayout ram_;
-  std::span<std::byte> window_;
-  std::uint32_t free_slot_ = 0;
+  MemorySlots slots_;
   std::vector<kvm::Vcpu> vcpus_;
   Ioapic ioapic_;
   SerialPort serial_;
   ResetLine reset_line_;
   memory::AddressBus mmio_;
   memory::AddressBus ports_;
-  std::vector<std::uint32_t> saved_msrs_;  // of a machine that was booted: what save() saves
-  std::vector<MsrValue> initial_msrs_;
-  std::optional<SavedTime> restored_;  // until resume()
-  bool new_generation_ = false;
+  Msrs msrs_;  // filled by boot() only
+  Resumption resumption_;
 };
 
 }  // namespace x86_64

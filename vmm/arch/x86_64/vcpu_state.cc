@@ -205,7 +205,7 @@ base::Result<void> restore_vcpu(const kvm::Vcpu& vcpu, const VcpuState& state,
                                 std::size_t xsave_size) {
   if (state.cpuid.size() % sizeof(kvm_cpuid_entry2) != 0) return malformed("CPUID");
   std::vector<kvm_cpuid_entry2> leaves(state.cpuid.size() / sizeof(kvm_cpuid_entry2));
-  // Template state is a file's: one without leaves has no bytes to copy from.
+  // The state comes from a file and may have no leaves, hence no bytes to copy from.
   if (!leaves.empty()) std::memcpy(leaves.data(), state.cpuid.data(), state.cpuid.size());
   RETURN_IF_ERROR(set_cpuid(vcpu, leaves));
   RETURN_IF_ERROR(match_tsc_rate(vcpu, state.tsc_khz));

@@ -1,9 +1,8 @@
-// Everything KVM keeps about one x86-64 vCPU: how it starts Linux, how it is saved and restored.
+// The state that KVM keeps of one x86-64 vCPU: made ready to start Linux, saved and restored.
 //
-// Threads: the vCPU must not be inside run(). Before saving, the exit it last returned with must be
-// finished (run it once with request_exit()).
-// The time stamp counter and its timer are restored by resume_time(), just before the vCPU runs:
-// a clone that waits in a pool does not age.
+// Threads: the vCPU must not be inside run(). Before it is saved, its last exit must be finished:
+// run it once with request_exit(). The time stamp counter and its timer are set by resume_time(),
+// just before the vCPU runs, so that a clone that waits in a pool does not age.
 #pragma once
 
 #include <linux/kvm.h>
@@ -50,21 +49,21 @@ base::Result<void> set_cpuid(const kvm::Vcpu& vcpu, std::span<const kvm_cpuid_en
 /// Puts the boot processor into 64-bit mode at `entry` as the Linux boot protocol wants it.
 base::Result<void> start_linux(const kvm::Vcpu& vcpu, memory::GuestAddress entry);
 
-/// The readable ones of `indices` with their values.
+/// The registers of `indices` that can be read, with their values.
 base::Result<std::vector<MsrValue>> read_msrs(const kvm::Vcpu& vcpu,
                                               std::span<const std::uint32_t> indices);
 
-/// `initial`: the registers of a vCPU that never ran; those that still hold that are left out.
-/// `xsave_size`: KVM_CAP_XSAVE2 of the machine.
+/// `initial` are the registers of a vCPU that never ran; a register that still has such a value is
+/// not saved. `xsave_size` is the machine's KVM_CAP_XSAVE2, in bytes.
 base::Result<VcpuState> save_vcpu(const kvm::Vcpu& vcpu, std::span<const std::uint32_t> msrs,
                                   std::span<const MsrValue> initial, std::size_t xsave_size);
 
-/// Into a fresh vCPU. kDataLoss if `state` was not saved by save_vcpu() on such a host,
-/// kNotSupported if this host's time stamp counter cannot run at its rate.
+/// Puts `state` into a fresh vCPU. kDataLoss if it is not what save_vcpu() saves; kNotSupported if
+/// this host refuses a saved register or its time stamp counter cannot run at the saved rate.
 base::Result<void> restore_vcpu(const kvm::Vcpu& vcpu, const VcpuState& state,
                                 std::size_t xsave_size);
 
-/// Time goes on from the saved instant. `tsc`: one value for all vCPUs of a machine.
+/// Lets time go on from the saved instant. `tsc` is one value for all vCPUs of a machine.
 base::Result<void> resume_time(const kvm::Vcpu& vcpu, const VcpuState& state, std::uint64_t tsc);
 
 }  // namespace x86_64

@@ -61,14 +61,14 @@ base::Result<virtio::Progress> BalloonDevice::on_kick(virtio::QueueIndex queue) 
                          if (queue == kReporting)
                            for (const iovec& part : chain.writable.parts())
                              release({static_cast<std::byte*>(part.iov_base), part.iov_len});
-                         // Deflating: pages come back by being touched.
+                         // Deflating needs nothing done: pages come back by being touched.
                          static_assert(kDeflate != kInflate && kDeflate != kReporting);
                          return 0u;
                        });
 }
 
-/// Pages the guest put into the balloon: 32-bit page numbers. Wrong ones only harm the guest, and
-/// those outside of its memory are passed over.
+/// Releases the pages that the guest put into the balloon, given as 32-bit page numbers. Wrong ones
+/// harm the guest alone; those outside of its memory are passed over.
 void BalloonDevice::inflate(virtio::Segments& page_numbers) {
   std::uint64_t run_start = 0;
   std::uint64_t run_pages = 0;

@@ -1,9 +1,11 @@
-// BalloonDevice: virtio balloon (virtio 1.2, 5.5) with free page reporting: gives memory that the
-// guest does not use back to the host.
+// BalloonDevice: virtio balloon (virtio 1.2, 5.5) with free page reporting. It gives memory that
+// the guest does not use back to the host.
 //
-// Guest memory is mapped privately: pages given back are dropped with MADV_DONTNEED and read, if
-// touched again, as the template's page (or zeros); the guest expects nothing of them.
-// Trust: page numbers are the guest's and checked; it can only drop its own pages.
+// Guest memory is mapped privately: a page given back is dropped with MADV_DONTNEED and reads, when
+// it is touched again, as the template's page or as zeros. The guest expects nothing of its
+// contents.
+// Threads: the device thread.
+// Trust: page numbers are the guest's and checked; a guest can drop only its own pages.
 #pragma once
 
 #include <array>
@@ -17,9 +19,9 @@ class BalloonDevice final : public virtio::Device {
  public:
   /// Asks the guest to keep `pages` pages of 4 KiB in the balloon.
   void set_target(std::uint32_t pages);
-  /// What the guest says it keeps there.
+  /// How many pages the guest says it keeps there.
   std::uint32_t actual() const { return actual_; }
-  /// Bytes given back so far (some of them more than once).
+  /// How many bytes have been given back; a page that was given back twice counts twice.
   std::uint64_t released_bytes() const { return released_bytes_; }
 
   virtio::DeviceType type() const override { return virtio::DeviceType::kBalloon; }

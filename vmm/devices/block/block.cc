@@ -77,8 +77,9 @@ base::Error broken(const char* what) {
 }  // namespace
 
 struct BlockDevice::Request {
-  virtio::Chain chain;      // without header and status byte
-  virtio::Segments status;  // one byte
+  virtio::Chain chain;                     // without header and status byte
+  virtio::Segments status;                 // one byte
+  std::shared_ptr<const DiskStore> store;  // the disk's when it came
   Header header;
   std::uint32_t writable = 0;  // bytes of data the device may write
   std::uint8_t result = kOk;
@@ -91,14 +92,26 @@ BlockDevice::BlockDevice(Settings settings, IoWorker& worker)
 
 BlockDevice::~BlockDevice() { reset(); }
 
-base::Result<void> BlockDevice::attach(std::unique_ptr<const DiskStore> store) {
-  if (store_ != nullptr) return base::Error{base::Code::kConflict, "the disk is attached already"};
-  if (store->read_only() && !settings_.read_only)
-    return base::Error{base::Code::kInvalidArgument, "a read-only store for a writable disk"};
-  if (store->size() > settings_.capacity_bytes)
-    return base::Error{base::Code::kInvalidArgument, "the store is larger than the disk"};
-  store_ = std::move(store);
+base::Result<void> BlockDevice::attach(std::vector<FileExtent> extents) {
+  std::shared_ptr<const DiskStore> before = store_;
+  if (before == nullptr && settings_.read_only) before = std::make_shared<LayersStore>();
+  if (before == nullptr) before = std::make_shared<DisksStore>();
+  auto store = before->with(std::move(extents));
+  if (!store) return std::move(store).error();
+  if ((*store)->size() > settings_.capacity_bytes)
+    return base::Error{base::Code::kInvalidArgument, "the files reach beyond the disk's capacity"};
+  store_ = *std::move(store);
   return {};
+}
+
+void BlockDevice::detach(std::uint64_t begin, std::uint64_t end, std::function<void()> done) {
+  if (store_ != nullptr) store_ = store_->without(begin, end);
+  // Before the machine runs there is no request in flight, and submit() must not start the thread:
+  // run() starts and narrows it.
+  if (free_.size() == requests_.size()) return done();
+  // The worker does one task after the other, so when this one is done, all requests that began
+  // with the old store are over.
+  worker_.submit({.work = [] {}, .done = std::move(done)});
 }
 
 std::uint64_t BlockDevice::offered_features() const {
@@ -122,7 +135,7 @@ base::Result<void> BlockDevice::activate(const virtio::Activation& activation) {
 }
 
 void BlockDevice::reset() {
-  queue_ = nullptr;  // what is in flight is finished without an answer
+  queue_ = nullptr;  // requests in flight are finished without an answer
   transport_ = nullptr;
   if (free_.size() < requests_.size()) worker_.drain();
 }
@@ -179,30 +192,32 @@ base::Result<void> BlockDevice::parse(Request& request) const {
   request.chain.writable.split_tail(1, request.status);
   request.writable = static_cast<std::uint32_t>(request.chain.writable.size());
   request.result = kOk;
+  request.store = store_;
   return {};
 }
 
-/// Does the request if it cannot take long; false: the worker must.
+/// Does the request if it cannot take long. False: the worker must do it.
 bool BlockDevice::try_now(Request& request) const {
   switch (request.type()) {
     case Type::kRead: {
-      if (store_ == nullptr) break;
+      if (request.store == nullptr) break;
       if (request.writable > kMaxReadNow || request.header.sector > ~std::uint64_t{0} / kSector)
         return false;
-      const auto read = store_->read(request.header.sector * kSector,
-                                     request.chain.writable.parts(), DiskStore::Wait::kNever);
+      const auto read = request.store->read(
+          request.header.sector * kSector, request.chain.writable.parts(), DiskStore::Wait::kNever);
       if (!read && read.error().code == base::Code::kUnavailable) return false;
       request.result = read ? kOk : kIoError;
       return true;
     }
     case Type::kWrite:
-      if (store_ != nullptr && (write_through_ || request.chain.readable.size() > kMaxWriteNow))
+      if (request.store != nullptr &&
+          (write_through_ || request.chain.readable.size() > kMaxWriteNow))
         return false;
       break;
     case Type::kFlush:
     case Type::kDiscard:
     case Type::kWriteZeroes:
-      if (store_ != nullptr) return false;
+      if (request.store != nullptr) return false;
       break;
     default:
       break;
@@ -213,7 +228,8 @@ bool BlockDevice::try_now(Request& request) const {
 
 void BlockDevice::run(Request& request) const { request.result = carry_out(request); }
 
-/// Any thread: touches only the request and the store. Returns the status for the driver.
+/// Does the request, on any thread: touches only the request and its store. Returns the status for
+/// the driver.
 std::uint8_t BlockDevice::carry_out(Request& request) const {
   virtio::Chain& chain = request.chain;
   const auto status_of = [](const base::Result<void>& result) { return result ? kOk : kIoError; };
@@ -224,19 +240,20 @@ std::uint8_t BlockDevice::carry_out(Request& request) const {
   const std::uint64_t offset = request.header.sector * kSector;
   switch (request.type()) {
     case Type::kRead:
-      if (store_ == nullptr) {
+      if (request.store == nullptr) {
         chain.writable.zero(chain.writable.size());
         return kOk;
       }
-      return status_of(store_->read(offset, chain.writable.parts(), DiskStore::Wait::kAllowed));
+      return status_of(
+          request.store->read(offset, chain.writable.parts(), DiskStore::Wait::kAllowed));
     case Type::kWrite: {
-      if (store_ == nullptr || chain.readable.size() % kSector != 0) return kIoError;
-      const auto written = store_->write(offset, chain.readable.parts());
+      if (request.store == nullptr || chain.readable.size() % kSector != 0) return kIoError;
+      const auto written = request.store->write(offset, chain.readable.parts());
       if (!written || !write_through_) return status_of(written);
-      return status_of(store_->flush());
+      return status_of(request.store->flush());
     }
     case Type::kFlush:
-      return store_ == nullptr ? kOk : status_of(store_->flush());
+      return request.store == nullptr ? kOk : status_of(request.store->flush());
     case Type::kGetId: {
       std::array<std::byte, kIdBytes> id{};
       std::memcpy(id.data(), settings_.id.data(), std::min(settings_.id.size(), id.size()));
@@ -251,7 +268,7 @@ std::uint8_t BlockDevice::carry_out(Request& request) const {
 }
 
 std::uint8_t BlockDevice::change_ranges(Request& request) const {
-  if (store_ == nullptr) return kIoError;
+  if (request.store == nullptr) return kIoError;
   const bool discards = request.type() == Type::kDiscard;
   virtio::Segments& in = request.chain.readable;
   if (in.empty() || in.size() % sizeof(Range) != 0 || in.size() > kMaxRanges * sizeof(Range))
@@ -263,8 +280,9 @@ std::uint8_t BlockDevice::change_ranges(Request& request) const {
     if (range.flags > kUnmap || (discards && range.flags != 0)) return kUnsupported;
     const std::uint64_t offset = range.sector * kSector;
     const std::uint64_t size = range.sectors * kSector;
-    const auto changed = discards ? store_->discard(offset, size)
-                                  : store_->write_zeroes(offset, size, range.flags == kUnmap);
+    const auto changed = discards
+                             ? request.store->discard(offset, size)
+                             : request.store->write_zeroes(offset, size, range.flags == kUnmap);
     if (!changed) return kIoError;
   }
   return kOk;
@@ -275,9 +293,10 @@ void BlockDevice::submit(Request& request) {
                   .done = [this, &request] { on_worker_done(request); }});
 }
 
-/// Puts the status in and gives the chain back to the driver.
+/// Writes the status and gives the chain back to the driver.
 void BlockDevice::finish(Request& request) {
   free_.push_back(&request);
+  request.store.reset();
   if (queue_ == nullptr) return;  // reset meanwhile
   request.status.write(request.result);
   const bool has_data = request.type() == Type::kRead || request.type() == Type::kGetId;

@@ -1,15 +1,20 @@
-// BlockDevice: virtio block (virtio 1.2, 5.2) on a DiskStore that may be attached later.
+// BlockDevice: virtio block (virtio 1.2, 5.2) on files that may be attached, and taken away again,
+// at any time.
 //
-// The capacity is fixed from boot on and may be larger than what is attached, so that attaching a
-// store to a clone changes no config. Without a store reads give zeros and writes fail; outside
-// of what the store has both fail (VIRTIO_BLK_S_IOERR).
+// The capacity is fixed from boot on and may be larger than what is attached, so that attaching
+// files to a clone changes no config. Before the first file, reads give zeros and writes fail.
+// After that a request outside of the files fails (VIRTIO_BLK_S_IOERR); on a read-only disk,
+// though, the gaps between files read as zeros.
 //
-// Reads that the page cache can answer and small writes are done at once; the rest on the IoWorker.
+// Reads that the page cache can answer, and small writes, are done at once; the rest on the
+// IoWorker.
+// Threads: the device thread. Ownership: the worker outlives the device; files are the device's.
 // Trust: requests are the guest's: wrong ones get an error status, broken rings an Error.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,9 +36,11 @@ class BlockDevice final : public virtio::Device {
   BlockDevice(Settings settings, IoWorker& worker);
   ~BlockDevice() override;
 
-  /// Once. kConflict if there is a store, kInvalidArgument if a read-only store is given to a
-  /// writable disk or it is larger than the capacity.
-  base::Result<void> attach(std::unique_ptr<const DiskStore> store);
+  /// Adds files, ascending. kInvalidArgument, and nothing changes, if one does not fit.
+  base::Result<void> attach(std::vector<FileExtent> extents);
+  /// Takes away the files that begin in [begin, end). `done` is called on the device thread,
+  /// perhaps at once, when no request uses them any more.
+  void detach(std::uint64_t begin, std::uint64_t end, std::function<void()> done);
 
   virtio::DeviceType type() const override { return virtio::DeviceType::kBlock; }
   std::uint64_t offered_features() const override;
@@ -62,13 +69,13 @@ class BlockDevice final : public virtio::Device {
 
   Settings settings_;
   IoWorker& worker_;
-  std::unique_ptr<const DiskStore> store_;
+  std::shared_ptr<const DiskStore> store_;  // null before the first file
   virtio::Queue* queue_ = nullptr;
   virtio::Transport* transport_ = nullptr;
   bool write_through_ = false;                      // the driver does not flush
-  std::vector<std::unique_ptr<Request>> requests_;  // all there are: at most one per queue entry
-  std::vector<Request*> free_;                      // those of them that are not in flight
-  bool stalled_ = false;                            // all were in flight when more came
+  std::vector<std::unique_ptr<Request>> requests_;  // all of them: at most one per queue entry
+  std::vector<Request*> free_;                      // those that are not in flight
+  bool stalled_ = false;  // chains wait in the ring: all requests were in flight when they came
 };
 
 }  // namespace devices

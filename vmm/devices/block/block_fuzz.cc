@@ -18,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::vector<devices::FileExtent> extents;
     for (const std::uint64_t offset : {std::uint64_t{0}, devices::FileExtent::kAlignment})
       extents.push_back({offset, kSize, base::UniqueFd(::dup(file.get()))});
-    if (!block.attach(*devices::DisksStore::create(std::move(extents)))) return 0;
+    if (!block.attach(std::move(extents))) return 0;
   }
   virtio::FakeDriver driver(block, *loop);
   virtio::fuzz_device(input, driver, [](base::FuzzInput&) { worker->drain(); });

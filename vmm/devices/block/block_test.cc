@@ -28,10 +28,11 @@ base::UniqueFd memory_file(std::string_view content = {}, std::uint64_t size = 0
   return file;
 }
 
-std::unique_ptr<DisksStore> one_file(base::UniqueFd file, std::uint64_t size) {
+std::vector<FileExtent> one_file(base::UniqueFd file, std::uint64_t size,
+                                 std::uint64_t offset = 0) {
   std::vector<FileExtent> extents;
-  extents.push_back({0, size, std::move(file)});
-  return *DisksStore::create(std::move(extents));
+  extents.push_back({offset, size, std::move(file)});
+  return extents;
 }
 
 /// A disk with its driver; requests are answered before they return.
@@ -54,6 +55,7 @@ class Disk {
     buffers.push_back({.at = header + 16, .size = 1, .writable = true});
     driver.queue(0).offer(buffers);
     driver.kick(0);
+    if (later_) return kOk;
     worker_->drain();
     const auto used = driver.queue(0).take_used();
     EXPECT_TRUE(used);
@@ -74,11 +76,19 @@ class Disk {
     driver.memory.put(kData + 12, flags);
     return request(type, 0, 16, false);
   }
+  /// Returns while the worker still writes; drain() waits for it.
+  void write_later(std::uint64_t sector, std::string_view data) {
+    later_ = true;
+    write(sector, data);
+    later_ = false;
+  }
+  void drain() { worker_->drain(); }
   std::string data(std::size_t size) { return driver.memory.text(kData, size); }
 
  private:
   std::unique_ptr<base::EventLoop> worker_loop_;
   std::unique_ptr<IoWorker> worker_;
+  bool later_ = false;
 
  public:
   BlockDevice device;
@@ -233,8 +243,40 @@ TEST_F(WritableDiskTest, BoundsWhatIsInFlightWhenADriverOffersChainsTwice) {
   EXPECT_EQ(queue.used_index(), 401);
 }
 
-TEST_F(WritableDiskTest, TakesOneStoreOnly) {
-  EXPECT_EQ(disk_.device.attach(one_file(memory_file(), 512)).error().code, base::Code::kConflict);
+TEST_F(WritableDiskTest, TakesFurtherFilesAndGivesThemBack) {
+  constexpr std::uint64_t kSecond = 2u << 20;
+  const base::UniqueFd second = memory_file();
+  const auto attach = [&] {
+    return disk_.device.attach(one_file(base::UniqueFd(::dup(second.get())), kDiskSize, kSecond));
+  };
+  ASSERT_TRUE(attach());
+  EXPECT_EQ(attach().error().code, base::Code::kInvalidArgument);
+  EXPECT_EQ(disk_.write(kSecond / 512, std::string(512, 's')), kOk);
+  EXPECT_EQ(disk_.write(0, std::string(512, 'f')), kOk);
+
+  bool gone = false;
+  disk_.device.detach(kSecond, ~std::uint64_t{0}, [&] { gone = true; });
+  EXPECT_EQ(disk_.read(kSecond / 512, 512), kIoError);
+
+  EXPECT_TRUE(gone);
+  EXPECT_EQ(disk_.read(0, 512), kOk);
+  EXPECT_EQ(disk_.data(512), std::string(512, 'f'));
+  ASSERT_TRUE(attach());
+  EXPECT_EQ(disk_.read(kSecond / 512, 512), kOk);
+  EXPECT_EQ(disk_.data(512), std::string(512, 's'));
+}
+
+TEST_F(WritableDiskTest, SaysThatAFileIsGoneOnlyAfterWhatWasInFlight) {
+  const std::string text(512 << 10, 'L');  // too large to be written at once
+  char last = '-';
+
+  disk_.write_later(8, text);
+  disk_.device.detach(0, kCapacity, [&] {
+    EXPECT_EQ(::pread(file_, &last, 1, static_cast<off_t>(8 * 512 + text.size() - 1)), 1);
+  });
+  disk_.drain();
+
+  EXPECT_EQ(last, 'L');
 }
 
 TEST(EmptyDiskTest, ReadsZerosAndRefusesWritesBeforeAStoreIsAttached) {
@@ -249,11 +291,12 @@ TEST(EmptyDiskTest, ReadsZerosAndRefusesWritesBeforeAStoreIsAttached) {
   EXPECT_EQ(disk.request(4, 0, 0, false), kOk);
 }
 
-TEST(EmptyDiskTest, RefusesStoresThatDoNotFit) {
+TEST(EmptyDiskTest, RefusesFilesThatDoNotFit) {
   Disk disk({.capacity_bytes = 1024, .read_only = false, .id = ""});
 
   EXPECT_FALSE(disk.device.attach(one_file(memory_file(), 2048)));
-  EXPECT_FALSE(disk.device.attach(std::make_unique<LayersStore>(*LayersStore::create({}))));
+  EXPECT_FALSE(disk.device.attach(one_file(memory_file(), 512, FileExtent::kAlignment)));
+  EXPECT_TRUE(disk.device.attach(one_file(memory_file(), 1024)));
 }
 
 class LayersDiskTest : public testing::Test {
@@ -264,8 +307,7 @@ class LayersDiskTest : public testing::Test {
     std::vector<FileExtent> extents;
     extents.push_back({0, 1024, memory_file(std::string(1024, 'a'))});
     extents.push_back({kSecond, 2048, memory_file(std::string(700, 'b'))});
-    ASSERT_TRUE(disk_.device.attach(
-        std::make_unique<LayersStore>(*LayersStore::create(std::move(extents)))));
+    ASSERT_TRUE(disk_.device.attach(std::move(extents)));
     disk_.driver.start();
   }
 
@@ -317,7 +359,7 @@ class DiskWithVolumesTest : public testing::Test {
       extents.push_back(
           {offset, offset == 0 ? kDiskSize : kVolume, base::UniqueFd(::dup(files_.back().get()))});
     }
-    ASSERT_TRUE(disk_.device.attach(*DisksStore::create(std::move(extents))));
+    ASSERT_TRUE(disk_.device.attach(std::move(extents)));
     disk_.driver.start();
   }
 
@@ -371,36 +413,44 @@ TEST_F(DiskWithVolumesTest, ZeroesAndDiscardsInTheFileThatIsMeant) {
   EXPECT_EQ(in_file(2, 512), std::string(512, 'n'));
 }
 
-TEST(DisksStoreTest, BeginsWithAFile) {
+TEST(DiskStoreTest, RefusesExtentsThatAreNotAllowed) {
   const auto refused = [](std::uint64_t offset, std::uint64_t length, base::UniqueFd file) {
     std::vector<FileExtent> extents;
+    extents.push_back({2u << 20, 4u << 20, memory_file()});
     extents.push_back({offset, length, std::move(file)});
-    return !DisksStore::create(std::move(extents));
+    return !LayersStore().with(std::move(extents));
   };
 
-  EXPECT_TRUE(refused(2u << 20, 512, memory_file()));
-  EXPECT_TRUE(refused(0, 0, memory_file()));
-  EXPECT_TRUE(refused(0, 100, memory_file()));
-  EXPECT_TRUE(refused(0, 512, {}));
-  EXPECT_TRUE(!DisksStore::create({}));
-  EXPECT_FALSE(refused(0, 512, memory_file()));
+  EXPECT_TRUE(refused(4u << 20, 512, memory_file()));
+  EXPECT_TRUE(refused(0, 512, memory_file()));
+  EXPECT_TRUE(refused((6u << 20) + 512, 512, memory_file()));
+  EXPECT_TRUE(refused(6u << 20, 0, memory_file()));
+  EXPECT_TRUE(refused(6u << 20, 100, memory_file()));
+  EXPECT_TRUE(refused(6u << 20, ~std::uint64_t{511}, memory_file()));
+  EXPECT_TRUE(refused(6u << 20, 512, {}));
+  EXPECT_FALSE(refused(6u << 20, 512, memory_file()));
 }
 
-TEST(LayersStoreTest, RefusesExtentsThatAreNotAllowed) {
-  const auto refused = [](std::uint64_t offset, std::uint64_t length) {
+TEST(DiskStoreTest, TakesFilesBetweenThoseItHas) {
+  const auto with = [](const std::shared_ptr<const DiskStore>& store, std::uint64_t offset,
+                       std::uint64_t length) {
     std::vector<FileExtent> extents;
-    extents.push_back({2u << 20, 4u << 20, memory_file()});
     extents.push_back({offset, length, memory_file()});
-    return !LayersStore::create(std::move(extents));
+    return store->with(std::move(extents));
   };
+  std::shared_ptr<const DiskStore> store = std::make_shared<DisksStore>();
+  for (const std::uint64_t offset : {8u << 20, 0u, 4u << 20}) {
+    auto more = with(store, offset, 2u << 20);
+    ASSERT_TRUE(more);
+    store = *std::move(more);
+  }
+  EXPECT_EQ(store->size(), 10u << 20);
+  EXPECT_FALSE(with(store, 2u << 20, 4u << 20));
+  EXPECT_FALSE(with(store, 4u << 20, 512));
+  EXPECT_TRUE(with(store, 2u << 20, 2u << 20));
 
-  EXPECT_TRUE(refused(4u << 20, 512));
-  EXPECT_TRUE(refused(0, 512));
-  EXPECT_TRUE(refused((6u << 20) + 512, 512));
-  EXPECT_TRUE(refused(6u << 20, 0));
-  EXPECT_TRUE(refused(6u << 20, 100));
-  EXPECT_TRUE(refused(6u << 20, ~std::uint64_t{511}));
-  EXPECT_FALSE(refused(6u << 20, 512));
+  EXPECT_EQ(store->without(4u << 20, 8u << 20)->size(), 10u << 20);
+  EXPECT_EQ(store->without(4u << 20, 9u << 20)->size(), 2u << 20);
 }
 
 }  // namespace

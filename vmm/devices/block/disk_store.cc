@@ -48,7 +48,7 @@ void fill_zero(std::span<const iovec> parts) {
 }
 
 struct Transferred {
-  std::uint64_t bytes = 0;  // less than asked for: the file ended, or `error_number`
+  std::uint64_t bytes = 0;  // less than asked for if the file ended, or with `error_number`
   int error_number = 0;
 };
 
@@ -71,7 +71,7 @@ Transferred transfer_all(std::span<const iovec> parts, std::uint64_t offset, Tra
   return done;
 }
 
-/// Reads; what the file lacks reads as zero.
+/// Fills `parts`; bytes beyond the file's end are zero.
 base::Result<void> read_file(int fd, std::uint64_t offset, std::span<const iovec> parts,
                              DiskStore::Wait wait) {
   const int flags = wait == DiskStore::Wait::kNever ? RWF_NOWAIT : 0;
@@ -80,7 +80,8 @@ base::Result<void> read_file(int fd, std::uint64_t offset, std::span<const iovec
   });
   const std::uint64_t size = size_of(parts);
   if (done.bytes == size) return {};
-  // A short count may also mean that the rest is not cached; the second attempt will tell.
+  // Without waiting, a short count may mean that the rest is not cached. The worker's attempt
+  // tells.
   if (flags != 0) return base::Error{base::Code::kUnavailable, "not in the page cache"};
   if (done.error_number != 0) return base::errno_error("preadv2", done.error_number);
   fill_zero(cut(parts, done.bytes, size - done.bytes));
@@ -91,33 +92,65 @@ base::Error beyond(const char* what) {
   return {base::Code::kInvalidArgument, std::string(what) + " outside the disk"};
 }
 
-base::Result<void> check(const std::vector<FileExtent>& extents) {
-  std::uint64_t free_from = 0;
-  for (const FileExtent& extent : extents) {
-    if (!extent.file || extent.offset % FileExtent::kAlignment != 0 || extent.offset < free_from ||
-        extent.length == 0 || extent.length % kSector != 0 || extent.offset > kMaxSize ||
-        extent.length > kMaxSize - extent.offset)
-      return base::Error{base::Code::kInvalidArgument,
-                         "a disk's extents must be aligned, ascending, not empty, not overlapping"};
-    free_from = extent.end();
-  }
-  return {};
-}
-
-auto first_ending_after(const std::vector<FileExtent>& extents, std::uint64_t offset) {
-  return std::ranges::upper_bound(extents, offset, {}, &FileExtent::end);
+bool is_valid(const FileExtent& extent) {
+  return extent.file && extent.offset % FileExtent::kAlignment == 0 && extent.length != 0 &&
+         extent.length % kSector == 0 && extent.offset <= kMaxSize &&
+         extent.length <= kMaxSize - extent.offset;
 }
 
 base::Error refused() { return {base::Code::kPermissionDenied, "the layers disk is read-only"}; }
 
 }  // namespace
 
-base::Result<LayersStore> LayersStore::create(std::vector<FileExtent> extents) {
-  RETURN_IF_ERROR(check(extents));
-  return LayersStore(std::move(extents));
+base::Result<void> DiskFile::sync() const {
+  const std::lock_guard lock(syncing_);
+  if (!unsynced_.exchange(false)) return {};
+  if (::fdatasync(fd()) == 0) return {};
+  unsynced_ = true;
+  return base::errno_error("fdatasync");
 }
 
-std::uint64_t LayersStore::size() const { return extents_.empty() ? 0 : extents_.back().end(); }
+base::Result<DiskStore::Files> DiskStore::files_with(std::vector<FileExtent> extents) const {
+  Files files = files_;
+  for (FileExtent& extent : extents) {
+    if (!is_valid(extent))
+      return base::Error{base::Code::kInvalidArgument,
+                         "a disk's extents must be aligned, of whole sectors and not empty"};
+    files.push_back(std::make_shared<const DiskFile>(std::move(extent)));
+  }
+  const auto older = files.begin() + static_cast<std::ptrdiff_t>(files_.size());
+  std::inplace_merge(files.begin(), older, files.end(),
+                     [](const auto& a, const auto& b) { return a->offset() < b->offset(); });
+  for (std::size_t i = 1; i < files.size(); ++i)
+    if (files[i]->offset() < files[i - 1]->end())
+      return base::Error{base::Code::kInvalidArgument,
+                         "a disk's extents must ascend and not overlap"};
+  return files;
+}
+
+DiskStore::Files DiskStore::files_without(std::uint64_t begin, std::uint64_t end) const {
+  Files files = files_;
+  std::erase_if(files, [begin, end](const auto& file) {
+    return file->offset() >= begin && file->offset() < end;
+  });
+  return files;
+}
+
+DiskStore::Files::const_iterator DiskStore::first_ending_after(std::uint64_t offset) const {
+  return std::ranges::upper_bound(files_, offset, {}, [](const auto& file) { return file->end(); });
+}
+
+base::Result<std::shared_ptr<const DiskStore>> LayersStore::with(
+    std::vector<FileExtent> extents) const {
+  auto files = files_with(std::move(extents));
+  if (!files) return std::move(files).error();
+  return std::shared_ptr<const DiskStore>(new LayersStore(*std::move(files)));
+}
+
+std::shared_ptr<const DiskStore> LayersStore::without(std::uint64_t begin,
+                                                      std::uint64_t end) const {
+  return std::shared_ptr<const DiskStore>(new LayersStore(files_without(begin, end)));
+}
 
 base::Result<void> LayersStore::read(std::uint64_t offset, std::span<const iovec> parts,
                                      Wait wait) const {
@@ -125,22 +158,22 @@ base::Result<void> LayersStore::read(std::uint64_t offset, std::span<const iovec
   const std::uint64_t disk = this->size();
   if (offset > disk || size > disk - offset) return beyond("read");
   if (size == 0) return {};
-  auto extent = first_ending_after(extents_, offset);
+  auto next = first_ending_after(offset);
   // The usual case: all inside one layer.
-  if (extent->offset <= offset && size <= extent->end() - offset)
-    return read_file(extent->file.get(), offset - extent->offset, parts, wait);
+  if ((*next)->offset() <= offset && size <= (*next)->end() - offset)
+    return read_file((*next)->fd(), offset - (*next)->offset(), parts, wait);
   for (std::uint64_t at = offset, end = offset + size; at < end;) {
-    if (at < extent->offset) {  // a gap
-      const std::uint64_t piece = std::min(extent->offset, end) - at;
+    const DiskFile& file = **next;
+    if (at < file.offset()) {  // a gap
+      const std::uint64_t piece = std::min(file.offset(), end) - at;
       fill_zero(cut(parts, at - offset, piece));
       at += piece;
       continue;
     }
-    const std::uint64_t piece = std::min(extent->end(), end) - at;
-    RETURN_IF_ERROR(
-        read_file(extent->file.get(), at - extent->offset, cut(parts, at - offset, piece), wait));
+    const std::uint64_t piece = std::min(file.end(), end) - at;
+    RETURN_IF_ERROR(read_file(file.fd(), at - file.offset(), cut(parts, at - offset, piece), wait));
     at += piece;
-    ++extent;
+    ++next;
   }
   return {};
 }
@@ -153,28 +186,30 @@ base::Result<void> LayersStore::write_zeroes(std::uint64_t, std::uint64_t, bool)
   return refused();
 }
 
-base::Result<std::unique_ptr<DisksStore>> DisksStore::create(std::vector<FileExtent> extents) {
-  RETURN_IF_ERROR(check(extents));
-  if (extents.empty() || extents.front().offset != 0)
-    return base::Error{base::Code::kInvalidArgument, "a writable disk begins with a file"};
-  return std::unique_ptr<DisksStore>(new DisksStore(std::move(extents)));
+base::Result<std::shared_ptr<const DiskStore>> DisksStore::with(
+    std::vector<FileExtent> extents) const {
+  auto files = files_with(std::move(extents));
+  if (!files) return std::move(files).error();
+  return std::shared_ptr<const DiskStore>(new DisksStore(*std::move(files)));
+}
+
+std::shared_ptr<const DiskStore> DisksStore::without(std::uint64_t begin, std::uint64_t end) const {
+  return std::shared_ptr<const DiskStore>(new DisksStore(files_without(begin, end)));
 }
 
 base::Result<DisksStore::Place> DisksStore::place(const char* what, std::uint64_t offset,
                                                   std::uint64_t size) const {
-  const auto extent = first_ending_after(extents_, offset);
-  if (extent == extents_.end() || offset < extent->offset || size > extent->end() - offset)
+  const auto found = first_ending_after(offset);
+  if (found == files().end() || offset < (*found)->offset() || size > (*found)->end() - offset)
     return beyond(what);
-  return Place{.file = extent->file.get(),
-               .offset = offset - extent->offset,
-               .unsynced = &unsynced_[static_cast<std::size_t>(extent - extents_.begin())]};
+  return Place{.file = found->get(), .offset = offset - (*found)->offset()};
 }
 
 base::Result<void> DisksStore::read(std::uint64_t offset, std::span<const iovec> parts,
                                     Wait wait) const {
   const auto place = this->place("read", offset, size_of(parts));
   if (!place) return place.error();
-  return read_file(place->file, place->offset, parts, wait);
+  return read_file(place->file->fd(), place->offset, parts, wait);
 }
 
 base::Result<void> DisksStore::write(std::uint64_t offset, std::span<const iovec> parts) const {
@@ -182,29 +217,22 @@ base::Result<void> DisksStore::write(std::uint64_t offset, std::span<const iovec
   const auto place = this->place("write", offset, size);
   if (!place) return place.error();
   const auto done = transfer_all(
-      parts, place->offset, [file = place->file](std::span<const iovec> now, off_t at) {
+      parts, place->offset, [file = place->file->fd()](std::span<const iovec> now, off_t at) {
         return ::pwritev(file, now.data(), static_cast<int>(now.size()), at);
       });
-  place->unsynced->flag = true;
+  place->file->mark_changed();
   if (done.error_number != 0) return base::errno_error("pwritev", done.error_number);
-  if (done.bytes != size) return base::Error{base::Code::kResourceExhausted, "short write"};
+  if (done.bytes != size)
+    return base::Error{base::Code::kResourceExhausted,
+                       "the file of a disk took less than was written"};
   return {};
 }
 
 base::Result<void> DisksStore::flush() const {
   base::Result<void> result;
-  for (std::size_t i = 0; i < extents_.size(); ++i)
-    if (auto synced = sync_file(i); !synced) result = std::move(synced);
+  for (const auto& file : files())
+    if (auto synced = file->sync(); !synced) result = std::move(synced);
   return result;
-}
-
-base::Result<void> DisksStore::sync_file(std::size_t extent) const {
-  Unsynced& unsynced = unsynced_[extent];
-  const std::lock_guard lock(unsynced.syncing);
-  if (!unsynced.flag.exchange(false)) return {};
-  if (::fdatasync(extents_[extent].file.get()) == 0) return {};
-  unsynced.flag = true;
-  return base::errno_error("fdatasync");
 }
 
 base::Result<void> DisksStore::discard(std::uint64_t offset, std::uint64_t size) const {
@@ -212,11 +240,11 @@ base::Result<void> DisksStore::discard(std::uint64_t offset, std::uint64_t size)
   if (!place) return place.error();
   // A hint: a filesystem that cannot punch holes keeps the bytes.
   if (size > 0 &&
-      ::fallocate(place->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+      ::fallocate(place->file->fd(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   static_cast<off_t>(place->offset), static_cast<off_t>(size)) != 0 &&
       errno != EOPNOTSUPP)
     return base::errno_error("fallocate(PUNCH_HOLE)");
-  place->unsynced->flag = true;
+  place->file->mark_changed();
   return {};
 }
 
@@ -226,11 +254,11 @@ base::Result<void> DisksStore::write_zeroes(std::uint64_t offset, std::uint64_t 
   if (!place) return place.error();
   if (size == 0) return {};
   const int mode = may_unmap ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE;
-  const int result =
-      ::fallocate(place->file, mode, static_cast<off_t>(place->offset), static_cast<off_t>(size));
-  place->unsynced->flag = true;
+  const int result = ::fallocate(place->file->fd(), mode, static_cast<off_t>(place->offset),
+                                 static_cast<off_t>(size));
+  place->file->mark_changed();
   if (result == 0) return {};
-  if (errno != EOPNOTSUPP) return base::errno_error("fallocate");
+  if (errno != EOPNOTSUPP) return base::errno_error("fallocate of zeroes");
   static constexpr std::array<std::byte, 64 * 1024> kZeros{};
   while (size > 0) {
     const iovec part{const_cast<std::byte*>(kZeros.data()),

@@ -49,7 +49,7 @@ base::Result<void> IoWorker::start(const std::function<base::Result<void>()>& pr
 }
 
 void IoWorker::submit(Task task) {
-  [[maybe_unused]] const auto started = start({});  // nothing is there that could fail
+  [[maybe_unused]] const auto started = start({});  // fails only if `prepare` does: there is none
   {
     const std::lock_guard lock(mutex_);
     queued_.push_back(std::move(task));

@@ -2,9 +2,9 @@
 // page cache, a flush, a discard).
 //
 // Threading: start(), submit() and drain() on the device thread; `work` runs on the worker, `done`
-// on the device thread again. Without start() the first submit() starts the thread; a sandbox in
-// which the device thread may not do that needs start().
-// Ownership: outlives the disks that use it; the loop outlives it.
+// on the device thread again. Where start() was not called, the first submit() starts the thread,
+// which a sandboxed device thread may not do.
+// Ownership: the worker outlives the disks that use it; the loop outlives the worker.
 #pragma once
 
 #include <condition_variable>
@@ -30,8 +30,8 @@ class IoWorker {
   IoWorker(const IoWorker&) = delete;
   IoWorker& operator=(const IoWorker&) = delete;
 
-  /// Starts the thread, on which `prepare` (may be empty) runs first; blocks until it has. An Error
-  /// of `prepare` is returned, and there is no thread then.
+  /// Starts the thread and blocks until `prepare`, which may be empty, has run on it. Returns the
+  /// Error of `prepare`; there is no thread then. Does nothing if the thread is there.
   base::Result<void> start(const std::function<base::Result<void>()>& prepare);
 
   /// Queues a task. Tasks run one after another, in order.

@@ -1,8 +1,8 @@
 // ConsoleDevice: virtio console (virtio 1.2, 5.3), one port, output only: /dev/hvc0.
 //
-// Keeps the last bytes of output for a report of how the guest ended, and copies all output to a
-// descriptor if there is one (bytes it does not take at once are dropped: a log never blocks a
-// guest). The output is the guest's: any bytes.
+// It keeps the last kTailBytes of output for a report of how the guest ended, and copies all output
+// to a descriptor if it has one; bytes that the descriptor does not take at once are dropped.
+// Threads: the device thread. Trust: the output is the guest's, any bytes.
 #pragma once
 
 #include <array>
@@ -18,13 +18,14 @@ class ConsoleDevice final : public virtio::Device {
  public:
   static constexpr std::size_t kTailBytes = 16u << 10;
 
-  /// `log` may be empty; a pipe or socket should be non-blocking.
+  /// `log` may be empty. A pipe or socket should be non-blocking, or the guest's output blocks the
+  /// device thread.
   explicit ConsoleDevice(base::UniqueFd log = {}) : log_(std::move(log)) {}
 
   /// The last at most `max_bytes` bytes of output.
   std::string tail(std::size_t max_bytes) const;
 
-  /// Output from elsewhere (an early serial port) goes to the same place.
+  /// Adds output that came another way: the early serial port's.
   void append(std::span<const std::byte> output);
 
   virtio::DeviceType type() const override { return virtio::DeviceType::kConsole; }

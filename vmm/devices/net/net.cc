@@ -60,18 +60,25 @@ NetDevice::NetDevice(base::EventLoop& loop, const Mac& config_mac)
     : loop_(loop), config_mac_(config_mac) {}
 
 base::Result<void> NetDevice::attach(base::UniqueFd tap, const Mac& source_mac) {
-  if (tap_) return base::Error{base::Code::kConflict, "the network device has a tap already"};
+  if (tap_.fd) return base::Error{base::Code::kConflict, "the network device has a tap already"};
   const int header_size = sizeof(NetHeader);
   if (::ioctl(tap.get(), TUNSETVNETHDRSZ, &header_size) != 0 && errno != ENOTTY)
     return base::errno_error("TUNSETVNETHDRSZ");
-  tap_ = std::move(tap);
-  source_mac_ = source_mac;
-  if (transport_ != nullptr) RETURN_IF_ERROR(set_offloads());
-  auto watch = loop_.watch(tap_.get(), EPOLLIN | EPOLLOUT | EPOLLET,
+  tap_.fd = std::move(tap);
+  tap_.source_mac = source_mac;
+  if (driver_.transport != nullptr) RETURN_IF_ERROR(set_offloads());
+  auto watch = loop_.watch(tap_.fd.get(), EPOLLIN | EPOLLOUT | EPOLLET,
                            [this](std::uint32_t events) { on_tap(events); });
   if (!watch) return annotate(std::move(watch), "tap");
-  watch_ = *std::move(watch);
+  tap_.watch = *std::move(watch);
   return {};
+}
+
+void NetDevice::detach() {
+  tap_.watch.reset();
+  tap_ = {};
+  if (driver_.transport != nullptr && !paused_ && driver_.transmit_stalled)
+    driver_.transport->serve_again(kTransmit);
 }
 
 std::uint64_t NetDevice::offered_features() const {
@@ -84,37 +91,34 @@ void NetDevice::read_config(std::uint32_t offset, std::span<std::byte> out) cons
 }
 
 base::Result<void> NetDevice::activate(const virtio::Activation& activation) {
-  receive_queue_ = activation.queues[kReceive];
-  transmit_queue_ = activation.queues[kTransmit];
-  if (receive_queue_ == nullptr || transmit_queue_ == nullptr) return broken("a queue is missing");
-  transport_ = activation.transport;
-  features_ = activation.features;
-  held_.resize(kMaxHeld);
-  return tap_ ? set_offloads() : base::Result<void>();
+  driver_.receive_queue = activation.queues[kReceive];
+  driver_.transmit_queue = activation.queues[kTransmit];
+  if (driver_.receive_queue == nullptr || driver_.transmit_queue == nullptr)
+    return broken("a queue is missing");
+  driver_.transport = activation.transport;
+  driver_.features = activation.features;
+  held_.chains.resize(kMaxHeld);
+  return tap_.fd ? set_offloads() : base::Result<void>();
 }
 
 /// Tells the tap what the guest can take: frames without checksum, or larger than the MTU.
 base::Result<void> NetDevice::set_offloads() {
   unsigned long offloads = 0;
-  if ((features_ & kFeatureGuestChecksum) != 0) {
+  if ((driver_.features & kFeatureGuestChecksum) != 0) {
     offloads |= TUN_F_CSUM;
-    if ((features_ & kFeatureGuestTcp4) != 0) offloads |= TUN_F_TSO4;
-    if ((features_ & kFeatureGuestTcp6) != 0) offloads |= TUN_F_TSO6;
+    if ((driver_.features & kFeatureGuestTcp4) != 0) offloads |= TUN_F_TSO4;
+    if ((driver_.features & kFeatureGuestTcp6) != 0) offloads |= TUN_F_TSO6;
   }
-  if (::ioctl(tap_.get(), TUNSETOFFLOAD, offloads) != 0 && errno != ENOTTY)
+  if (::ioctl(tap_.fd.get(), TUNSETOFFLOAD, offloads) != 0 && errno != ENOTTY)
     return base::errno_error("TUNSETOFFLOAD");
   return {};
 }
 
 void NetDevice::reset() {
-  receive_queue_ = nullptr;
-  transmit_queue_ = nullptr;
-  transport_ = nullptr;
-  features_ = 0;
-  transmit_stalled_ = false;
-  first_held_ = 0;
-  held_count_ = 0;
-  held_bytes_ = 0;
+  driver_ = {};
+  held_.first = 0;
+  held_.count = 0;
+  held_.bytes = 0;
 }
 
 void NetDevice::pause() {
@@ -124,13 +128,13 @@ void NetDevice::pause() {
 
 void NetDevice::resume() {
   paused_ = false;
-  if (transport_ == nullptr || !tap_) return;
-  if (tap_readable_) transport_->serve_again(kReceive);
-  if (transmit_stalled_ && tap_writable_) transport_->serve_again(kTransmit);
+  if (driver_.transport == nullptr || !tap_.fd) return;
+  if (tap_.readable) driver_.transport->serve_again(kReceive);
+  if (driver_.transmit_stalled && tap_.writable) driver_.transport->serve_again(kTransmit);
 }
 
 base::Result<void> NetDevice::restore(wire::Decoder& in) {
-  in.get(transmit_stalled_);
+  in.get(driver_.transmit_stalled);
   return {};
 }
 
@@ -139,16 +143,16 @@ base::Result<virtio::Progress> NetDevice::on_kick(virtio::QueueIndex queue) {
 }
 
 void NetDevice::on_tap(std::uint32_t events) {
-  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) tap_readable_ = true;
-  const bool was_full = !tap_writable_;
-  if ((events & EPOLLOUT) != 0) tap_writable_ = true;
-  if (transport_ == nullptr || paused_) return;
-  if (was_full && tap_writable_) transport_->serve_again(kTransmit);
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) tap_.readable = true;
+  const bool was_full = !tap_.writable;
+  if ((events & EPOLLOUT) != 0) tap_.writable = true;
+  if (driver_.transport == nullptr || paused_) return;
+  if (was_full && tap_.writable) driver_.transport->serve_again(kTransmit);
   auto received = receive();
   if (!received) {
-    transport_->fail(std::move(received).error());
+    driver_.transport->fail(std::move(received).error());
   } else if (*received == virtio::Progress::kMore) {
-    transport_->serve_again(kReceive);
+    driver_.transport->serve_again(kReceive);
   }
 }
 
@@ -156,107 +160,108 @@ void NetDevice::on_tap(std::uint32_t events) {
 
 base::Result<virtio::Progress> NetDevice::receive() {
   for (int budget = 64; budget > 0; --budget) {
-    if (!tap_readable_) break;
+    if (!tap_.readable) break;
     const auto enough = hold_buffers();
     if (!enough) return enough.error();
     if (!*enough) break;
     parts_.clear();
-    const bool mergeable = (features_ & kFeatureMergeable) != 0;
-    for (std::size_t i = 0; i < (mergeable ? held_count_ : 1u); ++i)
-      for (const iovec& part : held(i).writable.parts())
+    const bool mergeable = (driver_.features & kFeatureMergeable) != 0;
+    for (std::size_t i = 0; i < (mergeable ? held_.count : 1u); ++i)
+      for (const iovec& part : held_.at(i).writable.parts())
         if (parts_.size() < kMaxParts) parts_.push_back(part);
-    const ssize_t size = ::readv(tap_.get(), parts_.data(), static_cast<int>(parts_.size()));
+    const ssize_t size = ::readv(tap_.fd.get(), parts_.data(), static_cast<int>(parts_.size()));
     if (size < 0 && errno == EINTR) continue;
     if (size <= 0) {
-      tap_readable_ = false;
+      tap_.readable = false;
       break;
     }
     if (static_cast<std::size_t>(size) >= sizeof(NetHeader))
       complete_frame(static_cast<std::size_t>(size));
     if (budget == 1) {
-      receive_queue_->interrupt();
+      driver_.receive_queue->interrupt();
       return virtio::Progress::kMore;
     }
   }
-  receive_queue_->interrupt();
+  driver_.receive_queue->interrupt();
   return virtio::Progress::kDone;
 }
 
-/// Pops buffers until the largest possible frame fits; false if the guest has not enough (it is
-/// asked to kick then).
+/// Pops buffers until the largest possible frame fits. False if the guest has not offered enough;
+/// it has been asked to kick then.
 base::Result<bool> NetDevice::hold_buffers() {
-  const bool large = (features_ & (kFeatureGuestTcp4 | kFeatureGuestTcp6)) != 0;
+  const bool large = (driver_.features & (kFeatureGuestTcp4 | kFeatureGuestTcp6)) != 0;
   const std::size_t wanted = sizeof(NetHeader) + (large ? kMaxFrame : kMaxPlainFrame);
-  while (held_bytes_ < wanted && held_count_ < kMaxHeld) {
-    virtio::Chain& chain = held(held_count_);
-    const auto popped = receive_queue_->pop(chain);
+  while (held_.bytes < wanted && held_.count < kMaxHeld) {
+    virtio::Chain& chain = held_.at(held_.count);
+    const auto popped = driver_.receive_queue->pop(chain);
     if (!popped) return popped.error();
     if (!*popped) {
-      if (receive_queue_->resume_kicks()) continue;
+      if (driver_.receive_queue->resume_kicks()) continue;
       return false;
     }
     if (chain.writable.size() < sizeof(NetHeader)) return broken("a receive buffer without room");
-    ++held_count_;
-    held_bytes_ += chain.writable.size();
+    ++held_.count;
+    held_.bytes += chain.writable.size();
   }
   return true;
 }
 
 /// Gives the buffers that the frame of `size` bytes filled to the guest.
 void NetDevice::complete_frame(std::size_t size) {
-  const bool mergeable = (features_ & kFeatureMergeable) != 0;
+  const bool mergeable = (driver_.features & kFeatureMergeable) != 0;
   std::uint16_t used = 0;
-  for (std::size_t left = size; left > 0 && used < held_count_; ++used)
-    left -= std::min(left, held(used).writable.size());
+  for (std::size_t left = size; left > 0 && used < held_.count; ++used)
+    left -= std::min(left, held_.at(used).writable.size());
   if (!mergeable) used = 1;
-  virtio::Segments header = held(0).writable;
+  virtio::Segments header = held_.at(0).writable;
   header.consume(kBufferCountOffset);
   header.write(used);
   for (std::uint16_t i = 0; i < used; ++i) {
-    virtio::Chain& chain = held(0);
+    virtio::Chain& chain = held_.at(0);
     const std::size_t room = chain.writable.size();
     const std::size_t written = std::min(room, size);
-    receive_queue_->complete(chain.head, static_cast<std::uint32_t>(written));
+    driver_.receive_queue->complete(chain.head, static_cast<std::uint32_t>(written));
     size -= written;
-    first_held_ = (first_held_ + 1) % held_.size();
-    --held_count_;
-    held_bytes_ -= room;
+    held_.first = (held_.first + 1) % held_.chains.size();
+    --held_.count;
+    held_.bytes -= room;
   }
 }
 
 void NetDevice::give_held_back() {
-  if (receive_queue_ != nullptr) receive_queue_->undo_pop(held_count_);
-  held_count_ = 0;
-  held_bytes_ = 0;
+  if (driver_.receive_queue != nullptr) driver_.receive_queue->undo_pop(held_.count);
+  held_.count = 0;
+  held_.bytes = 0;
 }
 
 // --- guest -> tap
 
 base::Result<virtio::Progress> NetDevice::transmit() {
-  transmit_stalled_ = tap_ && !tap_writable_;
-  if (transmit_stalled_) return virtio::Progress::kDone;  // EPOLLOUT will call again
-  transmit_queue_->stop_kicks();
+  driver_.transmit_stalled = tap_.fd && !tap_.writable;
+  if (driver_.transmit_stalled) return virtio::Progress::kDone;  // EPOLLOUT will call again
+  driver_.transmit_queue->stop_kicks();
   for (int budget = 256; budget > 0; --budget) {
-    const auto popped = transmit_queue_->pop(chain_);
+    const auto popped = driver_.transmit_queue->pop(chain_);
     if (!popped) return popped.error();
     if (!*popped) {
-      if (transmit_queue_->resume_kicks()) continue;
-      transmit_queue_->interrupt();
+      if (driver_.transmit_queue->resume_kicks()) continue;
+      driver_.transmit_queue->interrupt();
       return virtio::Progress::kDone;
     }
-    if (tap_ && !send_frame(chain_.readable)) {
-      transmit_queue_->undo_pop(1);
-      transmit_stalled_ = true;
-      transmit_queue_->interrupt();
+    if (tap_.fd && !send_frame(chain_.readable)) {
+      driver_.transmit_queue->undo_pop(1);
+      driver_.transmit_stalled = true;
+      driver_.transmit_queue->interrupt();
       return virtio::Progress::kDone;
     }
-    transmit_queue_->complete(chain_.head, 0);
+    driver_.transmit_queue->complete(chain_.head, 0);
   }
-  transmit_queue_->interrupt();
+  driver_.transmit_queue->interrupt();
   return virtio::Progress::kMore;
 }
 
-/// False: the tap is full. Frames that are not allowed count as sent.
+/// Sends one frame. False: the tap is full. Frames that are not allowed are dropped and count as
+/// sent.
 bool NetDevice::send_frame(virtio::Segments& frame) {
   struct {
     NetHeader header;
@@ -264,9 +269,10 @@ bool NetDevice::send_frame(virtio::Segments& frame) {
   } start;
   static_assert(sizeof start == sizeof(NetHeader) + kEthernetHeader);
   const std::size_t frame_size = frame.size() - std::min(frame.size(), sizeof(NetHeader));
-  const bool allowed =
-      frame.read(start) && frame_size <= kMaxFrame && acceptable(start.header, frame_size) &&
-      std::equal(source_mac_.begin(), source_mac_.end(), start.ethernet.begin() + kSourceOffset);
+  const bool allowed = frame.read(start) && frame_size <= kMaxFrame &&
+                       acceptable(start.header, frame_size) &&
+                       std::equal(tap_.source_mac.begin(), tap_.source_mac.end(),
+                                  start.ethernet.begin() + kSourceOffset);
   if (!allowed) {
     ++rejected_frames_;
     return true;
@@ -277,18 +283,18 @@ bool NetDevice::send_frame(virtio::Segments& frame) {
   parts_.push_back({&start, sizeof start});
   for (const iovec& part : frame.parts()) parts_.push_back(part);
   const std::size_t count = std::min(parts_.size(), kMaxParts);
-  if (::writev(tap_.get(), parts_.data(), static_cast<int>(count)) >= 0) return true;
+  if (::writev(tap_.fd.get(), parts_.data(), static_cast<int>(count)) >= 0) return true;
   if (errno == EAGAIN || errno == EWOULDBLOCK) {
-    tap_writable_ = false;
+    tap_.writable = false;
     return false;
   }
-  return true;  // as a wire loses frames: the interface is down, or refuses this one
+  return true;  // the interface is down or refuses this frame, which is lost as on a wire
 }
 
 bool NetDevice::acceptable(const NetHeader& header, std::size_t frame_size) const {
   if ((header.flags & ~kNeedsChecksum) != 0) return false;
   const bool checksum = (header.flags & kNeedsChecksum) != 0;
-  if (checksum && ((features_ & kFeatureChecksum) == 0 ||
+  if (checksum && ((driver_.features & kFeatureChecksum) == 0 ||
                    std::size_t{header.checksum_start} + header.checksum_offset + 2 > frame_size))
     return false;
   switch (header.segmentation) {
@@ -297,7 +303,7 @@ bool NetDevice::acceptable(const NetHeader& header, std::size_t frame_size) cons
     case kSegmentTcp4:
     case kSegmentTcp6:
       return checksum && header.segment_size > 0 && header.header_length <= frame_size &&
-             (features_ &
+             (driver_.features &
               (header.segmentation == kSegmentTcp4 ? kFeatureHostTcp4 : kFeatureHostTcp6)) != 0;
     default:
       return false;

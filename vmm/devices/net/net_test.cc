@@ -80,6 +80,36 @@ class NetDeviceTest : public testing::Test {
   virtio::FakeDriver driver_;
 };
 
+TEST_F(NetDeviceTest, DropsWhatIsSentOnceItsTapWasTakenAway) {
+  start();
+  offer_room(2048);
+  net_.detach();
+
+  send(frame_from(kMac, "late"));
+  turn();
+
+  char nothing = 0;
+  EXPECT_EQ(::recv(wire_.get(), &nothing, 1, MSG_DONTWAIT), 0);  // nobody has the other end
+  EXPECT_TRUE(driver_.queue(1).take_used());
+  EXPECT_FALSE(driver_.queue(0).take_used());
+  EXPECT_EQ(net_.rejected_frames(), 0u);
+}
+
+TEST_F(NetDeviceTest, AStalledQueueGoesOnWhenItsTapIsTakenAway) {
+  start();
+  const std::string frame = frame_from(kMac, std::string(8000, 'p'));
+  for (int i = 0; i < 60; ++i) send(frame);
+  int taken = 0;
+  while (driver_.queue(1).take_used()) ++taken;
+  EXPECT_LT(taken, 60);
+
+  net_.detach();
+  turn();
+
+  while (driver_.queue(1).take_used()) ++taken;
+  EXPECT_EQ(taken, 60);
+}
+
 TEST_F(NetDeviceTest, TellsItsAddress) { EXPECT_EQ(driver_.config<NetDevice::Mac>(0), kMac); }
 
 TEST_F(NetDeviceTest, SendsFrames) {

@@ -1,6 +1,8 @@
-// PmemDevice: virtio persistent memory (virtio 1.3, 5.19): tells the guest of a range of its
-// physical memory that holds a disk's contents. The range itself is the machine's
-// (machine/layers_window.h), and only readable, so there is never anything to flush.
+// PmemDevice: virtio persistent memory (virtio 1.3, 5.19). It tells the guest of a range of its
+// physical memory that holds a disk's contents.
+//
+// The range itself is the machine's (machine/layers_window.h), and read-only, so there is never
+// anything to flush. Threads: the device thread.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
-// RngDevice: virtio entropy (virtio 1.2, 5.4): fills the guest's buffers with getrandom(2).
+// RngDevice: virtio entropy (virtio 1.2, 5.4). It fills the guest's buffers with getrandom(2), at
+// most 64 KiB a chain. Threads: the device thread.
 #pragma once
 
 #include <array>

@@ -12,7 +12,7 @@ constexpr std::uint64_t kFeatureStream = 1u << 0;
 constexpr virtio::QueueIndex kReceive = 0;
 constexpr virtio::QueueIndex kTransmit = 1;
 
-/// Answers to packets of no connection; more stop the transmit queue until the guest reads some.
+/// Resets that may wait for the guest to read them; more stop the transmit queue.
 constexpr std::size_t kMaxResets = 64;
 /// A packet that was taken needs no haste: the driver only frees its memory. Its interrupt waits
 /// for this many (an eighth of the ring), or for the next packet to the guest, which shares the
@@ -56,7 +56,7 @@ base::Result<void> VsockDevice::open_stream(std::uint32_t guest_port, std::uint3
   auto connection = std::make_unique<VsockConnection>(tag, *host_port, guest_port,
                                                       VsockConnection::State::kConnecting);
   RETURN_IF_ERROR(give_socket(*connection, std::move(socket)));
-  connection->send_request = true;
+  connection->pending.request = true;
   list(add(std::move(connection)));
   pump_later_.schedule();
   return {};
@@ -71,7 +71,7 @@ base::Result<void> VsockDevice::adopt_stream(std::uint32_t tag, base::UniqueFd s
   RETURN_IF_ERROR(give_socket(*connection, std::move(socket)));
   connection->flush();
   if (connection->credit_update_due()) {
-    connection->send_credit = true;
+    connection->pending.credit = true;
     list(*connection);
     pump_later_.schedule();
   }
@@ -99,19 +99,17 @@ void VsockDevice::read_config(std::uint32_t offset, std::span<std::byte> out) co
 }
 
 base::Result<void> VsockDevice::activate(const virtio::Activation& activation) {
-  receive_ = activation.queues[kReceive];
-  transmit_ = activation.queues[kTransmit];
-  transport_ = activation.transport;
-  if (receive_ == nullptr || transmit_ == nullptr) return broken("a queue is missing");
+  driver_.receive = activation.queues[kReceive];
+  driver_.transmit = activation.queues[kTransmit];
+  driver_.transport = activation.transport;
+  if (driver_.receive == nullptr || driver_.transmit == nullptr)
+    return broken("a queue is missing");
   pump_later_.schedule();
   return {};
 }
 
 void VsockDevice::reset() {
-  receive_ = nullptr;
-  transmit_ = nullptr;
-  transport_ = nullptr;
-  transmit_stalled_ = false;
+  driver_ = {};
   ready_.clear();
   resets_.clear();
   connections_.clear();
@@ -127,14 +125,15 @@ base::Result<virtio::Progress> VsockDevice::on_kick(virtio::QueueIndex queue) {
 }
 
 void VsockDevice::pause() {
-  if (transmit_ != nullptr && !paused_) transmit_->interrupt();
+  if (driver_.transmit != nullptr && !paused_) driver_.transmit->interrupt();
   paused_ = true;
 }
 
 void VsockDevice::resume() {
   paused_ = false;
   if (!ready_.empty() || !resets_.empty()) pump_later_.schedule();
-  if (transmit_stalled_ && transport_ != nullptr) transport_->serve_again(kTransmit);
+  if (driver_.transmit_stalled && driver_.transport != nullptr)
+    driver_.transport->serve_again(kTransmit);
 }
 
 void VsockDevice::save(wire::Encoder& out) const {
@@ -150,7 +149,7 @@ void VsockDevice::save(wire::Encoder& out) const {
   for (const VsockHeader& reset : resets_)
     if (reset.source_cid == kHostCid)
       state.lost.push_back(VsockConnection::key(reset.source_port, reset.destination_port));
-  state.transmit_stalled = transmit_stalled_;
+  state.transmit_stalled = driver_.transmit_stalled;
   out.put(state);
 }
 
@@ -169,7 +168,7 @@ base::Result<void> VsockDevice::restore(wire::Decoder& in) {
   }
   for (const std::uint64_t key : state.lost)
     queue_reset(static_cast<std::uint32_t>(key >> 32), static_cast<std::uint32_t>(key));
-  transmit_stalled_ = state.transmit_stalled;
+  driver_.transmit_stalled = state.transmit_stalled;
   next_host_port_ = std::max(kFirstHostPort, state.next_host_port);
   return {};
 }
@@ -178,24 +177,24 @@ base::Result<void> VsockDevice::restore(wire::Decoder& in) {
 
 base::Result<virtio::Progress> VsockDevice::serve_transmit() {
   auto progress = virtio::Progress::kMore;
-  transmit_->stop_kicks();
+  driver_.transmit->stop_kicks();
   for (int budget = 256; budget > 0; --budget) {
-    transmit_stalled_ = resets_.size() >= kMaxResets;
-    if (transmit_stalled_) {
+    driver_.transmit_stalled = resets_.size() >= kMaxResets;
+    if (driver_.transmit_stalled) {
       progress = virtio::Progress::kDone;
       break;
     }
-    const auto popped = transmit_->pop(chain_);
+    const auto popped = driver_.transmit->pop(scratch_.chain);
     if (!popped) return popped.error();
     if (!*popped) {
-      if (transmit_->resume_kicks()) continue;
+      if (driver_.transmit->resume_kicks()) continue;
       progress = virtio::Progress::kDone;
       break;
     }
-    RETURN_IF_ERROR(handle_packet(chain_.readable));
-    transmit_->complete(chain_.head, 0);
+    RETURN_IF_ERROR(handle_packet(scratch_.chain.readable));
+    driver_.transmit->complete(scratch_.chain.head, 0);
   }
-  if (transmit_->unannounced() >= kLazyCompletions) transmit_->interrupt();
+  if (driver_.transmit->unannounced() >= kLazyCompletions) driver_.transmit->interrupt();
   RETURN_IF_ERROR(pump_receive());
   return progress;
 }
@@ -220,22 +219,23 @@ base::Result<void> VsockDevice::handle_packet(virtio::Segments& packet) {
     return {};
   }
   packet.truncate(header.length);
-  connection.guest_buffer = header.buffer_size;
-  connection.guest_forwarded = header.forwarded_bytes;
+  connection.counters.guest_buffer = header.buffer_size;
+  connection.counters.guest_forwarded = header.forwarded_bytes;
   handle(connection, header, packet);
   return {};
 }
 
-/// There is nobody but the host. A guest without a loopback transport sends here what is for
-/// itself, too (its own CID, CID 1): that must come back to nothing in it but the socket that
-/// asked.
+/// Answers a packet for another CID than the host's: nobody else is there. A guest without a
+/// loopback transport also sends here what is for itself (its own CID, CID 1); the answer must
+/// reach nothing in it but the socket that asked.
 void VsockDevice::refuse_foreign(const VsockHeader& header) {
   if (header.operation == kVsockReset) return;
   queue_reset(header.destination_port, header.source_port);
   resets_.back().source_cid = header.destination_cid;
 }
 
-/// A packet of no connection: a request that a listener may take; else a reset answers it.
+/// Handles a packet that belongs to no connection: a listener may take a request; anything else is
+/// answered with a reset.
 void VsockDevice::handle_unknown(const VsockHeader& header) {
   const std::uint32_t host_port = header.destination_port;
   const std::uint32_t guest_port = header.source_port;
@@ -247,9 +247,9 @@ void VsockDevice::handle_unknown(const VsockHeader& header) {
     auto connection = std::make_unique<VsockConnection>(std::nullopt, host_port, guest_port,
                                                         VsockConnection::State::kOpen);
     if (socket && give_socket(*connection, *std::move(socket))) {
-      connection->guest_buffer = header.buffer_size;
-      connection->guest_forwarded = header.forwarded_bytes;
-      connection->send_response = true;
+      connection->counters.guest_buffer = header.buffer_size;
+      connection->counters.guest_forwarded = header.forwarded_bytes;
+      connection->pending.response = true;
       list(add(std::move(connection)));
       return;
     }
@@ -261,7 +261,8 @@ void VsockDevice::handle(VsockConnection& connection, const VsockHeader& header,
                          virtio::Segments& data) {
   switch (header.operation) {
     case kVsockResponse:
-      if (connection.state != VsockConnection::State::kConnecting || connection.send_request) break;
+      if (connection.state != VsockConnection::State::kConnecting || connection.pending.request)
+        break;
       connection.state = VsockConnection::State::kOpen;
       list(connection);
       return;
@@ -276,7 +277,7 @@ void VsockDevice::handle(VsockConnection& connection, const VsockHeader& header,
       handle_data(connection, data);
       return;
     case kVsockCreditRequest:
-      connection.send_credit = true;
+      connection.pending.credit = true;
       [[fallthrough]];
     case kVsockCreditUpdate:
       list(connection);
@@ -302,25 +303,27 @@ void VsockDevice::handle_data(VsockConnection& connection, virtio::Segments& dat
     reset_connection(connection);
     return;
   }
-  if (connection.credit_update_due()) connection.send_credit = true;
-  if (connection.send_credit || connection.shutdown_wanted != connection.shutdown_sent)
+  if (connection.credit_update_due()) connection.pending.credit = true;
+  if (connection.pending.credit ||
+      connection.pending.shutdown_wanted != connection.pending.shutdown_sent)
     list(connection);
 }
 
 // --- packets to the guest
 
 void VsockDevice::list(VsockConnection& connection) {
-  if (std::exchange(connection.listed, true)) return;
+  if (std::exchange(connection.pending.listed, true)) return;
   ready_.push_back(&connection);
 }
 
-/// pump_receive() where nobody takes an Error. The last thing a handler does.
+/// Calls pump_receive() and gives its Error to the transport, so it is the last thing a handler
+/// does.
 void VsockDevice::pump() {
-  if (auto pumped = pump_receive(); !pumped) transport_->fail(std::move(pumped).error());
+  if (auto pumped = pump_receive(); !pumped) driver_.transport->fail(std::move(pumped).error());
 }
 
 base::Result<void> VsockDevice::pump_receive() {
-  if (receive_ == nullptr || paused_) return {};
+  if (driver_.receive == nullptr || paused_) return {};
   for (int turns = kPumpTurns; turns > 0; --turns) {
     if (resets_.empty() && ready_.empty()) break;
     auto sent = resets_.empty() ? serve_ready() : send_reset();
@@ -328,7 +331,7 @@ base::Result<void> VsockDevice::pump_receive() {
     if (*sent == Sent::kNoBuffer) break;
     if (turns == 1) pump_later_.schedule();
   }
-  receive_->interrupt();
+  driver_.receive->interrupt();
   return {};
 }
 
@@ -336,30 +339,31 @@ base::Result<VsockDevice::Sent> VsockDevice::send_reset() {
   auto sent = send_header([this] { return resets_.front(); });
   if (!sent || *sent != Sent::kPacket) return sent;
   resets_.pop_front();
-  if (transmit_stalled_ && resets_.size() < kMaxResets / 2) transport_->serve_again(kTransmit);
+  if (driver_.transmit_stalled && resets_.size() < kMaxResets / 2)
+    driver_.transport->serve_again(kTransmit);
   return sent;
 }
 
-/// One turn of the first connection in the list.
+/// Sends one packet, or one burst of data, of the first connection in the list.
 base::Result<VsockDevice::Sent> VsockDevice::serve_ready() {
   VsockConnection& connection = *ready_.front();
   auto sent = send_next(connection);
   if (!sent || *sent == Sent::kNoBuffer) return sent;
   ready_.pop_front();
-  connection.listed = false;
+  connection.pending.listed = false;
   if (*sent == Sent::kPacket) list(connection);
   return sent;
 }
 
 base::Result<VsockDevice::Sent> VsockDevice::send_next(VsockConnection& connection) {
-  if (connection.send_request) {
+  if (connection.pending.request) {
     auto sent = send_packet(connection, kVsockRequest);
-    if (sent && *sent == Sent::kPacket) connection.send_request = false;
+    if (sent && *sent == Sent::kPacket) connection.pending.request = false;
     return sent;
   }
-  if (connection.send_response) {
+  if (connection.pending.response) {
     auto sent = send_packet(connection, kVsockResponse);
-    if (sent && *sent == Sent::kPacket) connection.send_response = false;
+    if (sent && *sent == Sent::kPacket) connection.pending.response = false;
     return sent;
   }
   if (connection.state != VsockConnection::State::kOpen) return Sent::kNothing;
@@ -367,38 +371,39 @@ base::Result<VsockDevice::Sent> VsockDevice::send_next(VsockConnection& connecti
     auto sent = send_data(connection);
     if (!sent || *sent != Sent::kNothing) return sent;
   }
-  if (connection.shutdown_wanted != connection.shutdown_sent) return send_shutdown(connection);
-  if (connection.send_credit) return send_packet(connection, kVsockCreditUpdate);
+  if (connection.pending.shutdown_wanted != connection.pending.shutdown_sent)
+    return send_shutdown(connection);
+  if (connection.pending.credit) return send_packet(connection, kVsockCreditUpdate);
   return Sent::kNothing;
 }
 
 base::Result<VsockDevice::Sent> VsockDevice::send_shutdown(VsockConnection& connection) {
-  const std::uint32_t flags = connection.shutdown_wanted;
+  const std::uint32_t flags = connection.pending.shutdown_wanted;
   auto sent = send_packet(connection, kVsockShutdown, flags);
   if (!sent || *sent != Sent::kPacket) return sent;
-  connection.shutdown_sent = flags;
+  connection.pending.shutdown_sent = flags;
   // Nothing can pass any more; the connection stays until the guest closes its end.
   if (flags == (kVsockShutdownReceive | kVsockShutdownSend)) connection.close_socket();
   return sent;
 }
 
 VsockHeader VsockDevice::header_for(VsockConnection& connection, std::uint16_t operation) const {
-  connection.announced_forwarded = connection.forwarded;
-  connection.send_credit = false;
+  connection.counters.announced_forwarded = connection.counters.forwarded;
+  connection.pending.credit = false;
   return {.source_cid = kHostCid,
           .destination_cid = guest_cid_,
           .source_port = connection.host_port(),
           .destination_port = connection.guest_port(),
           .operation = operation,
           .buffer_size = VsockConnection::kBufferBytes,
-          .forwarded_bytes = connection.forwarded};
+          .forwarded_bytes = connection.counters.forwarded};
 }
 
 /// The next receive buffer of the guest; if there is none, asks for a kick when there is.
 base::Result<bool> VsockDevice::pop_buffer(virtio::Chain& chain) {
   while (true) {
-    auto popped = receive_->pop(chain);
-    if (!popped || *popped || !receive_->resume_kicks()) return popped;
+    auto popped = driver_.receive->pop(chain);
+    if (!popped || *popped || !driver_.receive->resume_kicks()) return popped;
   }
 }
 
@@ -414,11 +419,11 @@ base::Result<VsockDevice::Sent> VsockDevice::send_packet(VsockConnection& connec
 
 template <typename MakeHeader>
 base::Result<VsockDevice::Sent> VsockDevice::send_header(MakeHeader make_header) {
-  const auto popped = pop_buffer(chain_);
+  const auto popped = pop_buffer(scratch_.chain);
   if (!popped) return popped.error();
   if (!*popped) return Sent::kNoBuffer;
-  if (!chain_.writable.write(make_header())) return broken("a receive buffer without room");
-  receive_->complete(chain_.head, sizeof(VsockHeader));
+  if (!scratch_.chain.writable.write(make_header())) return broken("a receive buffer without room");
+  driver_.receive->complete(scratch_.chain.head, sizeof(VsockHeader));
   return Sent::kPacket;
 }
 
@@ -427,11 +432,11 @@ base::Result<VsockDevice::Sent> VsockDevice::send_data(VsockConnection& connecti
   const auto gathered = gather(connection.burst, connection.guest_credit());
   if (!gathered) return gathered.error();
   if (gathered->chains == 0) return Sent::kNoBuffer;
-  const std::size_t size = connection.read(parts_, gathered->bytes);
+  const std::size_t size = connection.read(scratch_.parts, gathered->bytes);
   const std::uint16_t filled = complete_data(connection, size);
-  receive_->undo_pop(static_cast<std::uint16_t>(gathered->chains - filled));
+  driver_.receive->undo_pop(static_cast<std::uint16_t>(gathered->chains - filled));
   if (size == 0) return Sent::kNothing;
-  receive_->interrupt();
+  driver_.receive->interrupt();
   if (size == gathered->bytes) {
     connection.burst = std::min<std::uint16_t>(connection.burst * 2, kMaxBurst);
   } else if (filled < gathered->chains / 4) {
@@ -441,20 +446,20 @@ base::Result<VsockDevice::Sent> VsockDevice::send_data(VsockConnection& connecti
 }
 
 /// Takes receive buffers for at most `credit` bytes of data and lists their room behind the header
-/// in parts_.
+/// in scratch_.parts.
 base::Result<VsockDevice::Gathered> VsockDevice::gather(std::uint16_t chains, std::size_t credit) {
-  buffers_.resize(kMaxBurst);
-  parts_.clear();
+  scratch_.buffers.resize(kMaxBurst);
+  scratch_.parts.clear();
   Gathered all;
   while (all.chains < chains && all.bytes < credit) {
-    virtio::Chain& chain = buffers_[all.chains];
-    const auto popped = all.chains == 0 ? pop_buffer(chain) : receive_->pop(chain);
+    virtio::Chain& chain = scratch_.buffers[all.chains];
+    const auto popped = all.chains == 0 ? pop_buffer(chain) : driver_.receive->pop(chain);
     if (!popped) return popped.error();
     if (!*popped) break;
     if (chain.writable.size() <= sizeof(VsockHeader))
       return broken("a receive buffer without room");
-    if (parts_.size() + chain.writable.parts().size() > kMaxParts) {
-      receive_->undo_pop(1);
+    if (scratch_.parts.size() + chain.writable.parts().size() > kMaxParts) {
+      driver_.receive->undo_pop(1);
       break;
     }
     ++all.chains;
@@ -463,7 +468,8 @@ base::Result<VsockDevice::Gathered> VsockDevice::gather(std::uint16_t chains, st
       const std::size_t skipped = std::min(skip, part.iov_len);
       const std::size_t room = std::min(part.iov_len - skipped, credit - all.bytes);
       skip -= skipped;
-      if (room > 0) parts_.push_back({static_cast<std::byte*>(part.iov_base) + skipped, room});
+      if (room > 0)
+        scratch_.parts.push_back({static_cast<std::byte*>(part.iov_base) + skipped, room});
       all.bytes += room;
     }
   }
@@ -475,12 +481,13 @@ base::Result<VsockDevice::Gathered> VsockDevice::gather(std::uint16_t chains, st
 std::uint16_t VsockDevice::complete_data(VsockConnection& connection, std::size_t size) {
   std::uint16_t filled = 0;
   while (size > 0) {
-    virtio::Chain& chain = buffers_[filled++];
+    virtio::Chain& chain = scratch_.buffers[filled++];
     const std::size_t room = chain.writable.size() - sizeof(VsockHeader);
     VsockHeader header = header_for(connection, kVsockData);
     header.length = static_cast<std::uint32_t>(std::min(room, size));
     chain.writable.write(header);
-    receive_->complete(chain.head, static_cast<std::uint32_t>(sizeof header) + header.length);
+    driver_.receive->complete(chain.head,
+                              static_cast<std::uint32_t>(sizeof header) + header.length);
     size -= header.length;
   }
   return filled;
@@ -491,7 +498,7 @@ std::uint16_t VsockDevice::complete_data(VsockConnection& connection, std::size_
 base::Result<std::uint32_t> VsockDevice::free_host_port(std::uint32_t guest_port) {
   if (connection_count() >= kMaxConnections)
     return base::Error{base::Code::kResourceExhausted, "too many vsock streams"};
-  while (true) {  // fewer are taken than there are
+  while (true) {  // ends: fewer ports are taken than there are
     const std::uint32_t port = next_host_port_++;
     if (next_host_port_ < kFirstHostPort) next_host_port_ = kFirstHostPort;
     if (!connections_.contains(VsockConnection::key(port, guest_port))) return port;
@@ -523,9 +530,9 @@ void VsockDevice::on_socket(VsockConnection& connection, std::uint32_t events) {
     if (!connection.has_undelivered()) drop_draining(connection);
     return;
   }
-  if (connection.credit_update_due()) connection.send_credit = true;
-  if (!connection.can_read() && !connection.send_credit &&
-      connection.shutdown_wanted == connection.shutdown_sent)
+  if (connection.credit_update_due()) connection.pending.credit = true;
+  if (!connection.can_read() && !connection.pending.credit &&
+      connection.pending.shutdown_wanted == connection.pending.shutdown_sent)
     return;
   list(connection);
   pump_later_.schedule();  // after the other sockets of this round: one batch for the guest
@@ -544,9 +551,9 @@ void VsockDevice::reset_connection(VsockConnection& connection) {
   detach(connection);
 }
 
-/// The guest's side is gone. What it had sent still goes to the socket.
+/// Ends a connection whose guest's side is gone. What the guest had sent still goes to the socket.
 void VsockDevice::detach(VsockConnection& connection) {
-  if (connection.listed) std::erase(ready_, &connection);
+  if (connection.pending.listed) std::erase(ready_, &connection);
   auto node = connections_.extract(connection.key());
   if (!connection.has_socket() || !connection.has_undelivered()) return;
   connection.state = VsockConnection::State::kDraining;

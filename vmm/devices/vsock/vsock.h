@@ -10,10 +10,11 @@
 // a socket until adopt_stream() (what the guest sends meanwhile is kept). Connections that could
 // not be saved (bytes under way) are reset in the clone.
 //
-// Threading: the device thread.
-// Trust: packets are the guest's: wrong ones are answered with RST, broken rings are an Error. It
-// can open connections only to ports that listen() (the monitor has none), and reaches nobody but
-// the host: what is for another CID, its own among them, is answered with RST.
+// Threading: the device thread. Ownership: the loop outlives it.
+// Trust: packets are the guest's: wrong ones are answered with RST, broken rings are an Error. The
+// guest can open connections only to ports for which listen() was called (the monitor calls it for
+// none), and reaches nobody but the host: packets for another CID, the guest's own among them, are
+// answered with RST.
 #pragma once
 
 #include <array>
@@ -37,16 +38,16 @@ class VsockDevice final : public virtio::Device {
  public:
   static constexpr std::size_t kMaxConnections = 1024;
 
-  /// Gives the monitor's end of a new stream socket pair for a guest that connects; an Error
-  /// refuses it.
+  /// Called when the guest connects: returns the monitor's end of a new stream socket pair. An
+  /// Error refuses the connection.
   using Connect = std::function<base::Result<base::UniqueFd>()>;
 
   VsockDevice(base::EventLoop& loop, std::uint64_t guest_cid);
   ~VsockDevice() override;
 
-  /// Connects `socket` to the guest's `guest_port`; the socket is closed if the guest refuses.
-  /// Before the driver is ready the request waits for it. `tag` (unique among open connections)
-  /// names it in templates. kAlreadyExists, kResourceExhausted.
+  /// Connects `socket` to the guest's `guest_port`; the socket is closed if the guest refuses. The
+  /// request waits until the driver is ready. `tag` names the connection in templates.
+  /// kAlreadyExists: the tag is in use; kResourceExhausted: kMaxConnections are open.
   base::Result<void> open_stream(std::uint32_t guest_port, std::uint32_t tag,
                                  base::UniqueFd socket);
 
@@ -76,6 +77,22 @@ class VsockDevice final : public virtio::Device {
  private:
   // receive (to the guest), transmit (from it), event
   static constexpr std::array<std::uint16_t, 3> kQueueSizes = {256, 256, 16};
+
+  static constexpr std::uint32_t kFirstHostPort = 0x4000'0000;
+
+  /// What the driver set up; empty while the device is inactive.
+  struct Driver {
+    virtio::Queue* receive = nullptr;
+    virtio::Queue* transmit = nullptr;
+    virtio::Transport* transport = nullptr;
+    bool transmit_stalled = false;  // too many resets wait for the guest to read them
+  };
+  /// Memory that is kept from call to call, so that the hot path allocates nothing.
+  struct Scratch {
+    virtio::Chain chain;                 // a packet of the guest, or a buffer for a header
+    std::vector<virtio::Chain> buffers;  // of the receive queue, while data is read into them
+    std::vector<iovec> parts;
+  };
 
   // Packets from the guest.
   base::Result<virtio::Progress> serve_transmit();
@@ -123,24 +140,16 @@ class VsockDevice final : public virtio::Device {
   base::EventLoop& loop_;
   std::uint64_t guest_cid_;
   base::EventLoop::Deferred pump_later_;
-  virtio::Queue* receive_ = nullptr;
-  virtio::Queue* transmit_ = nullptr;
-  virtio::Transport* transport_ = nullptr;
+  Driver driver_;
   bool paused_ = false;
-  bool transmit_stalled_ = false;  // too many resets wait for the guest to read them
 
   std::unordered_map<std::uint64_t, std::unique_ptr<VsockConnection>> connections_;
   std::vector<std::unique_ptr<VsockConnection>> draining_;
   std::unordered_map<std::uint32_t, Connect> listeners_;
-  std::deque<VsockConnection*> ready_;  // have something to send
-  std::deque<VsockHeader> resets_;      // for connections that are not (any more)
+  std::deque<VsockConnection*> ready_;  // those that have something to send to the guest
+  std::deque<VsockHeader> resets_;      // answers for connections that do not exist (any more)
   std::uint32_t next_host_port_ = kFirstHostPort;
-
-  static constexpr std::uint32_t kFirstHostPort = 0x4000'0000;
-
-  virtio::Chain chain_;                 // a packet of the guest, or a buffer for a header
-  std::vector<virtio::Chain> buffers_;  // of the receive queue, while data is read into them
-  std::vector<iovec> parts_;
+  Scratch scratch_;
 };
 
 }  // namespace devices

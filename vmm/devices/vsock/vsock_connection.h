@@ -1,5 +1,6 @@
-// VsockConnection: one stream between a guest port and a unix socket: its socket side (reading,
-// writing, what the socket did not take yet) and its counters. vsock.h speaks the packets.
+// VsockConnection: one stream between a guest port and a unix socket. It reads and writes the
+// socket, keeps what the socket has not taken, and counts bytes; VsockDevice (vsock.h) speaks the
+// packets.
 //
 // Threading: the device thread. Trust: counters that come from the guest are only ever compared
 // modulo 2^32, so that wrong ones cost the guest its own credit at most.
@@ -35,8 +36,8 @@ class ByteFifo {
 
 class VsockConnection {
  public:
-  /// What the guest may send before the socket took it: its credit, and the bound of ByteFifo. Only
-  /// slow readers make it cost memory.
+  /// How many bytes the guest may send before the socket took them: its credit, and the bound of
+  /// the ByteFifo. It costs memory only while a reader is slow.
   static constexpr std::uint32_t kBufferBytes = 1u << 20;
 
   enum class State : std::uint8_t {
@@ -51,7 +52,7 @@ class VsockConnection {
     std::uint32_t host_port = 0;
     std::uint32_t guest_port = 0;
     std::uint32_t guest_buffer = 0;     // the guest's receive buffer
-    std::uint32_t guest_forwarded = 0;  // of `sent`, what its user has taken
+    std::uint32_t guest_forwarded = 0;  // of `sent`, what the guest's reader has taken
     std::uint32_t sent = 0;             // bytes to the guest
     std::uint32_t received = 0;         // bytes from the guest, all of them forwarded
     static void fields(auto& self, auto&& visit) {
@@ -60,7 +61,7 @@ class VsockConnection {
     }
   };
 
-  /// Without a tag it is never saved.
+  /// A connection without a tag is never saved.
   VsockConnection(std::optional<std::uint32_t> tag, std::uint32_t host_port,
                   std::uint32_t guest_port, State state);
   explicit VsockConnection(const Saved& saved);
@@ -79,68 +80,81 @@ class VsockConnection {
   /// Takes the socket; `on_events` is called for its (edge-triggered) events.
   base::Result<void> set_socket(base::EventLoop& loop, base::UniqueFd socket,
                                 base::EventLoop::Handler on_events);
-  bool has_socket() const { return socket_.valid(); }
+  bool has_socket() const { return socket_.fd.valid(); }
   void close_socket();
 
-  /// Notes what the events say; then flush() and reads may do more.
+  /// Notes what the events say. After that, flush() and reads may do more.
   void note_events(std::uint32_t events);
 
   // --- guest -> socket
 
   /// Takes bytes from the guest; false if it had no credit for them.
   bool deliver(virtio::Segments& data);
-  /// Gives the socket what waits for it.
+  /// Writes what waits for the socket, as far as it takes it.
   void flush();
-  /// The guest will not send (and/or receive) any more.
+  /// The guest says that it sends, or receives, no more (flags of kVsockShutdown).
   void on_guest_shutdown(std::uint32_t flags);
   bool has_undelivered() const { return !to_socket_.empty(); }
-  /// The guest should be told how much was forwarded.
+  /// Whether the guest should be told how much was forwarded.
   bool credit_update_due() const;
 
   // --- socket -> guest
 
-  /// Bytes that the guest can take now.
+  /// How many bytes the guest can take now.
   std::uint32_t guest_credit() const;
   bool can_read() const;
   /// Reads into `parts`, at most guest_credit() bytes; 0 if there is nothing now (can_read() is
   /// false then).
   std::size_t read(std::span<const iovec> parts, std::size_t size);
 
-  /// Nothing is under way in either direction: it can be saved. Asks the socket.
+  /// Whether nothing is under way in either direction, so that the connection can be saved. Asks
+  /// the socket.
   bool quiet() const;
   Saved saved() const;
 
   // --- state of the protocol, kept by VsockDevice
+  /// Which packets the guest is to be sent, beside data.
+  struct Pending {
+    bool listed = false;  // it is in the device's list of those with something to send
+    bool request = false;
+    bool response = false;
+    bool credit = false;
+    std::uint32_t shutdown_wanted = 0;  // flags of kVsockShutdown
+    std::uint32_t shutdown_sent = 0;
+  };
+  /// In bytes, modulo 2^32.
+  struct Counters {
+    std::uint32_t guest_buffer = 0;
+    std::uint32_t guest_forwarded = 0;
+    std::uint32_t forwarded = 0;            // of `received`, what the socket took
+    std::uint32_t announced_forwarded = 0;  // what the guest was told of it
+    std::uint32_t sent = 0;
+    std::uint32_t received = 0;
+  };
   State state = State::kOpen;
-  bool listed = false;  // in the list of those with something to send
-  bool send_request = false;
-  bool send_response = false;
-  bool send_credit = false;
-  std::uint32_t shutdown_wanted = 0;  // flags of kVsockShutdown
-  std::uint32_t shutdown_sent = 0;
+  Pending pending;
+  Counters counters;
   std::uint32_t guest_shutdown = 0;
-  std::uint32_t guest_buffer = 0;
-  std::uint32_t guest_forwarded = 0;
-  std::uint32_t forwarded = 0;            // of `received`, what the socket took
-  std::uint32_t announced_forwarded = 0;  // what the guest was told of it
-  std::uint32_t sent = 0;
-  std::uint32_t received = 0;
   std::uint16_t burst = 4;  // receive buffers to fill at once
 
  private:
+  struct Socket {
+    base::UniqueFd fd;
+    base::EventLoop::Watch watch;
+    bool readable = false;      // a read may give something
+    bool writable = false;      // a write may take something
+    bool peer_closing = false;  // end of file will come: read until then
+    bool discarding = false;    // it takes no more: bytes from the guest are dropped
+  };
+
   void write(std::span<const iovec> parts, std::size_t& taken);
   void stop_delivery();
 
   std::optional<std::uint32_t> tag_;
   std::uint32_t host_port_;
   std::uint32_t guest_port_;
-  base::UniqueFd socket_;
-  base::EventLoop::Watch watch_;
+  Socket socket_;
   ByteFifo to_socket_;
-  bool readable_ = false;      // a read may give something
-  bool writable_ = false;      // a write may take something
-  bool peer_closing_ = false;  // end of file will come: read until then
-  bool discarding_ = false;    // the socket takes no more: bytes from the guest are dropped
 };
 
 }  // namespace devices

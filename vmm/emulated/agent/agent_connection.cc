@@ -1,5 +1,7 @@
 #include "vmm/emulated/agent/agent_connection.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -7,6 +9,7 @@
 #include <chrono>
 
 #include "vmm/emulated/agent/agent_exec.h"
+#include "vmm/emulated/agent/file_watch.h"
 #include "vmm/emulated/link/byte_relay.h"
 #include "vmm/emulated/link/channel.h"
 
@@ -18,7 +21,7 @@ using std::chrono::steady_clock;
 constexpr auto kHandshakeTimeout = std::chrono::seconds(10);
 constexpr std::size_t kLongestRequest = 4u << 20;
 
-/// Takes the same time wherever the two differ.
+/// Compares two tokens; takes the same time wherever they differ.
 bool same(const Token& a, const Token& b) {
   std::byte difference{0};
   for (std::size_t i = 0; i < a.size(); ++i) difference |= a[i] ^ b[i];
@@ -35,6 +38,19 @@ base::Result<base::UniqueFd> connect_unix(const std::string& path) {
   if (!socket) return base::errno_error("socket");
   if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0)
     return base::errno_error(path);
+  return socket;
+}
+
+base::Result<base::UniqueFd> connect_tcp(const std::string& address, std::uint16_t port) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(port);
+  if (::inet_pton(AF_INET, address.c_str(), &to.sin_addr) != 1)
+    return base::Error{base::Code::kInvalidArgument, address + ": not an IPv4 address"};
+  base::UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return base::errno_error("socket");
+  if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) < 0)
+    return base::errno_error(address + ":" + std::to_string(port));
   return socket;
 }
 
@@ -61,7 +77,7 @@ base::Result<base::UniqueFd> be_found(std::uint64_t name) {
   base::UniqueFd door(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const RelayAddress address(name);
   if (!door || ::bind(door.get(), address.get(), address.size) < 0 || ::listen(door.get(), 1) < 0)
-    return base::errno_error("name the relay");
+    return base::errno_error("naming the relay of a connection");
   return door;
 }
 
@@ -73,12 +89,12 @@ base::Result<void> abandon(std::uint64_t name) {
   socklen_t size = sizeof peer;
   if (!relay || ::connect(relay.get(), address.get(), address.size) < 0 ||
       ::getsockopt(relay.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-    return base::errno_error("find the relay");
-  if (::kill(peer.pid, SIGKILL) < 0) return base::errno_error("end the relay");
+    return base::errno_error("finding the relay of a connection");
+  if (::kill(peer.pid, SIGKILL) < 0) return base::errno_error("ending the relay of a connection");
   return {};
 }
 
-base::Result<void> serve_abandon(base::UniqueFd socket, const AbandonUnix& request) {
+base::Result<void> serve_abandon(base::UniqueFd socket, const Abandon& request) {
   const auto ended = abandon(request.name);
   if (!ended)
     return answer(socket.get(),
@@ -86,13 +102,14 @@ base::Result<void> serve_abandon(base::UniqueFd socket, const AbandonUnix& reque
   return answer(socket.get(), Ready{});
 }
 
-base::Result<void> serve_unix(base::UniqueFd socket, const OpenUnix& request) {
-  auto target = connect_unix(request.path);
+/// Carries bytes between the host and `target` under the connection's name.
+base::Result<void> serve_relay(base::UniqueFd socket, base::Result<base::UniqueFd> target,
+                               std::uint64_t name) {
   if (!target) {
     const base::Error& error = target.error();
     return answer(socket.get(), Refused{.code = error.code, .reason = error.message});
   }
-  const auto door = be_found(request.name);
+  const auto door = be_found(name);
   if (!door) return door.error();
   RETURN_IF_ERROR(answer(socket.get(), Ready{}));
   relay_bytes(std::move(socket), std::move(*target));
@@ -111,10 +128,22 @@ base::Result<void> serve_request(base::UniqueFd socket, const wire::RawFrame& fr
     case MessageType::kOpenUnix: {
       const auto request = expect<OpenUnix>(frame);
       if (!request) return request.error();
-      return serve_unix(std::move(socket), *request);
+      return serve_relay(std::move(socket), connect_unix(request->path), request->name);
     }
-    case MessageType::kAbandonUnix: {
-      const auto request = expect<AbandonUnix>(frame);
+    case MessageType::kOpenTcp: {
+      const auto request = expect<OpenTcp>(frame);
+      if (!request) return request.error();
+      return serve_relay(std::move(socket), connect_tcp(request->address, request->port),
+                         request->name);
+    }
+    case MessageType::kWatchFile: {
+      const auto request = expect<WatchFile>(frame);
+      if (!request) return request.error();
+      RETURN_IF_ERROR(answer(socket.get(), Ready{}));
+      return watch_file(std::move(socket), request->path);
+    }
+    case MessageType::kAbandon: {
+      const auto request = expect<Abandon>(frame);
       if (!request) return request.error();
       return serve_abandon(std::move(socket), *request);
     }
@@ -125,7 +154,7 @@ base::Result<void> serve_request(base::UniqueFd socket, const wire::RawFrame& fr
       return {};
     }
     default:
-      return base::Error{base::Code::kDataLoss, "an unexpected request"};
+      return base::Error{base::Code::kDataLoss, "a request of unknown type"};
   }
 }
 

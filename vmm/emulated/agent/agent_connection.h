@@ -1,4 +1,5 @@
-// The agent's side of one connection, from the token to the end (link/messages.h).
+// serve_connection(): the agent's side of one connection, from the token to the end
+// (link/messages.h).
 #pragma once
 
 #include <array>
@@ -12,8 +13,10 @@ namespace emulated {
 
 using Token = std::array<std::byte, kTokenSize>;
 
-/// Blocks until the connection is over; called in a process of its own without children. Whoever
-/// does not present `token` gets no answer: kPermissionDenied. `power_off` is called for PowerOff.
+/// Serves the connection and returns when it is over. Called in a process of its own, which has no
+/// children. A peer that does not present `token` gets no answer (kPermissionDenied); one
+/// whose request is not complete after 10 seconds is left too (kDeadlineExceeded). `power_off` is
+/// called for PowerOff, after the answer.
 base::Result<void> serve_connection(base::UniqueFd socket, const Token& token,
                                     const std::function<void()>& power_off);
 

@@ -165,7 +165,7 @@ TEST_F(AgentConnectionTest, EndsARelayThatItsClientHasAbandonedThoughNobodyReads
   }
 
   SocketPair second;
-  const wire::Bytes abandon = wire::frame(AbandonUnix{.name = name});
+  const wire::Bytes abandon = wire::frame(Abandon{.name = name});
   ASSERT_TRUE(write_all(second.left.get(), some_token(), deadline_));
   ASSERT_TRUE(write_all(second.left.get(), abandon, deadline_));
   ASSERT_TRUE(serve_connection(std::move(second.right), some_token(), [] {}));
@@ -178,7 +178,7 @@ TEST_F(AgentConnectionTest, EndsARelayThatItsClientHasAbandonedThoughNobodyReads
 }
 
 TEST_F(AgentConnectionTest, SaysThatThereIsNoSuchRelay) {
-  request(AbandonUnix{.name = ~std::uint64_t{0}});
+  request(Abandon{.name = ~std::uint64_t{0}});
 
   EXPECT_EQ(expect<Refused>(next())->code, base::Code::kUnavailable);
 }

@@ -106,7 +106,7 @@ struct ChildFailure {
   } else {
     std::vector<char*> argv = pointers(request.argv);
     ::clearenv();
-    // Of a variable that is there twice the last one counts: programs differ in which they would
+    // If a variable is there twice the last one counts. Programs differ in which one they would
     // take.
     for (const std::string& entry : request.env) ::putenv(const_cast<char*>(entry.c_str()));
     ::execvp(argv[0], argv.data());  // Looks in the PATH of the environment just set.
@@ -238,9 +238,11 @@ class ExecSession {
     if (close.stream == StreamName::kStdout) out_.on_close();
     if (close.stream == StreamName::kStderr) err_.on_close();
     if (close.stream != StreamName::kStdin) return {};
-    if (tty_)
-      return in_.on_data({std::byte{4}}, channel_);  // The terminal's end-of-file character.
-    in_.on_close();
+    if (tty_) {
+      in_.add_own(std::byte{4});  // the terminal's end-of-file character
+    } else {
+      in_.on_close();
+    }
     return {};
   }
 

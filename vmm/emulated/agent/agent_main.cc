@@ -37,7 +37,8 @@ base::Result<Token> read_token(const char* path) {
   if (!file) return base::errno_error(path);
   Token token;
   if (::read(file.get(), token.data(), token.size()) != static_cast<ssize_t>(token.size()))
-    return base::Error{base::Code::kDataLoss, "the token is too short"};
+    return base::annotate({base::Code::kDataLoss, "the machine's token has fewer than 32 bytes"},
+                          path);
   return token;
 }
 

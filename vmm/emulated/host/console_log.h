@@ -1,4 +1,4 @@
-// ConsoleLog: keeps what the machine's console says, in a file of bounded size.
+// ConsoleLog: keeps what the machine's console says, in two files of bounded size.
 #pragma once
 
 #include <filesystem>
@@ -9,17 +9,19 @@
 
 namespace emulated {
 
-/// When the file reaches kMaxSize it becomes FILE.old and a new one begins. Threading: one thread.
-/// The bytes are the guest's: tail() makes them printable.
+/// When the file at `path` reaches kMaxSize bytes it becomes FILE.old and a new one begins.
+/// Threading: one thread. Trust: the bytes are the machine's, and the files have them as they are;
+/// tail() leaves out what is not printable.
 class ConsoleLog {
  public:
   static constexpr std::size_t kMaxSize = 4u << 20;
 
+  /// Begins an empty file at `path`.
   static base::Result<ConsoleLog> create(std::filesystem::path path);
 
-  /// Takes what `fd` (non-blocking) has now.
+  /// Reads what `fd` (non-blocking) has now. A failed write loses log, and nothing else.
   void read_from(int fd);
-  /// The last lines, at most 2 KiB.
+  /// The last lines, at most 2 KiB, in printable ASCII.
   std::string tail() const;
 
  private:

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 
+#include "vmm/emulated/host/port_relays.h"
 #include "vmm/emulated/host/qemu.h"
 #include "vmm/emulated/link/channel.h"
 #include "vmm/emulated/link/messages.h"
@@ -16,6 +17,8 @@ void decode_all(const wire::RawFrame& frame) {
   (void)expect<Credit>(frame).has_value();
   (void)expect<Exited>(frame).has_value();
   (void)expect<StartExec>(frame).has_value();
+  if (const auto text = expect<FileText>(frame))
+    if (parse_ports(text->text).size() > kMaxListed) __builtin_trap();
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // containervm-machine: starts the emulated machine and stays as its supervisor.
 //
 // usage: containervm-machine --directory DIR --kernel-tree DIR --initramfs FILE --disk FILE
-//          --memory MIB --cpus N [--share DIR]... [--socket PATH --target PATH] [--timeout SECONDS]
+//          --memory MIB --cpus N [--share DIR]... [--socket PATH --target PATH]
+//          [--hostname NAME] [--timeout SECONDS]
 //
 // It prints the machine's progress, and returns 0 once the agent answers; the supervisor goes on in
 // the background, in a session of its own. SIGTERM to it takes the machine down in an orderly way.
@@ -24,6 +25,7 @@
 
 #include "vmm/base/scope_exit.h"
 #include "vmm/emulated/host/console_log.h"
+#include "vmm/emulated/host/port_relays.h"
 #include "vmm/emulated/host/qemu.h"
 #include "vmm/emulated/host/socket_relay.h"
 #include "vmm/emulated/link/agent_client.h"
@@ -42,6 +44,7 @@ struct Options {
   std::vector<std::string> shares;
   std::string socket;
   std::string target;
+  std::string ports;
   std::string hostname = "containervm";
   std::uint32_t memory_mib = 2048;
   std::uint32_t cpus = 2;
@@ -65,7 +68,8 @@ base::Result<void> write_file(const fs::path& path, const std::string& text) {
   return write_file(path, std::as_bytes(std::span(text)));
 }
 
-/// Field 22 of /proc/PID/stat: with the pid it names a process beyond doubt.
+/// When process `pid` started: field 22 of /proc/PID/stat. Together with the pid it names one
+/// process.
 std::string start_time(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string text((std::istreambuf_iterator<char>(file)), {});
@@ -160,7 +164,7 @@ class Supervisor {
  private:
   base::Result<void> step() {
     std::array<pollfd, 4> entries{pollfd{qemu_.console_fd(), POLLIN, 0},
-                                  pollfd{status_open_ ? qemu_.status_fd() : -1, POLLIN, 0},
+                                  pollfd{status_.open ? qemu_.status_fd() : -1, POLLIN, 0},
                                   pollfd{qemu_.process_fd(), POLLIN, 0},
                                   pollfd{signals_.get(), POLLIN, 0}};
     const int ready = ::poll(entries.data(), entries.size(), ready_ && !deadline_ ? -1 : 200);
@@ -188,14 +192,15 @@ class Supervisor {
     std::array<char, 512> buffer;
     const ssize_t n = ::read(qemu_.status_fd(), buffer.data(), buffer.size());
     if (n <= 0) {
-      status_open_ = n < 0 && (errno == EAGAIN || errno == EINTR);
+      status_.open = n < 0 && (errno == EAGAIN || errno == EINTR);
       return {};
     }
-    status_.append(buffer.data(), static_cast<std::size_t>(n));
-    if (status_.size() > 4096) return failure("the machine's status port talks nonsense");
-    for (std::size_t end; (end = status_.find('\n')) != std::string::npos;) {
-      std::string line = status_.substr(0, end);
-      status_.erase(0, end + 1);
+    status_.text.append(buffer.data(), static_cast<std::size_t>(n));
+    if (status_.text.size() > 4096)
+      return failure("the machine's status port sent 4 KiB without the end of a line");
+    for (std::size_t end; (end = status_.text.find('\n')) != std::string::npos;) {
+      std::string line = status_.text.substr(0, end);
+      status_.text.erase(0, end + 1);
       if (!line.empty() && line.back() == '\r') line.pop_back();
       RETURN_IF_ERROR(on_status(line));
     }
@@ -226,8 +231,10 @@ class Supervisor {
     if (!options_.socket.empty()) {
       auto relay = SocketRelay::start(options_.socket, endpoint_, options_.target);
       if (!relay) return std::move(relay).error();
-      relay_ = std::move(*relay);
+      relays_.socket = std::move(*relay);
     }
+    if (!options_.ports.empty())
+      relays_.ports = std::make_unique<PortRelays>(endpoint_, options_.ports);
     return write_file(options_.directory / "port", std::to_string(endpoint_.port) + "\n");
   }
 
@@ -243,7 +250,8 @@ class Supervisor {
     [[maybe_unused]] const auto n = ::read(signals_.get(), &info, sizeof info);
     if (deadline_) return;
     deadline_ = steady_clock::now() + kPowerOffTimeout;
-    relay_.reset();
+    relays_.socket.reset();
+    relays_.ports.reset();
     const bool asked =
         ready_ && open_connection(endpoint_, wire::frame(PowerOff{}), *deadline_).has_value();
     if (!asked) stopped_ = true;
@@ -255,9 +263,18 @@ class Supervisor {
   ConsoleLog console_;
   base::UniqueFd signals_;
   base::UniqueFd report_;
-  std::unique_ptr<SocketRelay> relay_;
-  std::string status_;
-  bool status_open_ = true;
+  /// What leads into the machine.
+  struct Relays {
+    std::unique_ptr<SocketRelay> socket;
+    std::unique_ptr<PortRelays> ports;
+  };
+  /// What the machine says of its start.
+  struct Status {
+    std::string text;  // lines that have not ended
+    bool open = true;
+  };
+  Relays relays_;
+  Status status_;
   bool ready_ = false;
   bool stopped_ = false;
   steady_clock::time_point start_deadline_;
@@ -359,6 +376,7 @@ int main(int argc, char** argv) {
   app.add_option("--share", options.shares, "A directory to show at the same path");
   app.add_option("--socket", options.socket, "A unix socket to offer here");
   app.add_option("--target", options.target, "The unix socket in the machine it leads to");
+  app.add_option("--ports", options.ports, "The machine's list of ports to offer here");
   app.add_option("--hostname", options.hostname, "The machine's name");
   app.add_option("--timeout", options.timeout_seconds, "Seconds until it must be up");
   CLI11_PARSE(app, argc, argv);

@@ -22,7 +22,7 @@ namespace {
 
 constexpr auto kSample = std::chrono::milliseconds(100);
 
-/// More machines than these on one processor are not worth starting.
+/// How many claims one processor can have: more machines on one are not worth counting.
 constexpr int kMostClaims = 64;
 
 /// As many processors as a kernel for x86-64 can have (CONFIG_NR_CPUS); cpu_set_t has 1024.
@@ -50,8 +50,9 @@ std::string read_stat() {
   return text.str();
 }
 
-/// A socket with that abstract name (unix(7)): one process has it, and the kernel takes it away
-/// with the descriptor, so that no claim outlives its owner. An invalid descriptor: it is taken.
+/// Makes a socket with that abstract name (unix(7)). One process can have it, and the kernel frees
+/// it with the descriptor, so no claim outlives its owner. An invalid descriptor: the name is
+/// taken.
 base::Result<base::UniqueFd> take_name(const std::string& name) {
   base::UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket) return base::errno_error("socket");

@@ -1,7 +1,7 @@
-// Which processor of this host an emulated machine keeps to.
+// Chooses the processor of this host that an emulated machine keeps to.
 //
-// Trust: claims are names that any process of this host's network namespace can take. Whoever takes
-// them makes machines share processors, and nothing worse.
+// Threads: any. Trust: claims are names that any process of this host's network namespace can take.
+// Whoever takes them makes machines share processors, and nothing worse.
 #pragma once
 
 #include <string>
@@ -16,18 +16,18 @@ namespace emulated {
 /// The processors this process may run on, by number. Error: the kernel's.
 base::Result<std::vector<int>> usable_processors();
 
-/// `candidates`, those first that were idle longest between two readings of /proc/stat (proc(5));
-/// in their order where the readings do not tell.
+/// Sorts `candidates` by how long they were idle between two readings of /proc/stat (proc(5)), the
+/// longest first. Those of which the readings tell nothing count as busy; equals keep their order.
 std::vector<int> idlest_first(std::vector<int> candidates, std::string_view before,
                               std::string_view after);
 
-/// A processor that is kept for somebody, as long as this object lives and no longer than its
-/// process.
+/// A claim to one processor of this host. It ends with this object, or with the process.
 class ProcessorClaim {
  public:
-  /// One of the processors this process may use: of those with the fewest claims in `family`, the
-  /// idlest of the last 100 ms, for which it waits. Two who ask at the same moment get different
-  /// ones if there are two. Where every name is taken, the idlest. Error: the kernel's.
+  /// Claims one of the processors that this process may use: of those with the fewest claims in
+  /// `family`, the one that was idlest in the next 100 ms, during which this call waits. Two
+  /// callers at the same moment get different ones if there are two. If each has 64 claims, the
+  /// result is the idlest, without a claim. Error: the kernel's.
   static base::Result<ProcessorClaim> take(const std::string& family);
 
   int processor() const { return processor_; }

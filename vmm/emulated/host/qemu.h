@@ -1,7 +1,8 @@
-// Qemu: one QEMU process that emulates a computer with nested SVM, and the lines to it.
+// Qemu: one QEMU process that emulates a computer with nested SVM, and the pipes and sockets to it.
 //
 // Ownership: destroying a Qemu kills the process; so does the death of the thread that started it
-// (PR_SET_PDEATHSIG). Threading: one thread.
+// (PR_SET_PDEATHSIG). The files that its settings name outlive it.
+// Threading: one thread.
 // Trust: what comes from the console, the status port and QMP is the machine's; it runs guests, so
 // it is bounded and never interpreted beyond what is said here.
 #pragma once
@@ -41,6 +42,9 @@ struct QemuSettings {
 
 class Qemu {
  public:
+  /// Starts QEMU. With one virtual CPU it stays on one processor of this host, and the choice of
+  /// that takes 100 ms (processor.h). That QEMU cannot be executed shows in `log` and in the end of
+  /// the process.
   static base::Result<Qemu> start(const QemuSettings& settings);
 
   Qemu(Qemu&& other) noexcept;

@@ -4,20 +4,19 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <thread>
 
-#include "vmm/emulated/link/agent_client.h"
+#include "vmm/emulated/host/relay_acceptor.h"
 
 namespace emulated {
 
-/// Threading: accepts on a thread of its own, one more thread per connection (at most
-/// kMaxConnections; more wait in the listen queue). Destroying it removes the socket and stops
-/// accepting; open connections end with the process.
+/// Threading: RelayAcceptor's. Destroying the relay removes the socket and stops accepting; open
+/// connections end with the process.
 class SocketRelay {
  public:
   static constexpr int kMaxConnections = 512;
 
-  /// Listens on `path` (0600, an old socket there is replaced) and forwards to `target` inside.
+  /// Listens on `path` (0600; an old socket there is replaced) and forwards each connection to the
+  /// socket `target` in the machine. kInvalidArgument: the path is too long for a socket.
   static base::Result<std::unique_ptr<SocketRelay>> start(std::filesystem::path path,
                                                           Endpoint endpoint, std::string target);
   ~SocketRelay();
@@ -25,13 +24,9 @@ class SocketRelay {
  private:
   SocketRelay(std::filesystem::path path, base::UniqueFd listener, Endpoint endpoint,
               std::string target);
-  void accept_loop(std::stop_token stop);
 
   std::filesystem::path path_;
-  base::UniqueFd listener_;
-  Endpoint endpoint_;
-  std::string target_;
-  std::jthread acceptor_;
+  RelayAcceptor acceptor_;
 };
 
 }  // namespace emulated

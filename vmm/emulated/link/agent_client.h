@@ -1,4 +1,6 @@
-// The host's way to the agent of a running emulated machine.
+// Opens connections from the host to the agent of a running emulated machine.
+//
+// Threads: any; the calls block.
 #pragma once
 
 #include <filesystem>
@@ -10,18 +12,18 @@
 
 namespace emulated {
 
-/// Where a machine's agent listens on this host, and what opens it. Both live as files (0600) in
-/// the machine's directory: `token` (32 bytes) and `port` (decimal).
+/// Where a machine's agent can be reached on this host, and the token that it wants. Both are files
+/// (0600) in the machine's directory: `port` (decimal) and `token` (32 bytes).
 struct Endpoint {
   std::uint16_t port = 0;
   std::array<std::byte, kTokenSize> token{};
 };
 
-/// kUnavailable, with a sentence that says what to do, if no machine is up there.
+/// Reads both files. kUnavailable, with a sentence that says what to do, if no machine runs there.
 base::Result<Endpoint> read_endpoint(const std::filesystem::path& machine_directory);
 
-/// A connected socket on which the agent has said Ready to `request` (a framed message). The error
-/// is the agent's own if it refused.
+/// Connects, sends the token and `request` (a framed message), and returns the socket when the
+/// agent has said Ready. If the agent refuses, the Error is the agent's own.
 base::Result<base::UniqueFd> open_connection(const Endpoint& endpoint, const wire::Bytes& request,
                                              Deadline deadline);
 

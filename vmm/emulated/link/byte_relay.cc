@@ -20,7 +20,7 @@ class Direction {
   Direction(int from, int to) : from_(from), to_(to) {}
 
   bool done() const { return done_; }
-  /// Nobody will receive any more.
+  /// Ends the direction because nobody will receive any more.
   void abandon() {
     done_ = true;
     size_ = 0;

@@ -1,4 +1,4 @@
-// Carries bytes both ways between two stream sockets until both directions have ended.
+// relay_bytes(): carries bytes both ways between two stream sockets.
 #pragma once
 
 #include "vmm/base/unique_fd.h"

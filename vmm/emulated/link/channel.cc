@@ -92,7 +92,8 @@ base::Result<wire::RawFrame> read_frame(int socket, std::size_t longest, Deadlin
   wire::RawFrame frame;
   decoder.get(length);
   decoder.get(frame.type);
-  if (length > longest) return base::Error{base::Code::kDataLoss, "frame too large"};
+  if (length > longest)
+    return base::Error{base::Code::kDataLoss, "a frame is longer than it may be"};
   frame.payload.resize(length);
   RETURN_IF_ERROR(read_exactly(socket, frame.payload, deadline));
   return frame;

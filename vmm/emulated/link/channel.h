@@ -17,23 +17,26 @@ namespace emulated {
 
 class Channel {
  public:
-  /// Takes over `socket` and makes it non-blocking. `received` came before the first read here.
+  /// Takes over `socket` and makes it non-blocking. `received` are bytes that were read from it
+  /// before.
   explicit Channel(base::UniqueFd socket, wire::Bytes received = {});
 
   int fd() const { return socket_.get(); }
 
+  /// Queues a frame; flush() sends it.
   template <typename M>
   void send(const M& message) {
     const wire::Bytes bytes = wire::frame(message);
     outgoing_.insert(outgoing_.end(), bytes.begin(), bytes.end());
   }
 
+  /// Whether bytes wait for flush(): poll for POLLOUT then.
   bool wants_to_write() const { return sent_ < outgoing_.size(); }
-  /// Writes what the socket takes now.
+  /// Writes as much as the socket takes now.
   base::Result<void> flush();
   /// Reads what is there now; false at the end of the stream.
   base::Result<bool> fill();
-  /// The next whole frame already read.
+  /// The next whole frame of what has been read; nullopt if there is none.
   base::Result<std::optional<wire::RawFrame>> next() { return reader_.next(); }
 
  private:
@@ -43,14 +46,14 @@ class Channel {
   std::size_t sent_ = 0;
 };
 
-/// Blocking helpers for the handshake; `deadline` bounds each in total.
+/// For the handshake, blocking; `deadline` bounds each call in total (kDeadlineExceeded).
 using Deadline = std::chrono::steady_clock::time_point;
 base::Result<void> write_all(int socket, std::span<const std::byte> bytes, Deadline deadline);
 base::Result<void> read_exactly(int socket, std::span<std::byte> bytes, Deadline deadline);
-/// Reads one frame and not a byte more.
+/// Reads one frame, whose payload is at most `longest` bytes, and not a byte more.
 base::Result<wire::RawFrame> read_frame(int socket, std::size_t longest, Deadline deadline);
 
-/// A frame as message M; kDataLoss if it is another.
+/// Decodes a frame as message M; kDataLoss if it is another message.
 template <typename M>
 base::Result<M> expect(const wire::RawFrame& frame) {
   if (frame.type != static_cast<std::uint16_t>(M::kType))

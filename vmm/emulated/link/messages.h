@@ -1,13 +1,15 @@
-// What is said on a connection to the agent inside the emulated machine.
+// The protocol of a connection to the agent inside the emulated machine.
 //
 // A connection carries, from the host: the 32 bytes of the machine's token, then one request frame
 // (wire.h). The agent answers Ready or Refused. After Ready:
-//   OpenUnix   both directions are the raw bytes of the unix socket; half-close passes through.
-//   StartExec  frames: Data, Close and Credit for each stream, Resize and Signal to the process,
-//              and at the end Exited.
-//   PowerOff   nothing more; the machine goes down.
-//   Ping       nothing more.
-//   AbandonUnix  nothing more; the connection of that name ends.
+//   OpenUnix     both directions carry the raw bytes of the unix socket; half-close passes through.
+//   StartExec    frames follow: Data, Close and Credit for each stream, Resize and Signal to the
+//                process, and at the end Exited.
+//   PowerOff     nothing follows; the machine goes down.
+//   Ping         nothing follows.
+//   OpenTcp      as OpenUnix, with a TCP connection.
+//   Abandon      nothing follows; the connection of that name has ended.
+//   WatchFile    FileText frames follow, until either side closes the connection.
 //
 // Flow control of StartExec: a sender may have kWindow bytes of a stream on the way; the receiver
 // returns Credit for what it has passed on. Control frames are therefore never stuck behind data
@@ -28,17 +30,20 @@ namespace emulated {
 
 inline constexpr std::size_t kTokenSize = 32;
 inline constexpr std::uint16_t kAgentPort = 7001;  // inside the machine; outside it is ephemeral
-// Half of QEMU's buffer for a connection, of 128 KiB: QEMU's user network (libslirp 4.7)
-// ends QEMU if a connection is closed or fails while that is full.
+// Half of the buffer of 128 KiB that QEMU has for a connection: QEMU's user network (libslirp 4.7)
+// aborts QEMU if a connection is closed or fails while that buffer is full.
 inline constexpr std::size_t kWindow = 64u << 10;
 inline constexpr std::size_t kMaxChunk = 32u << 10;
+inline constexpr std::size_t kMaxWatched = 256u << 10;
 
 enum class MessageType : std::uint16_t {
   kOpenUnix = 1,
   kStartExec = 2,
   kPowerOff = 3,
   kPing = 4,
-  kAbandonUnix = 5,
+  kAbandon = 5,
+  kOpenTcp = 6,
+  kWatchFile = 7,
   kReady = 16,
   kRefused = 17,
   kData = 32,
@@ -47,25 +52,44 @@ enum class MessageType : std::uint16_t {
   kResize = 35,
   kSignal = 36,
   kExited = 37,
+  kFileText = 38,
 };
 
 enum class StreamName : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2 };
 
+/// Connects to the unix socket `path` in the machine.
 struct OpenUnix {
   static constexpr MessageType kType = MessageType::kOpenUnix;
   std::string path;
-  std::uint64_t name = 0;  // for AbandonUnix; no two open connections have the same
+  std::uint64_t name = 0;  // for Abandon; no two open connections have the same
   static void fields(auto& self, auto&& visit) { visit(self.path, self.name); }
 };
 
-/// The client of that OpenUnix is gone for both directions: the machine's side of its connection
-/// ends at once. The host never closes such a connection first (see kWindow).
-struct AbandonUnix {
-  static constexpr MessageType kType = MessageType::kAbandonUnix;
+/// Ends the machine's side of the OpenUnix connection of that name at once, because its client is
+/// gone for both directions. The host never closes such a connection first (see kWindow).
+struct Abandon {
+  static constexpr MessageType kType = MessageType::kAbandon;
   std::uint64_t name = 0;
   static void fields(auto& self, auto&& visit) { visit(self.name); }
 };
 
+/// Connects to a port in the machine.
+struct OpenTcp {
+  static constexpr MessageType kType = MessageType::kOpenTcp;
+  std::string address;  // IPv4
+  std::uint16_t port = 0;
+  std::uint64_t name = 0;  // as OpenUnix's, and of the same kind
+  static void fields(auto& self, auto&& visit) { visit(self.address, self.port, self.name); }
+};
+
+/// What is in a file of the machine, now and whenever another one takes its place (rename(2)).
+struct WatchFile {
+  static constexpr MessageType kType = MessageType::kWatchFile;
+  std::string path;  // its directory is made if it is missing
+  static void fields(auto& self, auto&& visit) { visit(self.path); }
+};
+
+/// Runs a process in the machine.
 struct StartExec {
   static constexpr MessageType kType = MessageType::kStartExec;
   std::vector<std::string> argv;  // argv[0] is looked up in PATH from `env`
@@ -84,6 +108,7 @@ struct PowerOff {
   static void fields(auto&, auto&& visit) { visit(); }
 };
 
+/// Asks whether the agent answers.
 struct Ping {
   static constexpr MessageType kType = MessageType::kPing;
   static void fields(auto&, auto&& visit) { visit(); }
@@ -128,7 +153,7 @@ struct Resize {
   static void fields(auto& self, auto&& visit) { visit(self.rows, self.columns); }
 };
 
-/// To the process group.
+/// Sends a signal to the process group.
 struct Signal {
   static constexpr MessageType kType = MessageType::kSignal;
   std::uint32_t number = 0;
@@ -140,6 +165,13 @@ struct Exited {
   bool signaled = false;     // killed by a signal
   std::uint32_t number = 0;  // the exit status, or the signal
   static void fields(auto& self, auto&& visit) { visit(self.signaled, self.number); }
+};
+
+/// Empty if there is no such file; cut after kMaxWatched bytes.
+struct FileText {
+  static constexpr MessageType kType = MessageType::kFileText;
+  std::string text;
+  static void fields(auto& self, auto&& visit) { visit(self.text); }
 };
 
 }  // namespace emulated

@@ -1,4 +1,4 @@
-// A connected pair of stream sockets, for the tests of this folder.
+// SocketPair: a connected pair of stream sockets, for tests of the emulated machine.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -39,6 +39,19 @@ base::Result<void> Sink::on_data(const wire::Bytes& bytes, Channel& channel) {
   return {};
 }
 
+void Sink::add_own(std::byte byte) {
+  if (!open()) return;
+  pending_.push_back(byte);
+  ++own_;
+}
+
+std::uint32_t Sink::senders(std::size_t bytes) {
+  const std::size_t left = pending_.size();
+  const std::size_t gone = own_ > left ? own_ - left : 0;
+  own_ -= gone;
+  return static_cast<std::uint32_t>(bytes - gone);
+}
+
 void Sink::on_close() {
   ended_ = true;
   if (pending_.empty()) fd_.reset();
@@ -53,13 +66,15 @@ void Sink::on_ready(Channel& channel) {
   if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
   if (n < 0) {
     fd_.reset();
-    channel.send(Credit{.stream = name_, .bytes = static_cast<std::uint32_t>(pending_.size())});
-    channel.send(Close{.stream = name_});
+    const std::size_t unwritten = pending_.size();
     pending_.clear();
+    channel.send(Credit{.stream = name_, .bytes = senders(unwritten)});
+    channel.send(Close{.stream = name_});
     return;
   }
   pending_.erase(pending_.begin(), pending_.begin() + n);
-  channel.send(Credit{.stream = name_, .bytes = static_cast<std::uint32_t>(n)});
+  if (const std::uint32_t bytes = senders(static_cast<std::size_t>(n)); bytes > 0)
+    channel.send(Credit{.stream = name_, .bytes = bytes});
   if (pending_.empty() && ended_) fd_.reset();
 }
 

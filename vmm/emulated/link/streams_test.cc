@@ -95,6 +95,20 @@ TEST_F(StreamsTest, ASinkReturnsCreditForWhatItWrote) {
   EXPECT_TRUE(sink.drained());
 }
 
+TEST_F(StreamsTest, ASinksOwnByteIsWrittenLastAndNobodysCredit) {
+  Sink sink(StreamName::kStdin, std::move(write_end_));
+  ASSERT_TRUE(sink.on_data(wire::Bytes(3, std::byte{'x'}), channel_));
+  sink.add_own(std::byte{4});
+  sink.on_ready(channel_);
+  char written[8] = {};
+
+  EXPECT_EQ(::read(read_end_.get(), written, sizeof written), 4);
+  EXPECT_EQ(written[3], 4);
+  const auto frames = received();
+  ASSERT_EQ(frames.size(), 1u);
+  EXPECT_EQ(expect<Credit>(frames[0])->bytes, 3u);
+}
+
 TEST_F(StreamsTest, ASinkRefusesDataBeyondTheWindow) {
   Sink sink(StreamName::kStdin, std::move(write_end_));
   for (std::size_t size = 0; size < kWindow; size += kMaxChunk)

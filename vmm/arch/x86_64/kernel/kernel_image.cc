@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxSegments = 64;
 constexpr std::size_t kMaxSections = 512;
-// No processor has more address lines; sums of what is below do not wrap.
+// No processor has more address lines. Sums of numbers below this do not wrap.
 constexpr std::uint64_t kAddressLimit = std::uint64_t{1} << 52;
 
 base::Error malformed(std::string what) {
@@ -28,7 +28,7 @@ base::Result<Elf64_Ehdr> read_header(int file) {
   if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
       header.e_machine != kElfMachine)
     return malformed("not for x86-64");
-  if (header.e_type != ET_EXEC && header.e_type != ET_DYN) return malformed("not executable");
+  if (header.e_type != ET_EXEC && header.e_type != ET_DYN) return malformed("not an executable");
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum > kMaxSegments)
     return malformed("unusable program headers");
   return header;
@@ -70,13 +70,13 @@ base::Result<std::optional<FileRange>> find_section(int file, const Elf64_Ehdr& 
   for (const Elf64_Shdr& section : sections) {
     if (names.sh_size < found.size() || section.sh_name > names.sh_size - found.size()) continue;
     if (names.sh_offset > std::numeric_limits<std::uint64_t>::max() - section.sh_name)
-      return malformed("section names outside of the file");
+      return malformed("the names of its sections lie outside of the file");
     if (auto read = base::read_fully(file, names.sh_offset + section.sh_name,
                                      std::as_writable_bytes(std::span(found)));
         !read)
       return base::annotate(std::move(read).error(), "kernel section names");
     if (!std::equal(name.begin(), name.end(), found.begin())) continue;
-    if (section.sh_type != SHT_PROGBITS) return malformed("a section without contents");
+    if (section.sh_type != SHT_PROGBITS) return malformed("its section .relocs has no contents");
     return std::optional(FileRange{section.sh_offset, section.sh_size});
   }
   return std::optional<FileRange>();
@@ -115,7 +115,7 @@ base::Result<KernelFile> KernelFile::open(int file) {
 base::Result<KernelImage> KernelFile::load(const memory::GuestMemory& memory,
                                            memory::GuestAddress lowest, memory::GuestAddress limit,
                                            const KernelShift& shift) const {
-  if (shift.in_memory > kAddressLimit) return malformed("outside usable memory");
+  if (shift.in_memory > kAddressLimit) return malformed("it would be moved outside usable memory");
   for (const Segment& segment : segments_) {
     const std::uint64_t address = segment.address + shift.in_memory;
     if (address < lowest.value || address > limit.value || segment.bytes > limit.value - address)
@@ -130,9 +130,9 @@ base::Result<KernelImage> KernelFile::load(const memory::GuestMemory& memory,
                           {linked_.start.value + shift.in_memory},
                           {linked_.end.value + shift.in_memory}};
   if (shift.in_addresses == 0) return image;
-  if (!relocations_) return malformed("no section .relocs, so it cannot be moved");
+  if (!relocations_) return malformed("no section .relocs, so its addresses cannot be moved");
   const auto bytes = memory.slice(image.start, image.end.value - image.start.value);
-  if (!bytes) return malformed("segments in different places of guest memory");
+  if (!bytes) return malformed("its segments lie in different ranges of guest memory");
   RETURN_IF_ERROR(relocate(file_, *relocations_, *bytes, virtual_start_, shift.in_addresses));
   return image;
 }

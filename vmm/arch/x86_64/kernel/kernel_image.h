@@ -1,7 +1,8 @@
-// Loading a kernel from a file into guest memory, where it was linked to be or elsewhere.
+// Loads a kernel from a file into guest memory, to where it was linked to be or elsewhere.
 //
-// Trust: files are checked as if hostile: nothing outside guest memory is written, nothing is
-// allocated by their numbers. Spec: System V ABI, ELF-64; relocations.h.
+// Trust: files are checked as if hostile: nothing outside guest memory is written, and no number of
+// theirs makes this process allocate more than 512 headers. Spec: System V ABI, ELF-64;
+// relocations.h.
 #pragma once
 
 #include <elf.h>
@@ -16,14 +17,13 @@
 
 namespace x86_64 {
 
-/// Of an ELF file that KernelFile reads.
+/// The e_machine of the ELF files that KernelFile reads.
 inline constexpr std::uint16_t kElfMachine = EM_X86_64;
 
-/// How far from where it was linked to be a kernel is put: in physical memory, and in the virtual
-/// addresses that it runs at, which is independent of that.
+/// How far a kernel is moved from where it was linked to be. The two are independent of each other.
 struct KernelShift {
-  std::uint64_t in_memory = 0;
-  std::uint64_t in_addresses = 0;
+  std::uint64_t in_memory = 0;     // bytes of physical addresses
+  std::uint64_t in_addresses = 0;  // bytes of the virtual addresses that it runs at
 };
 
 struct KernelImage {
@@ -32,20 +32,20 @@ struct KernelImage {
   memory::GuestAddress end;    // past the last, its zeroed part included
 };
 
-/// An uncompressed x86-64 ELF executable. Its program is known, nothing is loaded yet.
+/// An uncompressed x86-64 ELF executable whose headers have been read and checked.
 class KernelFile {
  public:
-  /// `file` is borrowed, until the last load().
+  /// `file` is borrowed until the last load(). kInvalidArgument if it is no such kernel.
   static base::Result<KernelFile> open(int file);
 
   /// Physical addresses, as linked.
   const KernelImage& linked() const { return linked_; }
-  /// Whether it has a section ".relocs", without which it runs only at the addresses it was linked
-  /// for.
+  /// Whether the file has a section ".relocs". Without it the kernel runs only at the addresses
+  /// that it was linked for.
   bool relocatable() const { return relocations_.has_value(); }
 
   /// Loads the segments, all of which must then lie in [`lowest`, `limit`), and relocates them.
-  /// The memory is known to be zero.
+  /// The memory must be zero before.
   base::Result<KernelImage> load(const memory::GuestMemory& memory, memory::GuestAddress lowest,
                                  memory::GuestAddress limit, const KernelShift& shift) const;
 

@@ -24,10 +24,10 @@ class Relocator {
   base::Result<void> apply(std::span<const std::int32_t> entries) {
     for (const std::int32_t entry : entries) {
       if (entry == 0) {
-        if (list_ == List::k32) return malformed("a fourth list");
+        if (list_ == List::k32) return malformed("the table has more than three lists");
         list_ = static_cast<List>(static_cast<int>(list_) + 1);
       } else if (!apply(entry)) {
-        return malformed("one outside of the kernel");
+        return malformed("the table names an address outside of the kernel");
       }
     }
     return {};
@@ -39,7 +39,7 @@ class Relocator {
   enum class List { kNone, k64, kInverse32, k32 };
 
   bool apply(std::int32_t entry) {
-    // Sign extension makes the kernel's half of the address space of it.
+    // Sign extension turns the entry into an address of the kernel's half of the address space.
     const std::uint64_t at = static_cast<std::uint64_t>(std::int64_t{entry}) - linked_at_;
     switch (list_) {
       case List::kNone:
@@ -75,7 +75,7 @@ class Relocator {
 base::Result<void> relocate(int file, FileRange table, std::span<std::byte> image,
                             std::uint64_t linked_at, std::uint64_t shift) {
   if (table.size > kMaxRelocationBytes || table.size % sizeof(std::int32_t) != 0)
-    return malformed("not a table");
+    return malformed("the table is too long or its size is not a multiple of 4");
   Relocator relocator(image, linked_at, shift);
   std::array<std::int32_t, kEntriesAtOnce> entries;
   for (std::uint64_t done = 0; done < table.size;) {
@@ -85,7 +85,7 @@ base::Result<void> relocate(int file, FileRange table, std::span<std::byte> imag
     RETURN_IF_ERROR(relocator.apply(some));
     done += some.size_bytes();
   }
-  if (!relocator.complete()) return malformed("fewer lists than three");
+  if (!relocator.complete()) return malformed("the table has fewer than three lists");
   return {};
 }
 

@@ -1,10 +1,11 @@
-// Relocating a kernel that was loaded at other virtual addresses than it was linked for.
+// Relocates a kernel that runs at other virtual addresses than it was linked for.
 //
 // Trust: the table is checked as if hostile: nothing outside of the image is written, nothing is
-// allocated by its numbers, the work is bounded by its size. Spec: what Linux's
-// arch/x86/tools/relocs writes and its decompressor reads: addresses as linked, signed 32-bit, a 0
-// before each of three lists: 64-bit values, 32-bit values that are relative to an address which
-// does not move (so they get smaller), 32-bit values. The last list goes on to the table's end.
+// allocated by its numbers, the work is bounded by its size.
+// Spec: the table is the one that Linux's arch/x86/tools/relocs writes and its decompressor reads.
+// An entry is the linked address of a value to change, signed 32-bit. A 0 begins each of three
+// lists: 64-bit values; 32-bit values relative to an address that does not move, which get smaller;
+// 32-bit values. The last list goes on to the table's end.
 #pragma once
 
 #include <cstddef>
@@ -15,18 +16,18 @@
 
 namespace x86_64 {
 
-/// Bytes of a file.
+/// A range of a file, in bytes.
 struct FileRange {
   std::uint64_t offset = 0;
   std::uint64_t size = 0;
 };
 
-/// A table is no longer than this; that of a kernel with everything in it is a tenth.
+/// A longer table is refused. That of a kernel with everything built in has a tenth of this.
 inline constexpr std::uint64_t kMaxRelocationBytes = std::uint64_t{16} << 20;
 
 /// Adds `shift` to every address in `image`, whose first byte was linked to be at `linked_at`.
-/// kInvalidArgument if the table is not one, or names what is not inside of the image; the image is
-/// of no use then.
+/// kInvalidArgument if the table is malformed or names a value outside of the image; the image may
+/// then be changed in part and must not be run.
 base::Result<void> relocate(int file, FileRange table, std::span<std::byte> image,
                             std::uint64_t linked_at, std::uint64_t shift);
 

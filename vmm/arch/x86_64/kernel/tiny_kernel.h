@@ -1,4 +1,4 @@
-// TinyKernel: a kernel file for tests, in the form of the bytes that it consists of.
+// TinyKernel: a kernel file for tests. The struct's bytes are the file.
 #pragma once
 
 #include <elf.h>
@@ -10,9 +10,9 @@
 
 namespace x86_64 {
 
-/// An ELF executable of two segments, the second only zeros, that knows how to be relocated: one
-/// 64-bit value, one inverse 32-bit and one 32-bit value, the first three of `code`. A test changes
-/// what it likes.
+/// An ELF executable of two segments, the second only zeros. Its relocations name one 64-bit value,
+/// one 32-bit value that gets smaller and one 32-bit value: the first three of `code`. A test
+/// changes any of the fields.
 struct TinyKernel {
   static constexpr std::uint64_t kMap = 0xffffffff80000000;  // virtual address of physical 0
   static constexpr std::uint64_t kMemoryBytes = 0x1000;      // of the first segment
@@ -50,7 +50,7 @@ struct TinyKernel {
     for (std::uint64_t i = 0; i < 3; ++i) relocations[2 * i + 1] = entry(at + 8 * i);
   }
 
-  /// How the table names the virtual address of this physical one.
+  /// The relocations' entry for the physical address `at`.
   static std::int32_t entry(std::uint64_t at) {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(kMap + at));
   }

@@ -1,0 +1,243 @@
+#include <gtest/gtest.h>
+
+#include "api/docker/testing/api_fixture.h"
+
+namespace docker {
+namespace {
+
+class NetworksApiTest : public ApiTest {
+ protected:
+  std::string create_network(const json& body) {
+    const auto answer = call("POST", "/networks/create", body);
+    EXPECT_EQ(static_cast<int>(answer.status), 201) << answer.body;
+    return json::parse(answer.body).value("Id", "");
+  }
+
+  /// Runs a container on the networks.
+  std::string run_on(const json& endpoints, const json& host_config = json::object(),
+                     const std::string& query = "") {
+    json host = host_config;
+    host["NetworkMode"] = endpoints.begin().key();
+    const std::string id = create_over_api({{"Image", "busybox"},
+                                            {"Cmd", {"sleep", "1000"}},
+                                            {"HostConfig", host},
+                                            {"NetworkingConfig", {{"EndpointsConfig", endpoints}}}},
+                                           query);
+    const auto started = call("POST", "/containers/" + id + "/start");
+    EXPECT_EQ(static_cast<int>(started.status), 204) << started.body;
+    return id;
+  }
+
+  std::string start_error(const std::string& id) {
+    const auto answer = call("POST", "/containers/" + id + "/start");
+    EXPECT_GE(static_cast<int>(answer.status), 400);
+    return json::parse(answer.body).value("message", "");
+  }
+};
+
+TEST_F(NetworksApiTest, ANetworkIsShownAsDockerShowsIt) {
+  const std::string id = create_network({{"Name", "mine"}, {"Labels", {{"a", "b"}}}});
+  const json shown = get("/networks/mine");
+
+  EXPECT_EQ(shown.at("Id"), id);
+  EXPECT_EQ(shown.at("Driver"), "bridge");
+  EXPECT_EQ(shown.at("Scope"), "local");
+  EXPECT_EQ(shown.at("IPAM").at("Driver"), "default");
+  EXPECT_EQ(shown.at("IPAM").at("Config").at(0).at("Gateway"), "172.18.0.1");
+  EXPECT_EQ(shown.at("Labels").at("a"), "b");
+  EXPECT_EQ(get("/networks?filters={\"type\":[\"custom\"]}").size(), 1u);
+  EXPECT_EQ(get("/networks?filters={\"label\":[\"a=b\"]}").size(), 1u);
+  EXPECT_EQ(get("/networks").size(), 3u);
+  EXPECT_EQ(actions_in("{\"type\":[\"network\"]}"), "create ");
+}
+
+TEST_F(NetworksApiTest, AContainerIsOnEachOfItsNetworks) {
+  create_network({{"Name", "back"}});
+  create_network({{"Name", "front"}});
+  const std::string id =
+      run_on({{"back", {{"Aliases", {"db"}}}}, {"front", json::object()}}, {}, "?name=web");
+  const json networks = get("/containers/" + id + "/json").at("NetworkSettings").at("Networks");
+
+  EXPECT_EQ(networks.size(), 2u);
+  EXPECT_EQ(networks.at("back").at("IPAddress"), "172.18.0.2");
+  EXPECT_EQ(networks.at("front").at("IPAddress"), "172.19.0.2");
+  EXPECT_EQ(networks.at("back").at("DNSNames"), json({"web", "db", id.substr(0, 12)}));
+  EXPECT_EQ(networks.at("back").at("NetworkID"), get("/networks/back").at("Id"));
+  const auto& endpoints = (*containers_->find(id))->state.machine.endpoints;
+  ASSERT_EQ(endpoints.size(), 2u);
+  EXPECT_TRUE(endpoints[0].default_route);
+  EXPECT_FALSE(endpoints[1].default_route);
+  EXPECT_EQ(get("/networks/back").at("Containers").at(id).at("Name"), "web");
+}
+
+TEST_F(NetworksApiTest, TheDefaultRouteIsWhereThePriorityIsHighestAndTheNetworkNotInternal) {
+  create_network({{"Name", "a"}, {"Internal", true}});
+  create_network({{"Name", "b"}});
+  create_network({{"Name", "c"}});
+  const std::string id =
+      run_on({{"a", {{"GwPriority", 9}}}, {"b", json::object()}, {"c", {{"GwPriority", 1}}}});
+
+  for (const auto& endpoint : (*containers_->find(id))->state.machine.endpoints)
+    EXPECT_EQ(endpoint.default_route, endpoint.network == "c") << endpoint.network;
+}
+
+TEST_F(NetworksApiTest, AnAddressAndAMacThatAreAskedForAreHad) {
+  create_network({{"Name", "mine"}, {"IPAM", {{"Config", {{{"Subnet", "10.1.0.0/16"}}}}}}});
+  const std::string id = run_on(
+      {{"mine",
+        {{"IPAMConfig", {{"IPv4Address", "10.1.2.3"}}}, {"MacAddress", "02:00:00:00:00:09"}}}});
+  const json network =
+      get("/containers/" + id + "/json").at("NetworkSettings").at("Networks").at("mine");
+
+  EXPECT_EQ(network.at("IPAddress"), "10.1.2.3");
+  EXPECT_EQ(network.at("MacAddress"), "02:00:00:00:00:09");
+  EXPECT_EQ(network.at("IPAMConfig").at("IPv4Address"), "10.1.2.3");
+  const std::string second = create_over_api(
+      {{"Image", "busybox"},
+       {"Cmd", {"true"}},
+       {"HostConfig", {{"NetworkMode", "mine"}}},
+       {"NetworkingConfig",
+        {{"EndpointsConfig", {{"mine", {{"IPAMConfig", {{"IPv4Address", "10.1.2.3"}}}}}}}}}});
+  EXPECT_EQ(start_error(second), "failed to set up container networking: Address already in use");
+}
+
+TEST_F(NetworksApiTest, ANetworkThatIsNotThereIsAnErrorAtStart) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox"}, {"Cmd", {"true"}}, {"HostConfig", {{"NetworkMode", "nope"}}}});
+
+  EXPECT_EQ(start_error(id), "failed to set up container networking: network nope not found");
+}
+
+TEST_F(NetworksApiTest, SeveralNetworksAtCreateAreForClientsThatKnowThem) {
+  const json body{
+      {"Image", "busybox"},
+      {"Cmd", {"true"}},
+      {"NetworkingConfig", {{"EndpointsConfig", {{"a", json::object()}, {"b", json::object()}}}}}};
+
+  EXPECT_EQ(status("POST", "/v1.43/containers/create", body), 400);
+  EXPECT_EQ(status("POST", "/v1.44/containers/create", body), 201);
+}
+
+TEST_F(NetworksApiTest, ContainersAreConnectedAndDisconnectedWhileTheyDoNotRun) {
+  create_network({{"Name", "mine"}});
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  const json connection{{"Container", id}, {"EndpointConfig", {{"Aliases", {"x"}}}}};
+
+  EXPECT_EQ(status("POST", "/networks/mine/connect", connection), 200);
+  EXPECT_EQ(status("POST", "/networks/bridge/disconnect", {{"Container", id}}), 200);
+  EXPECT_EQ(status("POST", "/networks/bridge/disconnect", {{"Container", id}}), 500);
+  EXPECT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const json networks = get("/containers/" + id + "/json").at("NetworkSettings").at("Networks");
+  EXPECT_EQ(networks.size(), 1u);
+  EXPECT_EQ(networks.at("mine").at("IPAddress"), "172.18.0.2");
+  EXPECT_EQ(status("POST", "/networks/bridge/connect", {{"Container", id}}), 501);
+  EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", id}}), 403);
+  EXPECT_EQ(status("POST", "/networks/nope/connect", {{"Container", id}}), 404);
+  EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", "nobody"}}), 404);
+}
+
+TEST_F(NetworksApiTest, ANetworkInUseStaysAndOneWithoutUsersIsPruned) {
+  create_network({{"Name", "busy"}});
+  create_network({{"Name", "idle"}});
+  const std::string id = run_on({{"busy", json::object()}}, {}, "?name=web");
+  const auto refused = call("DELETE", "/networks/busy");
+
+  EXPECT_EQ(static_cast<int>(refused.status), 403);
+  EXPECT_EQ(json::parse(refused.body).at("message"),
+            "error while removing network: network busy has active endpoints (name:\"web\" id:\"" +
+                id.substr(0, 12) + "\")");
+  EXPECT_EQ(json::parse(call("POST", "/networks/prune").body).at("NetworksDeleted"),
+            json({"idle"}));
+  EXPECT_EQ(status("POST", "/containers/" + id + "/kill"), 204);
+  run_until([&] { return (*containers_->find(id))->run.machine == nullptr; });
+  EXPECT_EQ(status("DELETE", "/networks/busy"), 204);
+  EXPECT_EQ(status("DELETE", "/networks/busy"), 404);
+}
+
+TEST_F(NetworksApiTest, PublishedPortsAreShownAndGivenBack) {
+  const std::string id = create_over_api(
+      {{"Image", "busybox"},
+       {"Cmd", {"sleep", "1000"}},
+       {"ExposedPorts", {{"80/tcp", json::object()}, {"53/udp", json::object()}}},
+       {"HostConfig",
+        {{"PortBindings", {{"80/tcp", {{{"HostIp", "127.0.0.1"}, {"HostPort", "8080"}}}}}}}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const json ports = get("/containers/" + id + "/json").at("NetworkSettings").at("Ports");
+
+  EXPECT_EQ(ports.at("80/tcp"), json::parse(R"([{"HostIp":"127.0.0.1","HostPort":"8080"}])"));
+  EXPECT_EQ(ports.at("53/udp"), nullptr);
+  EXPECT_EQ(get("/containers/json").at(0).at("Ports"),
+            json::parse(R"([{"PrivatePort":53,"Type":"udp"},
+                {"IP":"127.0.0.1","PrivatePort":80,"PublicPort":8080,"Type":"tcp"}])"));
+  EXPECT_EQ(get("/containers/json?filters={\"publish\":[\"8080\"]}").size(), 1u);
+  EXPECT_EQ(host_.networks().ports_in_use(), 1u);
+  EXPECT_EQ(status("POST", "/containers/" + id + "/kill"), 204);
+  run_until([&] { return host_.networks().ports_in_use() == 0; });
+}
+
+TEST_F(NetworksApiTest, APortIsOneContainers) {
+  const auto create_at = [&](const std::string& port, const std::string& name) {
+    return create_over_api(
+        {{"Image", "busybox"},
+         {"Cmd", {"sleep", "1000"}},
+         {"HostConfig", {{"PortBindings", {{"80/tcp", {{{"HostPort", port}}}}}}}}},
+        "?name=" + name);
+  };
+  const std::string first = create_at("8080", "first");
+  const std::string second = create_at("8080", "second");
+  const std::string third = create_at("8080-8081", "third");
+  ASSERT_EQ(status("POST", "/containers/first/start"), 204);
+
+  EXPECT_EQ(start_error("second"),
+            "failed to set up container networking: driver failed programming external "
+            "connectivity on endpoint second (" +
+                second + "): Bind for 0.0.0.0:8080 failed: port is already allocated");
+  EXPECT_EQ(host_.endpoints_in_use(), 1u);
+  EXPECT_EQ(status("POST", "/containers/third/start"), 204);
+  EXPECT_EQ((*containers_->find("third"))->state.machine.ports.at(0).host_port, 8081);
+}
+
+TEST_F(NetworksApiTest, EveryExposedPortIsPublishedOnRequest) {
+  const std::string id =
+      create_over_api({{"Image", "busybox"},
+                       {"Cmd", {"sleep", "1000"}},
+                       {"ExposedPorts", {{"80/tcp", json::object()}, {"53/udp", json::object()}}},
+                       {"HostConfig", {{"PublishAllPorts", true}}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+
+  EXPECT_EQ((*containers_->find(id))->state.machine.ports.size(), 2u);
+}
+
+TEST_F(NetworksApiTest, BadPortsAreRefusedAtCreate) {
+  const auto create_with = [&](const json& bindings) {
+    return status(
+        "POST", "/containers/create",
+        {{"Image", "busybox"}, {"Cmd", {"true"}}, {"HostConfig", {{"PortBindings", bindings}}}});
+  };
+
+  EXPECT_EQ(create_with({{"http", {{{"HostPort", "80"}}}}}), 400);
+  EXPECT_EQ(create_with({{"80/tcp", {{{"HostPort", "99999"}}}}}), 400);
+  EXPECT_EQ(create_with({{"80/tcp", {{{"HostPort", "90-80"}}}}}), 400);
+  EXPECT_EQ(create_with({{"80/tcp", {{{"HostIp", "nowhere"}}}}}), 400);
+  EXPECT_EQ(create_with({{"80/sctp", {{{"HostPort", "80"}}}}}), 501);
+  EXPECT_EQ(create_with({{"80/tcp", {{{"HostIp", "::1"}}}}}), 501);
+  EXPECT_EQ(create_with({{"80/tcp", 7}}), 400);
+}
+
+TEST_F(NetworksApiTest, PortsOfAContainerThatRunsOnAreTakenOver) {
+  const std::string id =
+      create_over_api({{"Image", "busybox"},
+                       {"Cmd", {"sleep", "1000"}},
+                       {"HostConfig", {{"PortBindings", {{"80/tcp", {{{"HostPort", "8080"}}}}}}}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const std::string stored = engine::to_json_text((*containers_->find(id))->state);
+
+  const auto state = engine::stored_state(stored);
+  EXPECT_EQ(state.damage, "");
+  ASSERT_EQ(state.value.machine.ports.size(), 1u);
+  EXPECT_EQ(state.value.machine.ports[0].host_port, 8080);
+  EXPECT_EQ(state.value.machine.endpoints.size(), 1u);
+}
+
+}  // namespace
+}  // namespace docker

@@ -1,0 +1,25 @@
+// Client-controlled text: the body of a request for a network.
+#include <cstdint>
+#include <string_view>
+
+#include "api/engine/networks/network_request.h"
+#include "api/networks/address_pool.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto body = nlohmann::json::parse(text, nullptr, false);
+  if (body.is_discarded()) return 0;
+  const auto request = engine::parse_network_request(body);
+  if (!request) return 0;
+  const engine::NetworkSpec& spec = request->spec;
+  if (spec.name.empty() || spec.bridge.size() > 15) __builtin_trap();
+  // What is kept is read again at the next start.
+  if (!engine::parse_network_request(request->document)) __builtin_trap();
+  const std::string subnet = spec.subnet.empty() ? "172.18.0.0/16" : spec.subnet;
+  auto pool = engine::AddressPool::create(*engine::Subnet::parse(subnet), spec.ip_range,
+                                          spec.gateway, spec.reserved);
+  if (!pool) return 0;
+  const auto address = pool->take();
+  if (address && !pool->subnet().host(*address)) __builtin_trap();
+  return 0;
+}
