@@ -144,8 +144,12 @@ void VsockConnection::stop_delivery() {
   pending.shutdown_wanted |= kVsockShutdownReceive;
 }
 
+/// Linux sends no more ahead than its own buffer holds, whatever it is offered, and does not ask
+/// when it has done so: it must be told before that much was forwarded.
 bool VsockConnection::credit_update_due() const {
-  return counters.forwarded - counters.announced_forwarded >= kBufferBytes / 2;
+  constexpr std::uint32_t kSmallest = 4096;  // a guest that says less is told seldom enough
+  const std::uint32_t ahead = std::clamp(counters.guest_buffer, kSmallest, kBufferBytes);
+  return counters.forwarded - counters.announced_forwarded >= ahead / 2;
 }
 
 std::uint32_t VsockConnection::guest_credit() const {
