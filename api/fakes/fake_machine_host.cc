@@ -369,8 +369,9 @@ net::awaitable<Result<void>> FakeMachineHost::create(std::filesystem::path path,
   co_return Result<void>();
 }
 
-net::awaitable<base::Result<void>> FakeMachineHost::check_host_path(std::string path) {
-  if (!missing_host_paths.contains(path)) co_return base::Result<void>();
+net::awaitable<base::Result<engine::HostFile>> FakeMachineHost::check_host_path(std::string path) {
+  if (!missing_host_paths.contains(path))
+    co_return engine::HostFile{.is_socket = host_sockets.contains(path), .mode = 0660};
   co_return base::Error{base::Code::kNotFound, "bind source path does not exist: " + path};
 }
 

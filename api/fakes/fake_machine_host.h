@@ -51,10 +51,11 @@ class FakeMachineHost final : public engine::MachineHost,
       engine::AdoptSpec spec) override;
   std::vector<std::string> left_over() const override { return {}; }
   net::awaitable<void> remove_left_over() override { co_return; }
-  net::awaitable<base::Result<void>> check_host_path(std::string path) override;
+  net::awaitable<base::Result<engine::HostFile>> check_host_path(std::string path) override;
 
   /// Nothing is at these paths of the host.
   std::set<std::string> missing_host_paths;
+  std::set<std::string> host_sockets;
 
   net::awaitable<base::Result<void>> create(std::filesystem::path path,
                                             std::uint64_t bytes) override;

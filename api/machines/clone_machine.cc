@@ -141,6 +141,11 @@ void CloneMachine::start_session(StreamSocket socket) {
                                         if (auto self = weak.lock())
                                           self->name_asked(std::move(query));
                                       },
+                                  .connected =
+                                      [weak](protocol::SocketConnected message) {
+                                        if (auto self = weak.lock())
+                                          self->socket_connected(message);
+                                      },
                                   .lost =
                                       [weak](Error error) {
                                         if (auto self = weak.lock())

@@ -120,6 +120,11 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
     // While a guest is greeted: exits that came with its answer, before the processes are known.
     std::optional<std::vector<protocol::ProcessExited>> early_exits;
   };
+  /// The host's sockets that processes may connect to, and connections to them.
+  struct Sockets {
+    std::map<ContainerNumber, SocketPaths> paths;
+    std::size_t open = 0;  // or on their way
+  };
   /// What become() has been told, until the first container is added.
   struct Beginning {
     protocol::SetIdentity identity;
@@ -164,6 +169,15 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   /// Of the containers with these numbers.
   net::awaitable<void> take_shares(ContainerNumber first, ContainerNumber last);
   void let_lock_waiters_die();
+
+  // The host's sockets.
+  void socket_connected(protocol::SocketConnected message);
+  void refuse_socket(protocol::SocketConnected message);
+  static net::awaitable<void> serve_socket(std::shared_ptr<CloneMachine> self,
+                                           protocol::SocketConnected message);
+  net::awaitable<base::Result<StreamSocket>> connect_to_host(protocol::SocketConnected message);
+  base::Result<StreamSocket> open_socket(std::uint32_t connection);
+
   static net::awaitable<void> interrupt_locks(std::shared_ptr<CloneMachine> self);
 
   /// Everything the guest needs for the container's first process, in one write with what was
@@ -235,6 +249,7 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   std::map<ContainerNumber, Membership> containers_;
   Processes processes_;
   Names names_;
+  Sockets sockets_;
   async::Mutex starting_file_server_;
   bool has_file_server_ = false;
   bool interrupting_locks_ = false;

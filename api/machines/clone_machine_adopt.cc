@@ -17,6 +17,7 @@ net::awaitable<Result<std::shared_ptr<CloneMachine>>> CloneMachine::adopt(
   std::shared_ptr<CloneMachine> machine(new CloneMachine(context, std::move(process)));
   machine->identity_.endpoints = std::move(endpoints);
   machine->names_.answers = spec.names;
+  machine->sockets_.paths = std::exchange(spec.sockets, {});
   machine->has_file_server_ = machine->process_->file_server().is_started();
   net::co_spawn(context.executor, watch(machine), net::detached);
   Result<void> done = machine->connect();

@@ -87,6 +87,7 @@ net::awaitable<Result<ProcessStart>> CloneMachine::add_container(ContainerSpec s
   const auto self = shared_from_this();
   RETURN_IF_ERROR_ASYNC(check_new(spec));
   containers_.emplace(spec.settings.container, Membership::kComing);
+  sockets_.paths[spec.settings.container] = std::exchange(spec.sockets, {});
   if (!beginning_) co_return co_await add_further(std::move(spec));
   auto started = co_await add_first(std::move(spec));
   if (!started) co_return base::annotate(std::move(started).error(), "start the machine");
@@ -187,6 +188,7 @@ net::awaitable<Result<void>> CloneMachine::take_out(ContainerNumber container,
   auto removed = co_await remove_from_guest(container, timeout);
   co_await take_shares(container, container);
   [[maybe_unused]] const auto detached = co_await detach_files(container, container);
+  sockets_.paths.erase(container);
   containers_.erase(container);
   co_return removed;
 }

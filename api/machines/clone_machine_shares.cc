@@ -34,7 +34,7 @@ net::awaitable<Result<void>> CloneMachine::share_files(ContainerSpec& spec,
                      .tree = files.tree,
                      .caching = files.caching});
   for (protocol::PrepareContainer::Mount& mount : spec.settings.mounts)
-    if (mount.source != Source::kDisk) mount.number += first;
+    if (mount.source == Source::kDirectory || mount.source == Source::kHost) mount.number += first;
   FileServer server = process_->file_server();
   co_return co_await server.add(std::move(trees));
 }

@@ -2,7 +2,9 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
 #include <csignal>
 #include <optional>
 
@@ -159,6 +161,89 @@ TEST_F(CloneMachineTest, DoesNotStartWithoutTheFilesOfTheHostThatItNeeds) {
   EXPECT_EQ(started.error().code, base::Code::kNotFound);
   run(clone_->wait_stopped());
   EXPECT_TRUE(acts_.slots.empty());
+}
+
+/// A socket of the host that answers each connection, once it has half-closed, with what it said.
+class CloneMachineSocketsTest : public CloneMachineTest {
+ protected:
+  void SetUp() override {
+    const std::string path = directory_.path() / "socket";
+    ::unlink(path.c_str());
+    acceptor_ = std::make_unique<Acceptor>(*io_, Acceptor::endpoint_type(path));
+    net::co_spawn(*io_, serve(acceptor_.get()), net::detached);
+  }
+
+  using Acceptor = net::local::stream_protocol::acceptor;
+
+  static net::awaitable<void> serve(Acceptor* acceptor) {
+    for (;;) {
+      auto [error, connection] = co_await acceptor->async_accept(async::kTuple);
+      if (error) co_return;
+      std::string heard(64, '\0');
+      std::size_t all = 0;
+      for (;;) {
+        const auto [ended, size] = co_await connection.async_read_some(
+            net::buffer(heard.data() + all, heard.size() - all), async::kTuple);
+        all += size;
+        if (ended) break;
+      }
+      heard.resize(all);
+      co_await net::async_write(connection, net::buffer("said " + heard), async::kTuple);
+    }
+  }
+
+  /// A container whose socket 7 is the host's.
+  base::Result<ProcessStart> start_connecting(const std::string& number) {
+    restore();
+    sink_ = std::make_shared<CollectingSink>(executor());
+    ContainerSpec wanted = container_spec({"connect", number}, sink_);
+    wanted.sockets = {{7, directory_.path() / "socket"}, {8, directory_.path() / "absent"}};
+    return begin(std::move(wanted));
+  }
+
+  std::unique_ptr<Acceptor> acceptor_;
+};
+
+TEST_F(CloneMachineSocketsTest, ConnectsAProcessToTheHost) {
+  const auto started = start_connecting("7");
+  ASSERT_TRUE(started) << started.error().message;
+  ASSERT_TRUE(exit_of(1));
+  EXPECT_EQ(sink_->out(), "said hello");
+}
+
+TEST_F(CloneMachineSocketsTest, RefusesWhereNobodyListensAndWhatTheContainerHasNot) {
+  for (const char* number : {"8", "9"}) {
+    ASSERT_TRUE(start_connecting(number));
+    ASSERT_TRUE(exit_of(1));
+    EXPECT_EQ(sink_->out(), "refused") << number;
+    clone_->kill();
+    run(clone_->wait_stopped());
+  }
+}
+
+TEST_F(CloneMachineSocketsTest, GoesOnUnderTheNextDaemon) {
+  ASSERT_TRUE(start_connecting("7"));
+  ASSERT_TRUE(exit_of(1));
+  acceptor_.reset();
+  forget_everything();
+  SetUp();
+  AdoptSpec wanted;
+  wanted.id = "c0ffee";
+  wanted.secret = kSecret;
+  wanted.sockets[kMainContainer] = {{7, directory_.path() / "socket"}};
+
+  const auto adopted = adopt(wanted);
+
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  clone_ = *adopted;
+  sink_ = std::make_shared<CollectingSink>(executor());
+  protocol::StartProcess process;
+  process.container = kMainContainer;
+  process.process = 5;
+  process.argv = {"connect", "7"};
+  ASSERT_TRUE(run(clone_->start_process(process, sink_)));
+  ASSERT_TRUE(exit_of(5));
+  EXPECT_EQ(sink_->out(), "said hello");
 }
 
 TEST_F(CloneMachineTest, PutsEachEndpointOnACardOfItsOwn) {

@@ -28,6 +28,8 @@ class GuestStreams {
   StreamSocket take_control() { return *std::exchange(control_, std::nullopt); }
   /// A new control stream. A guest that refuses it shows as the stream's end.
   base::Result<StreamSocket> open_control() { return open(protocol::kControlPort); }
+  /// A connection that a SocketOpen is to be sent on.
+  base::Result<StreamSocket> open_socket() { return open(protocol::kSocketPort); }
   /// A stream that no StreamOpen was sent on yet: one of the template's while there are any, else a
   /// new connection.
   base::Result<StreamSocket> next();

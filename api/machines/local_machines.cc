@@ -157,7 +157,7 @@ void LocalMachines::keep(const std::string& id, const Clone& clone) {
   clone->on_ended([this, id] { running_.erase(id); });
 }
 
-net::awaitable<Result<void>> LocalMachines::check_host_path(std::string path) {
+net::awaitable<Result<HostFile>> LocalMachines::check_host_path(std::string path) {
   return context_.launcher.check_host_path(std::move(path));
 }
 

@@ -36,7 +36,7 @@ class LocalMachines final : public Machines {
   net::awaitable<base::Result<std::shared_ptr<Machine>>> adopt(AdoptSpec spec) override;
   std::vector<std::string> left_over() const override;
   net::awaitable<void> remove_left_over() override;
-  net::awaitable<base::Result<void>> check_host_path(std::string path) override;
+  net::awaitable<base::Result<HostFile>> check_host_path(std::string path) override;
   net::awaitable<void> close() override;
 
   std::size_t ready_clones() const { return pool_.ready(); }

@@ -112,6 +112,10 @@ struct SharedFiles {
   bool operator==(const SharedFiles&) const = default;
 };
 
+/// Where the sockets of the host are that a container's processes may connect to, by the numbers of
+/// PrepareContainer::Socket.
+using SocketPaths = std::map<std::uint32_t, std::string>;
+
 /// A container, with its first process, in a machine.
 struct ContainerSpec {
   std::vector<images::LayerFile> layers;  // lowest first
@@ -122,6 +126,8 @@ struct ContainerSpec {
   /// What the mounts of settings.mounts that are not disks show: `number` is the place in here
   /// until add_container() changes it.
   std::vector<SharedFiles> shares;
+  /// Of those in settings.sockets.
+  SocketPaths sockets = {};
   /// With its number, kMainContainer or another up to kMostContainers that the machine does not
   /// have. `request`, `layers`, `disk` and `volume_disks` are filled in by add_container().
   protocol::PrepareContainer settings;
@@ -264,6 +270,8 @@ struct AdoptSpec {
   std::map<ProcessId, Process> processes;
   /// All others are removed, as they were on their way in or out. Empty: all stay.
   std::set<ContainerNumber> containers;
+  /// As in ContainerSpec. It may name paths that are no sockets.
+  std::map<ContainerNumber, SocketPaths> sockets = {};
   /// Other processes of the machine go on unwatched; those from this number on are killed.
   ProcessId kill_unknown_from = ~ProcessId{0};
 };
@@ -287,8 +295,9 @@ class Machines {
   /// Ends and removes all left-over machines that were not adopted. Once, after the adopt() calls.
   virtual net::awaitable<void> remove_left_over() = 0;
 
-  /// Whether a container may have this of the host. Errors: see PrivilegedActs::check_host_path.
-  virtual net::awaitable<base::Result<void>> check_host_path(std::string path) = 0;
+  /// Whether a container may have this of the host, and what it is. Errors: see
+  /// PrivilegedActs::check_host_path.
+  virtual net::awaitable<base::Result<HostFile>> check_host_path(std::string path) = 0;
 
   /// Drains the pool; running machines go on (kill or shut them down before, if they should not).
   virtual net::awaitable<void> close() = 0;

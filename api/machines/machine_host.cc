@@ -143,7 +143,7 @@ class LocalMachineHost final : public MachineHost {
         : uids(std::move(range)),
           acts({.group_root = config.group_root,
                 .port_list = config.port_list,
-                .host_directories = config.host_directories,
+                .host_access = config.host_access,
                 .first_uid = uids.first_uid()}),
           privileged(acts) {}
 

@@ -12,6 +12,7 @@
 #include "api/machines/disks/disks.h"
 #include "api/machines/machine.h"
 #include "api/networks/networks.h"
+#include "api/privileged/host_files.h"
 
 namespace engine {
 
@@ -21,8 +22,7 @@ struct MachineHostConfig {
   std::filesystem::path initramfs;  // guest-init.cpio
   std::filesystem::path monitor;    // containervm-vmm
   std::filesystem::path file_server = {};  // containervm-fileserver
-  /// See LocalPrivileged::Config.
-  std::vector<std::string> host_directories = {};
+  host_files::Access host_access = {};     // what containers may have of the host
   std::string tenant = "default";
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
   std::size_t pool = 2;    // clones restored in advance; 0: none

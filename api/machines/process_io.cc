@@ -7,6 +7,8 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/write.hpp>
 
+#include "api/async/read_available.h"
+
 namespace engine {
 
 namespace {
@@ -17,22 +19,6 @@ wire::Bytes acknowledgement(std::uint64_t total) {
   wire::Encoder encoder;
   encoder.put(total);
   return std::move(encoder).take();
-}
-
-/// What can be read now; waits until there is something. Holds no buffer while it waits, so an idle
-/// stream costs no memory. Empty: the stream has ended.
-net::awaitable<std::vector<std::byte>> read_available(StreamSocket& socket) {
-  for (;;) {
-    const auto [waited] = co_await socket.async_wait(StreamSocket::wait_read, async::kTuple);
-    if (waited) co_return std::vector<std::byte>();
-    boost::system::error_code error;
-    // As large as what there is: the sink keeps the buffer, and what it keeps is counted by its
-    // bytes. One byte where there is nothing, which tells the end from an event of what was read
-    // already.
-    std::vector<std::byte> bytes(std::clamp<std::size_t>(socket.available(error), 1, kPumpBytes));
-    bytes.resize(socket.read_some(net::buffer(bytes), error));
-    if (error != net::error::would_block) co_return bytes;
-  }
 }
 
 }  // namespace
@@ -56,7 +42,7 @@ net::awaitable<void> ProcessIo::pump(std::shared_ptr<ProcessIo> self, protocol::
                                      StreamSocket socket) {
   Output& output = self->output(stream);
   while (!self->outcome_.has_value()) {
-    std::vector<std::byte> bytes = co_await read_available(socket);
+    std::vector<std::byte> bytes = co_await async::read_available(socket, kPumpBytes);
     if (bytes.empty()) break;
     const std::size_t size = bytes.size();
     if (self->sink_) co_await self->sink_->write(stream, std::move(bytes));

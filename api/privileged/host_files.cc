@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 namespace engine::host_files {
@@ -42,15 +45,15 @@ Result<fs::path> place_of(int fd) {
   return place;
 }
 
-Result<void> check_place(int fd, const std::string& path, const std::vector<std::string>& allowed) {
-  if (allowed.empty()) return {};
-  const auto place = place_of(fd);
-  if (!place) return place.error();
-  const bool is_allowed = std::ranges::any_of(allowed, [&](const std::string& directory) {
-    std::error_code error;
-    const fs::path normal = fs::canonical(directory, error);
-    return directory.starts_with('/') && !error && is_in(*place, normal);
-  });
+/// `place`: where `path` leads.
+Result<void> check_place(const fs::path& place, const std::string& path, const Access& access) {
+  if (access.directories.empty()) return {};
+  const bool is_allowed =
+      std::ranges::any_of(access.directories, [&](const std::string& directory) {
+        std::error_code error;
+        const fs::path normal = fs::canonical(directory, error);
+        return directory.starts_with('/') && !error && is_in(place, normal);
+      });
   if (is_allowed) return {};
   return Error{Code::kPermissionDenied,
                "containers of this host may not have " + path +
@@ -58,23 +61,52 @@ Result<void> check_place(int fd, const std::string& path, const std::vector<std:
                    "that the daemon was given for that (--host-directory)"};
 }
 
-Result<void> check_type(int fd, const std::string& path) {
+Result<HostFile> describe(int fd, const std::string& path) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) return failed(path);
-  if (S_ISDIR(status.st_mode) || S_ISREG(status.st_mode)) return {};
-  const char* const what = S_ISSOCK(status.st_mode)   ? "a socket"
-                           : S_ISFIFO(status.st_mode) ? "a pipe"
-                                                      : "a device";
-  return Error{Code::kNotSupported, path + " is " + what +
-                                        ": only files and directories of the host can be in a "
-                                        "container"};
+  if (S_ISDIR(status.st_mode) || S_ISREG(status.st_mode) || S_ISSOCK(status.st_mode))
+    return HostFile{.is_socket = S_ISSOCK(status.st_mode),
+                    .mode = status.st_mode & 0777u,
+                    .user = status.st_uid,
+                    .group = status.st_gid};
+  return Error{Code::kNotSupported,
+               path + " is " + (S_ISFIFO(status.st_mode) ? "a pipe" : "a device") +
+                   ": only files, directories and sockets of the host can be in a container"};
 }
 
-Result<base::UniqueFd> find(const std::string& path, const std::vector<std::string>& allowed) {
-  base::UniqueFd found(::open(path.c_str(), O_PATH | O_CLOEXEC));
-  if (!found) return failed(path);
-  RETURN_IF_ERROR(check_place(found.get(), path, allowed));
-  RETURN_IF_ERROR(check_type(found.get(), path));
+/// Whether clients mean this daemon's own socket.
+bool is_own_socket(const std::string& path, const Access& access) {
+  const std::string normal = fs::path(path).lexically_normal();
+  return !access.own_socket.empty() &&
+         std::ranges::find(access.own_names, normal) != access.own_names.end();
+}
+
+struct Found {
+  base::UniqueFd fd;  // O_PATH
+  HostFile file;
+};
+
+Result<Found> find(const std::string& path, const Access& access) {
+  const bool is_own = is_own_socket(path, access);
+  Found found;
+  found.fd.reset(::open((is_own ? access.own_socket : path).c_str(), O_PATH | O_CLOEXEC));
+  if (!found.fd) return failed(path);
+  // The daemon's socket is where its name says, as far as rules about places go.
+  std::error_code error;
+  const auto place = is_own ? fs::weakly_canonical(path, error) : place_of(found.fd.get());
+  if (!place) return place.error();
+  RETURN_IF_ERROR(check_place(*place, path, access));
+  const auto file = describe(found.fd.get(), path);
+  if (!file) return file.error();
+  found.file = *file;
+  return found;
+}
+
+/// The same, but for what a file server can show.
+Result<Found> find_tree(const std::string& path, const Access& access) {
+  auto found = find(path, access);
+  if (found && found->file.is_socket)
+    return Error{Code::kNotSupported, path + " has become a socket"};
   return found;
 }
 
@@ -85,19 +117,20 @@ Error not_made(const fs::path& path) {
 
 /// Makes the directory, with those above it. What is there of the path must be allowed, and the
 /// rest is made below just that, whatever becomes of its name meanwhile.
-Result<void> make(const fs::path& path, const std::vector<std::string>& allowed) {
+Result<void> make(const fs::path& path, const Access& access) {
   fs::path there = path;
   std::error_code ignored;
   while (there.has_relative_path() && !fs::exists(there, ignored)) there = there.parent_path();
-  auto directory = find(there, allowed);
-  if (!directory) return std::move(directory).error();
+  auto found = find_tree(there, access);
+  if (!found) return std::move(found).error();
+  base::UniqueFd directory = std::move(found->fd);
   for (const fs::path& name : path.lexically_relative(there)) {
-    if (::mkdirat(directory->get(), name.c_str(), 0755) != 0 && errno != EEXIST)
+    if (::mkdirat(directory.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
       return not_made(path);
     base::UniqueFd next(
-        ::openat(directory->get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        ::openat(directory.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!next) return not_made(path);
-    *directory = std::move(next);
+    directory = std::move(next);
   }
   return {};
 }
@@ -120,26 +153,42 @@ Result<void> set_attributes(int tree, const HostTree& wanted) {
 
 }  // namespace
 
-Result<void> check(const std::string& path, const std::vector<std::string>& allowed) {
-  const auto found = find(path, allowed);
-  return found ? Result<void>() : Result<void>(found.error());
+Result<HostFile> check(const std::string& path, const Access& access) {
+  const auto found = find(path, access);
+  if (!found) return found.error();
+  return found->file;
 }
 
-Result<base::UniqueFd> open(const HostTree& wanted, const std::vector<std::string>& all_allowed) {
-  const std::vector<std::string> allowed =
-      wanted.of_daemon ? std::vector<std::string>() : all_allowed;
-  auto found = find(wanted.path, allowed);
+Result<base::UniqueFd> open(const HostTree& wanted, const Access& all_allowed) {
+  const Access access = wanted.of_daemon ? Access() : all_allowed;
+  auto found = find_tree(wanted.path, access);
   if (!found && found.error().code == Code::kNotFound && wanted.create) {
-    RETURN_IF_ERROR(make(wanted.path, allowed));
-    found = find(wanted.path, allowed);
+    RETURN_IF_ERROR(make(wanted.path, access));
+    found = find_tree(wanted.path, access);
   }
-  if (!found) return found;
+  if (!found) return std::move(found).error();
   const unsigned below = wanted.mounts_below ? AT_RECURSIVE : 0u;
-  base::UniqueFd tree(
-      ::open_tree(found->get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | below));
+  base::UniqueFd tree(::open_tree(found->fd.get(), "",
+                                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | below));
   if (!tree) return base::errno_error("copy the mount of " + wanted.path);
   RETURN_IF_ERROR(set_attributes(tree.get(), wanted));
   return tree;
+}
+
+/// What was found is connected to, whatever its name leads to meanwhile.
+Result<base::UniqueFd> connect(const std::string& path, const Access& access) {
+  const auto found = find(path, access);
+  if (!found) return found.error();
+  if (!found->file.is_socket) return Error{Code::kUnavailable, path + " is no socket"};
+  base::UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return base::errno_error("make a socket");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = "/proc/self/fd/" + std::to_string(found->fd.get());
+  std::memcpy(address.sun_path, name.c_str(), name.size() + 1);
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return Error{Code::kUnavailable, base::errno_error("connect to " + path).message};
+  return socket;
 }
 
 }  // namespace engine::host_files

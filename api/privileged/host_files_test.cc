@@ -38,6 +38,17 @@ class HostFilesTest : public testing::Test {
   static base::UniqueFd open_in(const base::UniqueFd& tree, const char* name, int flags) {
     return base::UniqueFd(::openat(tree.get(), name, flags | O_CLOEXEC));
   }
+  /// A socket at which somebody listens.
+  base::UniqueFd listening(const std::string& name, int type = SOCK_STREAM) const {
+    base::UniqueFd socket(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string place = path(name);
+    place.copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(socket.get(), 4), 0);
+    return socket;
+  }
   static base::UniqueFd opened(HostTree wanted) {
     auto tree = host_files::open(wanted, {});
     if (!tree && tree.error().code == Code::kPermissionDenied) return {};
@@ -135,7 +146,7 @@ TEST_F(HostFilesTest, NothingIsMadeBehindALinkThatLeadsNowhere) {
   EXPECT_FALSE(fs::exists(directory_ / "elsewhere"));
 }
 
-TEST_F(HostFilesTest, OnlyFilesAndDirectories) {
+TEST_F(HostFilesTest, OnlyFilesDirectoriesAndSockets) {
   ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
   EXPECT_EQ(host_files::check(path("pipe"), {}).error().code, Code::kNotSupported);
   EXPECT_THAT(host_files::check("/dev/null", {}).error().message, HasSubstr("is a device"));
@@ -143,7 +154,7 @@ TEST_F(HostFilesTest, OnlyFilesAndDirectories) {
 }
 
 TEST_F(HostFilesTest, ADaemonMayAllowSomeDirectoriesOnly) {
-  const std::vector<std::string> allowed = {path("tree"), path("absent")};
+  const host_files::Access allowed{.directories = {path("tree"), path("absent")}};
 
   EXPECT_TRUE(host_files::check(path("tree"), allowed));
   EXPECT_TRUE(host_files::check(path("tree/file"), allowed));
@@ -153,6 +164,78 @@ TEST_F(HostFilesTest, ADaemonMayAllowSomeDirectoriesOnly) {
   }
   EXPECT_FALSE(host_files::open({.path = path("beside/new"), .create = true}, allowed));
   EXPECT_FALSE(fs::exists(directory_ / "beside"));
+}
+
+TEST_F(HostFilesTest, ASocketIsDescribedAndConnectedTo) {
+  const base::UniqueFd server = listening("socket");
+  ASSERT_EQ(::chmod(path("socket").c_str(), 0640), 0);
+
+  const auto file = host_files::check(path("socket"), {});
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(*file,
+            (HostFile{.is_socket = true, .mode = 0640, .user = ::getuid(), .group = ::getgid()}));
+  EXPECT_FALSE(host_files::check(path("tree/file"), {})->is_socket);
+  EXPECT_EQ(host_files::open({.path = path("socket")}, {}).error().code, Code::kNotSupported);
+
+  const auto connection = host_files::connect(path("socket"), {});
+  ASSERT_TRUE(connection) << connection.error().message;
+  const base::UniqueFd accepted(::accept(server.get(), nullptr, nullptr));
+  ASSERT_EQ(::send(accepted.get(), "hello", 5, 0), 5);
+  char buffer[8];
+  EXPECT_EQ(::recv(connection->get(), buffer, sizeof buffer, 0), 5);
+}
+
+TEST_F(HostFilesTest, WhereNobodyListensNobodyIsConnected) {
+  listening("gone");
+  listening("packets", SOCK_SEQPACKET);
+  const base::UniqueFd packets = listening("packets2", SOCK_SEQPACKET);
+  for (const char* name : {"gone", "packets", "packets2", "tree/file", "tree"})
+    EXPECT_EQ(host_files::connect(path(name), {}).error().code, Code::kUnavailable) << name;
+  EXPECT_EQ(host_files::connect(path("missing"), {}).error().code, Code::kNotFound);
+}
+
+TEST_F(HostFilesTest, OneThatTakesNobodyMoreIsNotWaitedFor) {
+  const base::UniqueFd server = listening("busy");
+  std::vector<base::UniqueFd> waiting;
+  for (int i = 0; i < 64; ++i) {
+    auto connection = host_files::connect(path("busy"), {});
+    if (!connection) {
+      EXPECT_EQ(connection.error().code, Code::kUnavailable);
+      return;
+    }
+    waiting.push_back(*std::move(connection));
+  }
+  FAIL() << "the queue of the socket has no end";
+}
+
+TEST_F(HostFilesTest, DockersSocketIsTheDaemonsOwn) {
+  const base::UniqueFd server = listening("own");
+  const host_files::Access access{.directories = {}, .own_socket = path("own")};
+
+  for (const char* name : {"/var/run/docker.sock", "/run/docker.sock", "/run//./docker.sock"}) {
+    const auto file = host_files::check(name, access);
+    ASSERT_TRUE(file) << name << ": " << file.error().message;
+    EXPECT_TRUE(file->is_socket);
+    EXPECT_TRUE(host_files::connect(name, access)) << name;
+  }
+  const host_files::Access named{
+      .directories = {}, .own_socket = path("own"), .own_names = {path("called/so")}};
+  EXPECT_TRUE(host_files::connect(path("called/so"), named));
+  EXPECT_FALSE(host_files::connect("/nowhere/docker.sock", named));
+  // What gives a container the daemon is no exception from the rule about places.
+  const host_files::Access kept{.directories = {path("tree")}, .own_socket = path("own")};
+  EXPECT_EQ(host_files::connect("/run/docker.sock", kept).error().code, Code::kPermissionDenied);
+  const host_files::Access run{.directories = {"/run"}, .own_socket = path("own")};
+  EXPECT_TRUE(host_files::connect("/run/docker.sock", run));
+}
+
+TEST_F(HostFilesTest, ASocketOutsideOfTheAllowedPlacesIsRefused) {
+  const base::UniqueFd server = listening("socket");
+  const host_files::Access allowed{.directories = {path("tree")}};
+  EXPECT_EQ(host_files::check(path("socket"), allowed).error().code, Code::kPermissionDenied);
+  fs::create_symlink(directory_ / "socket", directory_ / "tree/socket");
+  EXPECT_EQ(host_files::connect(path("tree/socket"), allowed).error().code,
+            Code::kPermissionDenied);
 }
 
 }  // namespace

@@ -202,12 +202,16 @@ Result<base::Spawned> LocalPrivileged::spawn_file_server(const FileServerSpec& s
                       .oom_score_adj = kMonitorOomScore});
 }
 
-Result<void> LocalPrivileged::check_host_path(const std::string& path) {
-  return host_files::check(path, config_.host_directories);
+Result<HostFile> LocalPrivileged::check_host_path(const std::string& path) {
+  return host_files::check(path, config_.host_access);
 }
 
 Result<base::UniqueFd> LocalPrivileged::open_host_tree(const HostTree& tree) {
-  return host_files::open(tree, config_.host_directories);
+  return host_files::open(tree, config_.host_access);
+}
+
+Result<base::UniqueFd> LocalPrivileged::connect_host_socket(const std::string& path) {
+  return host_files::connect(path, config_.host_access);
 }
 
 Result<void> LocalPrivileged::set_weights(MonitorSlot slot, const GroupWeights& weights) {

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 
+#include "api/privileged/host_files.h"
 #include "api/privileged/privileged_acts.h"
 #include "api/privileged/uid_range.h"
 
@@ -18,8 +19,8 @@ class LocalPrivileged final : public PrivilegedActs {
     /// Where published ports are listed for whoever offers them elsewhere, a line each: "tcp
     /// 0.0.0.0 8080". Replaced with every change; empty: nowhere.
     std::filesystem::path port_list = {};
-    /// The directories of the host whose contents containers may have; empty: any.
-    std::vector<std::string> host_directories = {};
+    /// What containers may have of the host.
+    host_files::Access host_access = {};
     uid_t first_uid = 0;  // a range of UidRange::kUids belongs to this daemon
   };
 
@@ -35,8 +36,9 @@ class LocalPrivileged final : public PrivilegedActs {
   void release_monitor(MonitorSlot slot) override;
   void remove_strays() override;
   base::Result<base::Spawned> spawn_file_server(const FileServerSpec& spec) override;
-  base::Result<void> check_host_path(const std::string& path) override;
+  base::Result<HostFile> check_host_path(const std::string& path) override;
   base::Result<base::UniqueFd> open_host_tree(const HostTree& tree) override;
+  base::Result<base::UniqueFd> connect_host_socket(const std::string& path) override;
   base::Result<void> set_weights(MonitorSlot slot, const GroupWeights& weights) override;
   base::Result<void> create_bridge(const BridgeSpec& spec) override;
   base::Result<base::UniqueFd> create_tap(const TapRule& rule, const TapPort& port) override;

@@ -47,14 +47,19 @@ Privileged::Reply<base::Spawned> Privileged::spawn_file_server(FileServerSpec sp
       [spec = std::move(spec)](PrivilegedActs& acts) { return acts.spawn_file_server(spec); });
 }
 
-Privileged::Reply<void> Privileged::check_host_path(std::string path) {
-  return carry_out<Result<void>>(
+Privileged::Reply<HostFile> Privileged::check_host_path(std::string path) {
+  return carry_out<Result<HostFile>>(
       [path = std::move(path)](PrivilegedActs& acts) { return acts.check_host_path(path); });
 }
 
 Privileged::Reply<base::UniqueFd> Privileged::open_host_tree(HostTree tree) {
   return carry_out<Result<base::UniqueFd>>(
       [tree = std::move(tree)](PrivilegedActs& acts) { return acts.open_host_tree(tree); });
+}
+
+Privileged::Reply<base::UniqueFd> Privileged::connect_host_socket(std::string path) {
+  return carry_out<Result<base::UniqueFd>>(
+      [path = std::move(path)](PrivilegedActs& acts) { return acts.connect_host_socket(path); });
 }
 
 Privileged::Reply<void> Privileged::set_weights(MonitorSlot slot, GroupWeights weights) {

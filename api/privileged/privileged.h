@@ -34,8 +34,9 @@ class Privileged {
   net::awaitable<void> release_monitor(MonitorSlot slot);
   net::awaitable<void> remove_strays();
   Reply<base::Spawned> spawn_file_server(FileServerSpec spec);
-  Reply<void> check_host_path(std::string path);
+  Reply<HostFile> check_host_path(std::string path);
   Reply<base::UniqueFd> open_host_tree(HostTree tree);
+  Reply<base::UniqueFd> connect_host_socket(std::string path);
   Reply<void> set_weights(MonitorSlot slot, GroupWeights weights);
   Reply<void> create_bridge(BridgeSpec spec);
   Reply<void> delete_bridge(std::string name);

@@ -66,6 +66,15 @@ struct FileServerSpec {
   int log_file = -1;        // its standard error
 };
 
+/// What is at a path of the host.
+struct HostFile {
+  bool is_socket = false;  // else a file or a directory
+  std::uint32_t mode = 0;  // permissions
+  std::uint32_t user = 0;
+  std::uint32_t group = 0;
+  bool operator==(const HostFile&) const = default;
+};
+
 /// A file or directory of the host, as a machine's file server gets it.
 struct HostTree {
   std::string path;  // absolute
@@ -147,10 +156,12 @@ class PrivilegedActs {
   /// daemon started and did not come to record. After keep_monitor() for all that it did.
   virtual void remove_strays() = 0;
   virtual base::Result<base::Spawned> spawn_file_server(const FileServerSpec& spec) = 0;
-  /// Whether containers may have this of the host; errors: see host_files.h.
-  virtual base::Result<void> check_host_path(const std::string& path) = 0;
+  /// Whether containers may have this of the host, and what it is; errors: see host_files.h.
+  virtual base::Result<HostFile> check_host_path(const std::string& path) = 0;
   /// An O_PATH descriptor of it, as a mount that is attached nowhere.
   virtual base::Result<base::UniqueFd> open_host_tree(const HostTree& tree) = 0;
+  /// A non-blocking connection to a unix stream socket of the host. Errors: see host_files.h.
+  virtual base::Result<base::UniqueFd> connect_host_socket(const std::string& path) = 0;
   /// These weights instead of the present ones. kNotSupported where the kernel has none of the
   /// kind.
   virtual base::Result<void> set_weights(MonitorSlot slot, const GroupWeights& weights) = 0;

@@ -1,6 +1,7 @@
 // containervmd: the Docker Engine API on virtual machines.
 #include <spdlog/spdlog.h>
 
+#include "api/privileged/host_files.h"
 #include "api/privileged/host_groups.h"
 #include "api/program/config_file.h"
 #include "api/program/daemon.h"
@@ -55,13 +56,16 @@ int main(int argc, char** argv) {
                                 .limits = {},
                                 .admission = std::move(admission)});
   };
+  engine::host_files::Access host_access{.directories = options.host_directories,
+                                         .own_socket = options.socket};
+  for (const std::string& name : options.socket_names) host_access.own_names.push_back(name);
   config.open_machines = [&](boost::asio::io_context& io) {
     return engine::MachineHost::open(io, {.state = options.state,
                                           .kernel = options.kernel,
                                           .initramfs = options.initramfs,
                                           .monitor = options.monitor,
                                           .file_server = options.file_server,
-                                          .host_directories = options.host_directories,
+                                          .host_access = host_access,
                                           .tenant = "default",
                                           .default_shape = config.default_shape,
                                           .pool = options.pool,

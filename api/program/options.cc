@@ -32,6 +32,10 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   CLI::App app{"containervmd: the Docker API, every container in a virtual machine of its own"};
   app.add_option("--state", options.state, "directory of everything kept")->required();
   app.add_option("--socket", options.socket, "unix socket of the API (default: STATE/docker.sock)");
+  app.add_option("--socket-name", options.socket_names,
+                 "a path by which clients know that socket, too: a container that mounts it gets "
+                 "the socket, as with /var/run/docker.sock")
+      ->allow_extra_args(false);
   app.add_option("--kernel", options.kernel, "guest kernel, an uncompressed vmlinux")->required();
   app.add_option("--init", options.initramfs, "guest-init.cpio")->required();
   app.add_option("--vmm", options.monitor, "the containervm-vmm program")->required();

@@ -12,13 +12,14 @@
 namespace program {
 
 struct Options {
-  std::filesystem::path state;        // absolute
-  std::filesystem::path socket;       // absolute; default: <state>/docker.sock
-  std::filesystem::path kernel;       // uncompressed vmlinux
-  std::filesystem::path initramfs;    // guest-init.cpio
-  std::filesystem::path monitor;      // containervm-vmm
-  std::filesystem::path layer_tool;   // containervm-layer; default: beside this program
-  std::filesystem::path file_server;  // containervm-fileserver; default: beside this program
+  std::filesystem::path state;            // absolute
+  std::filesystem::path socket;           // absolute; default: <state>/docker.sock
+  std::vector<std::string> socket_names;  // absolute, normal: what clients call it besides
+  std::filesystem::path kernel;           // uncompressed vmlinux
+  std::filesystem::path initramfs;        // guest-init.cpio
+  std::filesystem::path monitor;          // containervm-vmm
+  std::filesystem::path layer_tool;       // containervm-layer; default: beside this program
+  std::filesystem::path file_server;      // containervm-fileserver; default: beside this program
   std::vector<std::string> host_directories;  // whose contents containers may have; empty: all
   std::filesystem::path signature_policy;     // absolute; empty: every image is accepted
   std::filesystem::path signature_lookaside;  // absolute; empty: none

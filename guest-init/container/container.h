@@ -68,6 +68,9 @@ class Container {
     return filesystem_.directories();
   }
 
+  /// See ContainerFilesystem::socket_directory().
+  std::string socket_directory() const { return filesystem_.socket_directory(); }
+
   bool first_started() const { return first_started_; }
   void set_first_started() { first_started_ = true; }
   bool task_alive() const { return task_->attached(); }

@@ -137,7 +137,8 @@ base::Result<void> ContainerFilesystem::build(const protocol::PrepareContainer& 
   if (!fd) return std::move(fd).error();
   const RootDirectory root(*std::move(fd));
   RETURN_IF_ERROR(attach_kernel_filesystems(spec, root));
-  RETURN_IF_ERROR(mounts_.open(disks.volumes, stage_ + "/volumes", spec.mounts));
+  RETURN_IF_ERROR(
+      mounts_.open(disks.volumes, stage_ + "/volumes", socket_directory(), spec.mounts));
   RETURN_IF_ERROR(mount_all(spec, root));
   RETURN_IF_ERROR(mount_files(spec, root, machine_id));
   RETURN_IF_ERROR(cover_paths(root, missing(spec.masked_paths, masked_),

@@ -45,6 +45,9 @@ class ContainerFilesystem {
   base::Result<void> build(const protocol::PrepareContainer& spec, const ContainerDisks& disks,
                            const std::string& machine_id);
 
+  /// Where the sockets that its mounts show are, under their numbers, when build() is called.
+  std::string socket_directory() const { return files_ + "/sockets"; }
+
   /// New descriptors of the container's writable directory and of its layers, highest first, for
   /// the files tool, which compares the container's files with its image's.
   base::Result<std::vector<base::UniqueFd>> directories() const;

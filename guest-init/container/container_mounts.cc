@@ -89,9 +89,16 @@ bool is_directory(int fd) {
   return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+/// Whether the file server has it.
+bool is_shared(const ContainerMounts::Place& place) {
+  using Source = ContainerMounts::Source;
+  return place.source == Source::kDirectory || place.source == Source::kHost;
+}
+
 /// What of a source the container sees: of a volume its data.
 base::Result<base::UniqueFd> shown_part(const ContainerMounts::Place& place, int source) {
-  if (place.source == ContainerMounts::Source::kHost) {
+  using Source = ContainerMounts::Source;
+  if (place.source == Source::kHost || place.source == Source::kSocket) {
     base::UniqueFd whole(fcntl(source, F_DUPFD_CLOEXEC, 0));
     if (!whole) return base::errno_error("duplicate a descriptor");
     return whole;
@@ -116,11 +123,12 @@ base::Result<void> mount_shares(const std::string& directory) {
 }
 
 base::Result<void> ContainerMounts::open(const std::vector<std::string>& disks,
-                                         const std::string& stage, std::vector<Place> places) {
+                                         const std::string& stage, const std::string& sockets,
+                                         std::vector<Place> places) {
   places_ = std::move(places);
   RETURN_IF_ERROR(open_disks(disks, stage));
-  const bool any = std::any_of(places_.begin(), places_.end(),
-                               [](const Place& place) { return place.source != Source::kDisk; });
+  RETURN_IF_ERROR(open_sockets(sockets));
+  const bool any = std::any_of(places_.begin(), places_.end(), is_shared);
   return any ? open_shares(stage + "/shares") : base::Result<void>();
 }
 
@@ -137,6 +145,16 @@ base::Result<void> ContainerMounts::open_disks(const std::vector<std::string>& d
   return {};
 }
 
+base::Result<void> ContainerMounts::open_sockets(const std::string& directory) {
+  for (const Place& place : places_) {
+    if (place.source != Source::kSocket) continue;
+    auto socket = open_path(directory + "/" + std::to_string(place.number));
+    if (!socket) return annotate(std::move(socket), "the host's socket for " + place.path);
+    opened_[{place.source, place.number}].root = *std::move(socket);
+  }
+  return {};
+}
+
 base::Result<void> ContainerMounts::open_shares(const std::string& directory) {
   RETURN_IF_ERROR(make_directories(directory));
   RETURN_IF_ERROR(mount_shares_(directory));
@@ -144,7 +162,7 @@ base::Result<void> ContainerMounts::open_shares(const std::string& directory) {
   if (!root) return std::move(root).error();
   shares_ = *std::move(root);
   for (const Place& place : places_) {
-    if (place.source == Source::kDisk) continue;
+    if (!is_shared(place)) continue;
     auto share = open_path(directory + "/" + std::to_string(place.number));
     if (!share) return annotate(std::move(share), "the host's files for " + place.path);
     opened_[{place.source, place.number}].root = *std::move(share);

@@ -3,7 +3,8 @@
 // A volume is an ext4 on a disk of its own, or a directory of the host. Either has the directory
 // `_data`, and only that appears in the container, so the container does not see what is beside it
 // (mkfs leaves lost+found). A file or directory of the host appears as it is. What is the host's
-// comes from the machine's file server, by virtio-fs.
+// comes from the machine's file server, by virtio-fs. A socket of the host is a file at which
+// guest-init listens.
 // Each source is opened once, where the container does not see it, and mounted from there at each
 // of its places.
 // Trust: containers wrote what is in a volume, and the image holds what is at its places. Symbolic
@@ -36,9 +37,9 @@ class ContainerMounts {
   explicit ContainerMounts(MountShares mount_shares) : mount_shares_(std::move(mount_shares)) {}
 
   /// Mounts the block devices `disks`, and what `places` name of the host, below the directory
-  /// `stage`. First call, once.
+  /// `stage`; sockets are in the directory `sockets`. First call, once.
   base::Result<void> open(const std::vector<std::string>& disks, const std::string& stage,
-                          std::vector<Place> places);
+                          const std::string& sockets, std::vector<Place> places);
   /// The places, in the order in which they are to be mounted.
   const std::vector<Place>& places() const { return places_; }
   /// Mounts one of the places in `root`.
@@ -57,6 +58,7 @@ class ContainerMounts {
   using Key = std::pair<Source, std::uint32_t>;
 
   base::Result<void> open_disks(const std::vector<std::string>& disks, const std::string& stage);
+  base::Result<void> open_sockets(const std::string& directory);
   base::Result<void> open_shares(const std::string& directory);
   /// Copies into an empty volume what the image has at its places. Called before the volume is
   /// mounted anywhere, as it replaces `_data`.

@@ -1,22 +1,14 @@
 #include "guest-init/process/input_stream.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "guest-init/system/connections.h"
 
 namespace guest_init {
 namespace {
 
 constexpr std::size_t kBufferSize = 64u << 10;
-
-/// At the end of what the host sent: whether it closed the connection (its daemon was killed,
-/// another will connect) instead of half-closing it, which is the process's end of file.
-bool was_closed(int connection) {
-  pollfd state{.fd = connection, .events = 0, .revents = 0};
-  if (poll(&state, 1, 0) > 0 && (state.revents & (POLLHUP | POLLERR)) != 0) return true;
-  // vsock tells it only to those who write.
-  return send(connection, "", 0, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN;
-}
 
 }  // namespace
 
@@ -59,6 +51,8 @@ void InputStream::fill() {
     return;
   }
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  // A host that closed the connection (its daemon was killed) will connect again: only a half-close
+  // is the process's end of file.
   end_of_file_ = size == 0 && !was_closed(connection_.get());
   connection_watch_.reset();
   connection_.reset();

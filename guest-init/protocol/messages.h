@@ -15,6 +15,11 @@
 //                 reading from the process), so that a host which comes back loses nothing.
 //                 A connection may be opened long before its StreamOpen is sent (templates do
 //                 that).
+//   kSocketPort   one connection for each that a process of the guest has made to a socket of the
+//                 host (PrepareContainer::Source::kSocket). The guest asks for it with
+//                 SocketConnected; the host sends one SocketOpen frame, and from then on each side
+//                 passes on, in both directions, what the process and the host's socket write,
+//                 their half-closes and their ends.
 //
 // Order for a new clone, all of it sent without waiting, answered one by one:
 //   SetIdentity -> ConfigureNetwork -> PrepareContainer -> StartProcess.
@@ -40,10 +45,14 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 12;
+inline constexpr std::uint32_t kVersion = 13;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
+inline constexpr std::uint32_t kSocketPort = 1026;
+/// How many connections to sockets of the host a machine has at a time, or waits for: further ones
+/// are not accepted until one has ended.
+inline constexpr std::size_t kMostSocketConnections = 128;
 inline constexpr std::size_t kReplayBytes = 256u << 10;
 /// How many bytes of the writable disk a container's own file system has at most. The block device
 /// of the disk's first kOwnDiskBytes is made before the machine is cloned.
@@ -70,6 +79,8 @@ enum class MessageType : std::uint16_t {
   kReadStatistics = 14,
   kListProcesses = 15,
   kNameAnswer = 16,
+  kSocketOpen = 17,
+  kSocketRefused = 18,
   // guest -> host
   kHelloReply = 64,
   kDone = 65,
@@ -79,6 +90,7 @@ enum class MessageType : std::uint16_t {
   kStatistics = 69,
   kProcessList = 70,
   kNameQuery = 71,
+  kSocketConnected = 72,
 };
 
 /// A secret that only the host and this machine's guest-init know; the host makes one for each
@@ -152,18 +164,30 @@ struct PrepareContainer {
     std::uint64_t length = 0;
     static void fields(auto& self, auto&& visit) { visit(self.offset, self.length); }
   };
-  /// Where a mount's files are. What is not on a disk is shown by the machine's file server.
+  /// Where a mount's files are. Directories and files of the host are shown by the machine's file
+  /// server.
   enum class Source : std::uint8_t {
     kDisk = 0,       // a volume, on a disk of its own
     kDirectory = 1,  // a volume, in a directory of the host
     kHost = 2,       // a file or directory of the host
+    kSocket = 3,     // a unix stream socket of the host, at whose place guest-init listens
+  };
+  /// What the socket file of kSocket looks like; who may connect follows from that.
+  struct Socket {
+    std::uint32_t number = 0;
+    std::uint32_t mode = 0;  // permissions
+    std::uint32_t user = 0;
+    std::uint32_t group = 0;
+    static void fields(auto& self, auto&& visit) {
+      visit(self.number, self.mode, self.user, self.group);
+    }
   };
   /// A volume, or a file or directory of the host, in the container. The place is made where it is
   /// missing: a file for a file, else a directory.
   struct Mount {
     Source source = Source::kDisk;
-    /// Of kDisk: index into `volume_disks`; of the others: what the file server calls it. Several
-    /// mounts may name the same.
+    /// Of kDisk: index into `volume_disks`; of kSocket: the number of one of `sockets`; of the
+    /// others: what the file server calls it. Several mounts may name the same.
     std::uint32_t number = 0;
     std::string path;     // absolute, normal, not "/"
     std::string subpath;  // relative, followed inside of the volume, must be there; "": all of it
@@ -233,6 +257,7 @@ struct PrepareContainer {
   std::vector<Tmpfs> tmpfs;
   Disk disk;  // the container's own, for what it writes
   std::vector<Disk> volume_disks;
+  std::vector<Socket> sockets;
   std::vector<Mount> mounts;  // a directory before those below it
   Limits limits;
   std::vector<Sysctl> sysctls;
@@ -243,8 +268,8 @@ struct PrepareContainer {
     visit(self.request, self.container, self.layers, self.namespaces, self.hostname,
           self.domainname, self.hostname_file, self.hosts_file, self.resolv_conf_file,
           self.read_only_root, self.privileged, self.shm_bytes, self.tmpfs, self.disk,
-          self.volume_disks, self.mounts, self.limits, self.sysctls, self.masked_paths,
-          self.read_only_paths);
+          self.volume_disks, self.sockets, self.mounts, self.limits, self.sysctls,
+          self.masked_paths, self.read_only_paths);
   }
 };
 
@@ -551,6 +576,34 @@ struct NameAnswer {
   std::uint32_t query = 0;
   wire::Bytes message;
   static void fields(auto& self, auto&& visit) { visit(self.query, self.message); }
+};
+
+/// Guest -> host, unasked, and again after each HelloReply while it waits: a process has connected
+/// to a socket of the host. Answered by a connection to kSocketPort, or SocketRefused.
+struct SocketConnected {
+  static constexpr MessageType kType = MessageType::kSocketConnected;
+  std::uint32_t connection = 0;  // the guest's number
+  std::uint32_t container = 0;
+  std::uint32_t socket = 0;  // PrepareContainer::Socket::number
+  static void fields(auto& self, auto&& visit) {
+    visit(self.connection, self.container, self.socket);
+  }
+};
+
+/// Host -> guest, first on a kSocketPort connection. One that nobody waits for is closed.
+struct SocketOpen {
+  static constexpr MessageType kType = MessageType::kSocketOpen;
+  std::uint32_t connection = 0;
+  Secret secret{};
+  static void fields(auto& self, auto&& visit) { visit(self.connection, self.secret); }
+};
+
+/// Host -> guest: nothing listens at the host's socket, or the host has too many connections. The
+/// process's is closed. Not answered.
+struct SocketRefused {
+  static constexpr MessageType kType = MessageType::kSocketRefused;
+  std::uint32_t connection = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.connection); }
 };
 
 }  // namespace protocol

@@ -104,6 +104,9 @@ base::Result<void> open_listeners(Machine& machine) {
   auto streams = listen_on(protocol::kStreamPort, 1024);
   if (!streams) return std::move(streams).error();
   machine.stream_listener = *std::move(streams);
+  auto sockets = listen_on(protocol::kSocketPort, 128);
+  if (!sockets) return std::move(sockets).error();
+  machine.socket_listener = *std::move(sockets);
   return {};
 }
 

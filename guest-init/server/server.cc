@@ -20,6 +20,7 @@ constexpr std::size_t kMostWaiting = 1024;  // streams whose process has not com
 constexpr std::size_t kMostUnnamedControls = 8;
 constexpr std::size_t kMostUnsentQuestions = 128u << 10;  // bytes
 constexpr std::size_t kMostUnnamedStreams = 1024;
+constexpr std::size_t kMostUnnamedSockets = protocol::kMostSocketConnections;
 
 /// Gives the decoded first frame of a connection to `handle`; a frame that is wrong closes it.
 template <typename M, typename Handle>
@@ -88,8 +89,22 @@ base::Result<void> Server::listen() {
           [this](const protocol::StreamOpen& open, base::UniqueFd connection) {
             accept_stream(open, std::move(connection));
           }));
+  connections_.sockets = std::make_unique<HostListener>(
+      *loop_,
+      HostListener::Port{std::move(machine_.socket_listener), MessageType::kSocketOpen,
+                         kMostUnnamedSockets},
+      machine_.is_host,
+      decoded<protocol::SocketOpen>(
+          [this](const protocol::SocketOpen& open, base::UniqueFd connection) {
+            accept_socket(open, std::move(connection));
+          }));
   RETURN_IF_ERROR(connections_.controls->start());
   RETURN_IF_ERROR(connections_.streams->start());
+  RETURN_IF_ERROR(connections_.sockets->start());
+  connections_.host_sockets =
+      std::make_unique<HostSockets>(*loop_, [this](const protocol::SocketConnected& connected) {
+        connections_.control->send(connected);
+      });
   if (!machine_.resolver) return {};
   auto names = NameRelay::start(*loop_, *std::exchange(machine_.resolver, std::nullopt),
                                 [this](const protocol::NameQuery& query) {
@@ -132,6 +147,10 @@ void Server::accept_control(const protocol::Hello& request, base::UniqueFd conne
 
 void Server::accept_stream(const protocol::StreamOpen& open, base::UniqueFd connection) {
   if (is_hosts(open.secret)) place_stream(open, std::move(connection));
+}
+
+void Server::accept_socket(const protocol::SocketOpen& open, base::UniqueFd connection) {
+  if (is_hosts(open.secret)) connections_.host_sockets->open(open, std::move(connection));
 }
 
 void Server::place_stream(const protocol::StreamOpen& open, base::UniqueFd connection) {
@@ -185,6 +204,8 @@ void Server::on_frame(const wire::RawFrame& frame) {
       return decode_and(&Server::list_processes, frame);
     case MessageType::kNameAnswer:
       return decode_and(&Server::answer_name, frame);
+    case MessageType::kSocketRefused:
+      return decode_and(&Server::refuse_socket, frame);
     case MessageType::kShutdown:
       return decode_and(&Server::shut_down, frame);
     default:

@@ -21,6 +21,7 @@
 #include "guest-init/protocol/messages.h"
 #include "guest-init/server/control_stream.h"
 #include "guest-init/server/host_listener.h"
+#include "guest-init/server/host_sockets.h"
 #include "guest-init/server/name_relay.h"
 #include "guest-init/server/secret.h"
 #include "guest-init/system/poll_loop.h"
@@ -36,9 +37,10 @@ struct Machine {
   std::string files = "/files";
   std::string cgroups = "/sys/fs/cgroup";
   MountShares mount_shares = guest_init::mount_shares;
-  base::UniqueFd control_listener;  // both non-blocking
+  base::UniqueFd control_listener;  // all three non-blocking
   base::UniqueFd stream_listener;
-  PeerCheck is_host = &guest_init::is_host;  // both close the connections of all others
+  base::UniqueFd socket_listener;
+  PeerCheck is_host = &guest_init::is_host;  // all close the connections of all others
   base::UniqueFd init_program;
   std::optional<ResolverSockets> resolver;  // none: no process can ask the host for names
   std::function<base::Result<void>(const protocol::SetIdentity&)> take_identity;
@@ -72,6 +74,7 @@ class Server {
   base::Result<void> listen();
   void accept_control(const protocol::Hello& hello, base::UniqueFd connection);
   void accept_stream(const protocol::StreamOpen& open, base::UniqueFd connection);
+  void accept_socket(const protocol::SocketOpen& open, base::UniqueFd connection);
   void place_stream(const protocol::StreamOpen& open, base::UniqueFd connection);
   /// Whether `said` is this machine's secret. If not, the log is told (seldom).
   bool is_hosts(const protocol::Secret& said);
@@ -96,12 +99,15 @@ class Server {
   void list_processes(const protocol::ListProcesses& request);
   void shut_down(const protocol::Shutdown& request);
   void answer_name(const protocol::NameAnswer& answer);
+  void refuse_socket(const protocol::SocketRefused& refused);
 
   /// nullptr if there is no such container; then it has refused `request`.
   const Container* container_for(std::uint32_t request, std::uint32_t container);
 
   std::optional<protocol::Failure> try_prepare(const protocol::PrepareContainer& request);
   std::optional<protocol::Failure> stage_for(const protocol::PrepareContainer& request);
+  std::optional<protocol::Failure> listen_for(const protocol::PrepareContainer& request,
+                                              const Container& container);
   /// Error: one of the containers whose namespaces are wanted is not there.
   base::Result<Container::Donors> donors_of(
       const protocol::PrepareContainer::Namespaces& namespaces) const;
@@ -129,9 +135,11 @@ class Server {
     std::unique_ptr<ControlStream> control;
     std::unique_ptr<HostListener> controls;
     std::unique_ptr<HostListener> streams;
+    std::unique_ptr<HostListener> sockets;
     std::vector<WaitingStream> waiting;  // whose process was not started yet; oldest first
     SeldomLog wrong_secrets;
     std::unique_ptr<NameRelay> names;
+    std::unique_ptr<HostSockets> host_sockets;
   };
   struct Identity {
     std::string machine_id;  // empty: none yet

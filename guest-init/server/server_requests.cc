@@ -24,6 +24,7 @@ void Server::hello(const protocol::Hello& request) {
   if (request.version != protocol::kVersion) return;  // the host sees it in the reply and goes
   for (const auto& [id, process] : processes_)
     if (process->ended()) connections_.control->send(process->exit_message());
+  connections_.host_sockets->tell_again();
 }
 
 void Server::set_identity(const protocol::SetIdentity& request) {
@@ -108,6 +109,17 @@ std::optional<protocol::Failure> Server::stage_for(const protocol::PrepareContai
   return failure;
 }
 
+std::optional<protocol::Failure> Server::listen_for(const protocol::PrepareContainer& request,
+                                                    const Container& container) {
+  const auto listening = connections_.host_sockets->listen(
+      request.container, container.socket_directory(), request.sockets);
+  if (listening) return std::nullopt;
+  protocol::Failure failure;
+  failure.stage = "sockets";
+  failure.message = listening.error().message;
+  return failure;
+}
+
 std::optional<protocol::Failure> Server::try_prepare(const protocol::PrepareContainer& request) {
   protocol::Failure failure;
   failure.stage = "prepare";
@@ -124,7 +136,8 @@ std::optional<protocol::Failure> Server::try_prepare(const protocol::PrepareCont
     return failure;
   }
   ContainerEntry entry{.container = std::move(staging_.next), .disks = *std::move(disks)};
-  auto refused = entry.container->prepare(request, entry.disks, identity_.machine_id);
+  auto refused = listen_for(request, *entry.container);
+  if (!refused) refused = entry.container->prepare(request, entry.disks, identity_.machine_id);
   if (!refused) {
     containers_.emplace(request.container, std::move(entry));
   } else if (auto removed = remove(request.container, entry); !removed) {
@@ -206,6 +219,7 @@ bool Server::container_has_processes(std::uint32_t container) const {
 base::Result<void> Server::remove(std::uint32_t number, ContainerEntry& entry) {
   constexpr int kPatience = 10'000;
   const Cgroup& cgroup = entry.container->cgroup();
+  connections_.host_sockets->forget(number);
   RETURN_IF_ERROR(cgroup.kill_all());
   // The files tool is not in the cgroup.
   for (const auto& [id, process] : processes_)
@@ -243,6 +257,10 @@ const Container* Server::container_for(std::uint32_t request, std::uint32_t cont
 
 void Server::answer_name(const protocol::NameAnswer& answer) {
   if (connections_.names) connections_.names->answer(answer);
+}
+
+void Server::refuse_socket(const protocol::SocketRefused& refused) {
+  connections_.host_sockets->refuse(refused);
 }
 
 void Server::freeze_container(const protocol::FreezeContainer& request) {

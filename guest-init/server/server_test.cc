@@ -285,6 +285,9 @@ TEST_F(ServerTest, HasNoEarForStrangersEvenWithTheSecret) {
     HostConnection stream = machine_->connect_as_stranger(TestMachine::Port::kStreams);
     stream.send(open);
     EXPECT_TRUE(stream.wait_closed());
+    HostConnection socket = machine_->connect_as_stranger(TestMachine::Port::kSockets);
+    socket.send(protocol::SocketOpen{.connection = 1, .secret = kTestSecret});
+    EXPECT_TRUE(socket.wait_closed());
   }
 
   EXPECT_EQ(machine_->open_stream(1, protocol::Stream::kStdout).read(6), "hello\n");
@@ -602,6 +605,42 @@ TEST_F(ServerTest, RemovesAContainerAndPreparesAnother) {
   prepare(container_spec());
 
   EXPECT_EQ(output_of(process_spec(2, "cat /kept")), "kept\n");
+}
+
+TEST_F(ServerTest, ShowsSocketsOfTheHostAsTheyAreThere) {
+  identify();
+  auto spec = container_spec();
+  spec.sockets = {{.number = 4, .mode = 0640, .user = 7, .group = 8}};
+  protocol::PrepareContainer::Mount mount;
+  mount.source = protocol::PrepareContainer::Source::kSocket;
+  mount.number = 4;
+  mount.path = "/run/service/socket";
+  spec.mounts = {mount};
+  prepare(spec);
+
+  EXPECT_EQ(output_of(process_spec(1, "stat -c '%F %a %u %g' /run/service/socket")),
+            "socket 640 7 8\n");
+}
+
+TEST_F(ServerTest, ClosesSocketConnectionsThatNobodyWaitsFor) {
+  identify();
+  for (const auto& secret : {kTestSecret, protocol::Secret{9}}) {
+    HostConnection connection = machine_->connect_socket();
+    connection.send(protocol::SocketOpen{.connection = 1, .secret = secret});
+    EXPECT_TRUE(connection.wait_closed());
+  }
+}
+
+TEST_F(ServerTest, RefusesAMountOfASocketThatIsNotThere) {
+  identify();
+  auto spec = container_spec();
+  protocol::PrepareContainer::Mount mount;
+  mount.source = protocol::PrepareContainer::Source::kSocket;
+  mount.path = "/socket";
+  spec.mounts = {mount};
+  control_->send(spec);
+
+  EXPECT_THAT(expect_failure().message, ::testing::HasSubstr("the host's socket for /socket"));
 }
 
 /// Containers with files of the host; on a machine whose file server is a directory here.

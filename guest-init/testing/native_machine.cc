@@ -66,6 +66,7 @@ class NativeMachine : public TestMachine {
 
   HostConnection connect_control() override { return HostConnection(connect("control")); }
   HostConnection connect_stream() override { return HostConnection(connect("streams")); }
+  HostConnection connect_socket() override { return HostConnection(connect("sockets")); }
   HostConnection connect_as_stranger(Port port) override;
   const TestDisks& disks() const override { return disks_; }
   std::string shares() const override { return directory_ + "-shares"; }
@@ -217,6 +218,7 @@ void NativeMachine::serve() const {
   machine.init_program.reset(open(kInitProgram, O_PATH | O_CLOEXEC));
   machine.control_listener = listen_at(directory_ + "-control");
   machine.stream_listener = listen_at(directory_ + "-streams");
+  machine.socket_listener = listen_at(directory_ + "-sockets");
   machine.is_host = &is_host_here;
   auto server = Server::create(std::move(machine));
   require(server);
@@ -226,7 +228,10 @@ void NativeMachine::serve() const {
 
 HostConnection NativeMachine::connect_as_stranger(Port port) {
   const std::string own_name = std::string(kStranger) + directory_ + std::to_string(strangers_++);
-  return HostConnection(connect(port == Port::kControl ? "control" : "streams", own_name));
+  const char* const name = port == Port::kControl   ? "control"
+                           : port == Port::kStreams ? "streams"
+                                                    : "sockets";
+  return HostConnection(connect(name, own_name));
 }
 
 /// `own_name`: an abstract address to connect from.
@@ -269,7 +274,7 @@ NativeMachine::~NativeMachine() {
   kill_server();
   loops_.clear();
   std::error_code ignored;
-  for (const char* name : {"-control", "-streams"})
+  for (const char* name : {"-control", "-streams", "-sockets"})
     std::filesystem::remove(directory_ + name, ignored);
   std::filesystem::remove_all(shares(), ignored);
   std::filesystem::remove_all(directory_, ignored);

@@ -35,7 +35,10 @@ class TestMachine {
     return connection;
   }
 
-  enum class Port { kControl, kStreams };
+  /// A connection to the port of sockets, before its SocketOpen.
+  virtual HostConnection connect_socket() = 0;
+
+  enum class Port { kControl, kStreams, kSockets };
   /// A connection of somebody who is not the host; only where is_real() is false.
   virtual HostConnection connect_as_stranger(Port port) = 0;
 

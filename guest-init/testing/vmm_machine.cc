@@ -210,6 +210,7 @@ class VmmMachine : public TestMachine {
 
   HostConnection connect_control() override;
   HostConnection connect_stream() override;
+  HostConnection connect_socket() override;
   HostConnection connect_as_stranger(Port) override { return HostConnection({}); }
   const TestDisks& disks() const override { return disks_; }
   bool wait_for_power_off() override;
@@ -293,6 +294,11 @@ HostConnection VmmMachine::connect_stream() {
   auto fd = streams_adopted_ < kStreamsInTemplate
                 ? monitor_->adopt_stream(kFirstStreamTag + streams_adopted_++)
                 : monitor_->open_stream(protocol::kStreamPort, next_tag_++);
+  return HostConnection(fd ? *std::move(fd) : base::UniqueFd());
+}
+
+HostConnection VmmMachine::connect_socket() {
+  auto fd = monitor_->open_stream(protocol::kSocketPort, next_tag_++);
   return HostConnection(fd ? *std::move(fd) : base::UniqueFd());
 }
 

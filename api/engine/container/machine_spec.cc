@@ -42,6 +42,14 @@ void add_mounts(const Container& container, const std::vector<MountSource>& sour
     if (const auto* disk = std::get_if<std::filesystem::path>(&sources[i])) {
       place.source = Source::kDisk;
       place.number = place_in(spec.volumes, *disk);
+    } else if (const auto* socket = std::get_if<HostSocket>(&sources[i])) {
+      place.source = Source::kSocket;
+      place.number = static_cast<std::uint32_t>(i);
+      spec.settings.sockets.push_back({.number = place.number,
+                                       .mode = socket->file.mode,
+                                       .user = socket->file.user,
+                                       .group = socket->file.group});
+      spec.sockets.emplace(place.number, socket->path);
     } else {
       place.source = mount.is_bind() ? Source::kHost : Source::kDirectory;
       place.number = place_in(spec.shares, std::get<SharedFiles>(sources[i]));
@@ -134,6 +142,14 @@ StartProcess process_of(const Container& container) {
 }
 
 }  // namespace
+
+SocketPaths socket_paths_of(const Container& container) {
+  SocketPaths paths;
+  for (std::size_t i = 0; i < container.mounts.size(); ++i)
+    if (container.mounts[i].is_bind())
+      paths.emplace(static_cast<std::uint32_t>(i), container.mounts[i].host.path);
+  return paths;
+}
 
 net::awaitable<Result<SeccompFilters::Filter>> seccomp_filter_for(SeccompFilters& filters,
                                                                   ContainerPtr container) {

@@ -14,8 +14,14 @@
 
 namespace engine {
 
-/// Where a mount's files are: a volume's disk, or what the file server shows.
-using MountSource = std::variant<std::filesystem::path, SharedFiles>;
+/// A unix socket of the host in a container.
+struct HostSocket {
+  std::string path;
+  HostFile file;
+};
+
+/// Where a mount's files are: a volume's disk, what the file server shows, or a socket of the host.
+using MountSource = std::variant<std::filesystem::path, SharedFiles, HostSocket>;
 
 /// What is decided at start, not at create.
 struct StartContext {
@@ -31,6 +37,10 @@ struct RunSpec {
   MachineSpec machine;
   ContainerSpec container;
 };
+
+/// The sockets of the host that a container may have, by the places of its mounts. Which of its
+/// bind mounts are sockets, the host decides: the others are paths that are none.
+SocketPaths socket_paths_of(const Container& container);
 
 /// Errors: kInvalidArgument for a value that only shows itself here (devices, CPUs of the machine).
 base::Result<RunSpec> run_spec_for(const Container& container, StartContext context);

@@ -146,17 +146,23 @@ std::vector<VolumePtr> ContainerVolumes::unstored(const Container& container) co
   return made;
 }
 
-std::vector<MountSource> ContainerVolumes::sources(const Container& container) const {
+/// What is wrong with a path of the host shows when the machine gets it.
+net::awaitable<std::vector<MountSource>> ContainerVolumes::sources(ContainerPtr container) const {
   std::vector<MountSource> sources;
-  for (const MountPoint& mount : container.mounts) {
-    if (mount.is_bind())
-      sources.emplace_back(shared_files(mount));
-    else if (volumes_.is_disk(mount.volume))
+  for (const MountPoint& mount : container->mounts) {
+    if (mount.is_bind()) {
+      const auto file = co_await machines_.check_host_path(mount.host.path);
+      if (file && file->is_socket)
+        sources.emplace_back(HostSocket{.path = mount.host.path, .file = *file});
+      else
+        sources.emplace_back(shared_files(mount));
+    } else if (volumes_.is_disk(mount.volume)) {
       sources.emplace_back(volumes_.disk_of(mount.volume));
-    else
+    } else {
       sources.emplace_back(shared_volume(volumes_.directory_of(mount.volume)));
+    }
   }
-  return sources;
+  co_return sources;
 }
 
 bool ContainerVolumes::lasts(const Container& container, bool own_too) const {

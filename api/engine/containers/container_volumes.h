@@ -42,7 +42,7 @@ class ContainerVolumes {
   /// the time to write back. `own_too`: the volumes of own() go with it and do not count.
   bool lasts(const Container& container, bool own_too) const;
   /// Where the files of its mounts are, in their order.
-  std::vector<MountSource> sources(const Container& container) const;
+  net::awaitable<std::vector<MountSource>> sources(ContainerPtr container) const;
 
   /// Says whose machine has which volume.
   VolumeClaims& claims() { return claims_; }

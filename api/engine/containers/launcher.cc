@@ -261,11 +261,12 @@ net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
   if (!joins) attached = co_await attach(container);
   if (!attached) co_return std::move(attached).error();
   std::vector<Endpoint> places = attached->places();
+  std::vector<MountSource> sources = co_await parts_.volumes.sources(container);
   StartContext context{
       .endpoints = places,
       .resolv_conf = parts_.networks.resolv_conf(resolver_request(*container, places)),
       .shape = shape,
-      .mount_sources = parts_.volumes.sources(*container)};
+      .mount_sources = std::move(sources)};
   auto spec = run_spec_for(*container, std::move(context));
   if (!spec) co_return std::move(spec).error();
   spec->machine.endpoints = std::move(attached->endpoints);
@@ -349,7 +350,7 @@ net::awaitable<Result<Launcher::Started>> Launcher::launch_files_tool(
   RETURN_IF_ERROR_ASYNC(check_room());
   RETURN_IF_ERROR_ASYNC(renew_machine(*container, parts_.default_shape));
   std::vector<MountSource> sources;
-  if (sees_volumes) sources = parts_.volumes.sources(*container);
+  if (sees_volumes) sources = co_await parts_.volumes.sources(container);
   const launch::Shape own = shape_of(container->settings.limits, parts_.default_shape);
   auto spec = run_spec_for(
       *container,
@@ -377,6 +378,7 @@ net::awaitable<void> Launcher::describe(ContainerPtr container, AdoptSpec& spec)
   process.set_id(place.process);
   spec.processes.emplace(process.id(), process.adopt_spec(logged ? *logged : std::nullopt));
   spec.containers.insert(place.number);
+  spec.sockets.emplace(place.number, socket_paths_of(*container));
   spec.endpoints.insert(spec.endpoints.end(), place.endpoints.begin(), place.endpoints.end());
 }
 

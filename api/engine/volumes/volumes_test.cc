@@ -141,6 +141,25 @@ TEST_F(VolumesTest, OfAContainerAreGivenToItsMachine) {
             volumes_->directory_of(container->mounts.at(3).volume).string());
 }
 
+TEST_F(VolumesTest, SocketsOfTheHostAreConnectedToAndNotShared) {
+  host_.host_sockets.insert("/run/service");
+  const ContainerPtr container =
+      run({"sleep"}, {{"Binds", {"/srv:/a", "/run/service:/b/socket:ro"}}});
+
+  const ContainerSpec& spec = host_.last_container();
+  ASSERT_EQ(spec.settings.mounts.size(), 2u);
+  EXPECT_EQ(spec.shares.size(), 1u);
+  const auto& mount = spec.settings.mounts.at(1);
+  EXPECT_EQ(mount.source, protocol::PrepareContainer::Source::kSocket);
+  EXPECT_TRUE(mount.read_only);
+  EXPECT_EQ(spec.sockets, (SocketPaths{{mount.number, "/run/service"}}));
+  ASSERT_EQ(spec.settings.sockets.size(), 1u);
+  EXPECT_EQ(spec.settings.sockets.at(0).number, mount.number);
+  EXPECT_EQ(spec.settings.sockets.at(0).mode, 0660u);
+  // What the next daemon takes the machine up with has it under the same number.
+  EXPECT_EQ(socket_paths_of(*container).at(mount.number), "/run/service");
+}
+
 TEST_F(VolumesTest, InDirectoriesAreEverybodys) {
   const ContainerPtr first = run({"sleep"}, {{"Binds", {"data:/a"}}});
   const ContainerPtr second = run({"sleep"}, {{"Binds", {"data:/a:ro"}}});

@@ -127,6 +127,12 @@ base::Result<void> GuestSession::handle(const wire::RawFrame& frame) {
       if (handlers_.asked) handlers_.asked(std::move(*query));
       return {};
     }
+    case protocol::MessageType::kSocketConnected: {
+      auto connected = wire::decode<protocol::SocketConnected>(frame.payload);
+      if (!connected) return std::move(connected).error();
+      if (handlers_.connected) handlers_.connected(*connected);
+      return {};
+    }
     case protocol::MessageType::kHelloReply: {
       auto reply = wire::decode<protocol::HelloReply>(frame.payload);
       if (!reply) return std::move(reply).error();

@@ -40,6 +40,7 @@ class GuestSession : public std::enable_shared_from_this<GuestSession> {
   struct Handlers {
     std::function<void(protocol::ProcessExited)> exited;
     std::function<void(protocol::NameQuery)> asked;
+    std::function<void(protocol::SocketConnected)> connected;
     std::function<void(base::Error)> lost;
   };
 

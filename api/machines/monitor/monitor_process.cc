@@ -162,6 +162,10 @@ net::awaitable<Result<void>> MonitorProcess::set_weights(GroupWeights weights) {
   return launcher_.privileged_.set_weights(record_.slot, std::move(weights));
 }
 
+net::awaitable<Result<base::UniqueFd>> MonitorProcess::connect_host_socket(std::string path) {
+  return launcher_.privileged_.connect_host_socket(std::move(path));
+}
+
 FileServer MonitorProcess::file_server() const {
   return FileServer({.privileged = launcher_.privileged_,
                      .executor = launcher_.executor_,

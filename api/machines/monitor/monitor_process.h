@@ -77,6 +77,9 @@ class MonitorProcess {
   /// Sets the weights by which the machine competes with others: see PrivilegedActs.
   net::awaitable<base::Result<void>> set_weights(GroupWeights weights);
 
+  /// See PrivilegedActs.
+  net::awaitable<base::Result<base::UniqueFd>> connect_host_socket(std::string path);
+
   /// The machine's file server; the directory must have its last name.
   FileServer file_server() const;
 
@@ -127,7 +130,7 @@ class MonitorLauncher {
   net::awaitable<void> remove_strays() { return privileged_.remove_strays(); }
 
   /// See PrivilegedActs.
-  net::awaitable<base::Result<void>> check_host_path(std::string path) {
+  net::awaitable<base::Result<HostFile>> check_host_path(std::string path) {
     return privileged_.check_host_path(std::move(path));
   }
 

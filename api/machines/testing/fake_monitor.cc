@@ -10,6 +10,9 @@
 //   sleep           runs until a signal ends it
 //   volumes         writes the first 8 bytes of each volume that it was prepared with
 //   network         writes the card of each tap, and the card and address of each interface
+//   connect N       connects to the host's socket N, says "hello", and writes what it hears to
+//   stdout, or
+//                   "refused"
 //   deaf            runs, and signals to it are not answered
 //   missing         is refused: no such executable
 //   die [WORDS]     the whole monitor exits, WORDS are the last line on its standard error
@@ -84,6 +87,8 @@ struct FakeStream {
   std::uint32_t process = 0;
   protocol::Stream stream = protocol::Stream::kStdin;
   bool named = false;
+  bool of_socket =
+      false;  // `process` is the connection's number, and that of the process that made it
   wire::FrameReader frames;
   std::string acknowledgements;
 };
@@ -227,6 +232,7 @@ class FakeMonitor {
       control_frames_ = {};
     } else {
       streams_.emplace_back().fd = std::move(fd);
+      streams_.back().of_socket = port == protocol::kSocketPort;
     }
   }
 
@@ -275,6 +281,10 @@ class FakeMonitor {
         return start(*wire::decode<protocol::StartProcess>(frame.payload));
       case protocol::MessageType::kSignalProcess:
         return signal(*wire::decode<protocol::SignalProcess>(frame.payload));
+      case protocol::MessageType::kSocketRefused: {
+        const auto message = wire::decode<protocol::SocketRefused>(frame.payload);
+        return end_of_connection(message->connection, "refused");
+      }
       case protocol::MessageType::kForgetProcess: {
         const auto message = wire::decode<protocol::ForgetProcess>(frame.payload);
         processes_.erase(message->process);
@@ -361,10 +371,23 @@ class FakeMonitor {
     if (what == "flood") process.produced.assign(std::stoul(argument), 'x');
     if (what == "exit") process.status.code = std::stoi(argument);
     process.copies_stdin = what == "cat";
-    process.runs = what == "cat" || what == "sleep" || what == "deaf";
+    process.runs = what == "cat" || what == "sleep" || what == "deaf" || what == "connect";
     send_frame(control_stream_.get(),
                protocol::ProcessStarted{message.request, message.process, 42});
+    if (what == "connect")
+      send_frame(
+          control_stream_.get(),
+          protocol::SocketConnected{.connection = message.process,
+                                    .container = message.container,
+                                    .socket = static_cast<std::uint32_t>(std::stoul(argument))});
     processes_.emplace(message.process, std::move(process));
+  }
+
+  void end_of_connection(std::uint32_t connection, const std::string& heard) {
+    FakeProcess* process = find(connection);
+    if (process == nullptr) return;
+    process->produced += heard;
+    process->runs = false;
   }
 
   std::string network() const {
@@ -388,7 +411,8 @@ class FakeMonitor {
     init.minor = FUSE_KERNEL_MINOR_VERSION;
     ask_file_server(FUSE_INIT, std::string(reinterpret_cast<const char*>(&init), sizeof init));
     for (const auto& mount : prepared_[container].mounts) {
-      if (mount.source == protocol::PrepareContainer::Source::kDisk) continue;
+      using Source = protocol::PrepareContainer::Source;
+      if (mount.source != Source::kDirectory && mount.source != Source::kHost) continue;
       const int error = ask_file_server(FUSE_LOOKUP, std::to_string(mount.number) + '\0');
       text += mount.path + (error == 0 ? " yes\n" : " no\n");
     }
@@ -430,6 +454,14 @@ class FakeMonitor {
     done(message.request);
   }
 
+  void open_connection(FakeStream& stream, const protocol::SocketOpen& open) {
+    if (!is_hosts(open.secret)) return stream.fd.reset();
+    stream.named = true;
+    stream.process = open.connection;
+    send_all(stream.fd.get(), "hello", 5);
+    ::shutdown(stream.fd.get(), SHUT_WR);
+  }
+
   void read_stream(FakeStream& stream) {
     std::byte buffer[65536];
     const ssize_t size = ::recv(stream.fd.get(), buffer, sizeof buffer, 0);
@@ -439,6 +471,11 @@ class FakeMonitor {
     stream.frames.feed(bytes);
     const auto frame = stream.frames.next();
     if (!frame || !frame->has_value()) return;
+    if (stream.of_socket) {
+      open_connection(stream, *wire::decode<protocol::SocketOpen>((*frame)->payload));
+      if (const wire::Bytes rest = stream.frames.take_rest(); !rest.empty()) take(stream, rest);
+      return;
+    }
     const auto open = wire::decode<protocol::StreamOpen>((*frame)->payload);
     if (open->secret == protocol::Secret{} || !is_hosts(open->secret)) return stream.fd.reset();
     stream.named = true;
@@ -453,6 +490,10 @@ class FakeMonitor {
   void take(FakeStream& stream, std::span<const std::byte> bytes) {
     FakeProcess* process = find(stream.process);
     const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (stream.of_socket) {
+      if (process != nullptr) process->produced += text;
+      return;
+    }
     if (stream.stream == protocol::Stream::kStdin) {
       if (process != nullptr && process->copies_stdin) process->produced += text;
       return;
@@ -467,6 +508,10 @@ class FakeMonitor {
   }
 
   void end_of_stream(FakeStream& stream) {
+    if (stream.of_socket) {
+      end_of_connection(stream.process, "");
+      return stream.fd.reset();
+    }
     if (FakeProcess* process = find(stream.process);
         process != nullptr && stream.stream == protocol::Stream::kStdin && process->copies_stdin)
       process->runs = false;
@@ -480,7 +525,7 @@ class FakeMonitor {
 
   void pump_output() {
     for (FakeStream& stream : streams_) {
-      FakeProcess* process = stream.named ? find(stream.process) : nullptr;
+      FakeProcess* process = stream.named && !stream.of_socket ? find(stream.process) : nullptr;
       if (process == nullptr || process->out != stream.stream) continue;
       while (process->sent < process->produced.size() &&
              process->sent - process->acknowledged < protocol::kReplayBytes) {

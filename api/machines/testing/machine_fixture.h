@@ -50,11 +50,14 @@ class TestActs : public PrivilegedActs {
          .own_pid_namespace = true,
          .oom_score_adj = 0});
   }
-  base::Result<void> check_host_path(const std::string& path) override {
+  base::Result<HostFile> check_host_path(const std::string& path) override {
     return host_files::check(path, {});
   }
   base::Result<base::UniqueFd> open_host_tree(const HostTree& tree) override {
     return host_files::open(tree, {});
+  }
+  base::Result<base::UniqueFd> connect_host_socket(const std::string& path) override {
+    return host_files::connect(path, {});
   }
   base::Result<void> set_weights(MonitorSlot slot, const GroupWeights& weights) override {
     slot_weights[slot] = weights;
