@@ -111,7 +111,10 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     if (processes_.at(process).exit) co_return *processes_.at(process).exit;
     co_return Error{Code::kUnavailable, "the machine has ended"};
   }
-  void forget_process(ProcessId process) override { processes_.erase(process); }
+  /// Whoever still carries the process out goes on with it.
+  void forget_process(ProcessId process) override {
+    if (auto forgotten = processes_.extract(process)) forgotten_.push_back(std::move(forgotten));
+  }
 
   net::awaitable<Result<void>> write_stdin(ProcessId process,
                                            std::vector<std::byte> bytes) override {
@@ -230,8 +233,8 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
 
   static net::awaitable<void> run(std::shared_ptr<FakeMachine> self, protocol::StartProcess process,
                                   std::shared_ptr<engine::OutputSink> sink) {
-    const int code = co_await self->execute(process, sink);
     Process& state = self->processes_[process.process];
+    const int code = co_await self->execute(process, sink);
     const bool signaled = code < 0;
     state.exit = ExitStatus{.signaled = signaled, .code = signaled ? -code : code};
     self->end_sharers(process);
@@ -318,6 +321,7 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
   async::Notifier changed_;
   std::map<engine::ContainerNumber, Container> containers_;
   std::map<ProcessId, Process> processes_;
+  std::vector<std::map<ProcessId, Process>::node_type> forgotten_;
   std::shared_ptr<FakeFiles> files_;
   std::shared_ptr<FakeTrouble> trouble_;
   std::shared_ptr<FakeSpecs> last_;
