@@ -11,7 +11,7 @@ import urllib.request
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.daemon import Daemon  # noqa: E402
-from harness.host import TIMEOUT, HostTest, docker, host_state, output, settle  # noqa: E402
+from harness.host import TIMEOUT, HostTest, docker, host_state, output, settle, steady_state  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 APPLICATION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compose")
@@ -41,8 +41,7 @@ class ComposeTest(HostTest):
 
     def setUp(self):
         super().setUp()
-        settle()
-        self.before = host_state()
+        self.before = steady_state()
 
     def tearDown(self):
         compose("down", "-v", "--rmi", "local", "-t", "5")
