@@ -13,7 +13,7 @@
 namespace guest_init {
 namespace {
 
-constexpr int kBacklog = 128;
+constexpr int kBacklog = 1024;  // who connects without waiting is refused when it is full
 
 /// A socket that listens at `name` in `directory`. Its path may be of any length.
 base::Result<base::UniqueFd> listen_in(int directory, const std::string& name) {

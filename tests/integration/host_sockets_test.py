@@ -129,8 +129,8 @@ print(sorted(results) == list(range(1, 41)))"""), "True")
 held = []
 for _ in range(160):
     connection = socket.socket(socket.AF_UNIX)
+    connection.connect("/s")  # without a time limit: with one Python does not wait where the queue is full
     connection.settimeout(60)
-    connection.connect("/s")
     held.append(connection)
 held[0].sendall(b"echo\\n")
 assert held[0].recv(100) == b"echo\\n"
