@@ -1,5 +1,4 @@
 // What a machine's containers have of the host's sockets.
-#include <fcntl.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/co_spawn.hpp>

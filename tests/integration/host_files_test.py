@@ -178,7 +178,7 @@ class HostFilesTest(TidyHostTest):
             daemon.start("--host-directory", self.directory)
             sh_on_host(f"mkdir {self.path('in')}; ln -s /etc {self.path('in/out')}")
             self.assertEqual(self.once("ls /x", "-v", f"{self.path('in')}:/x"), "out")
-            for source in ("/etc", self.path("in/out"), self.path("in/out/new"), "/var/tmp"):
+            for source in ("/etc", self.path("in/out"), self.path("in/out/new"), "/var/tmp", "/var/run/docker.sock"):
                 self.assertIn("may not have", refused("run", "--rm", "-v", f"{source}:/x", "busybox", "true"))
             self.assertEqual(self.once("ls /v; echo x > /v/f; cat /v/f", "-v", "/v"), "x")  # a volume is the daemon's
         finally:
