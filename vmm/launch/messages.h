@@ -67,13 +67,17 @@ inline constexpr std::uint64_t kWindowPage = 4096;
 /// which its files come and go while those of others stay.
 inline constexpr std::uint64_t kDiskBytes = std::uint64_t{1} << 53;
 
+/// A machine's slots for devices leave room for so many.
+inline constexpr std::uint32_t kMostNetworkCards = 8;
+
 /// What a machine is made of. It is part of a template's identity: a clone has the shape of its
 /// template.
 struct Shape {
   std::uint32_t vcpus = 1;
   std::uint64_t memory_bytes = 0;  // multiple of 2 MiB
-  /// How many cards AttachNetwork can connect. The guest sees all of them from its boot on.
-  std::uint32_t network_cards = 1;
+  /// How many cards AttachNetwork can connect. The guest sees all of them from its boot on, since
+  /// none can be added; one that is not connected costs it a description, and the host a page.
+  std::uint32_t network_cards = kMostNetworkCards;
   friend bool operator==(const Shape&, const Shape&) = default;
   static void fields(auto& self, auto&& visit) {
     visit(self.vcpus, self.memory_bytes, self.network_cards);
@@ -167,9 +171,10 @@ struct DetachDisk {
   }
 };
 
-/// Connects the network card `slot`, which the guest calls eth<slot>, before Run only (else
-/// kConflict). Descriptor: a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR). Frames of the guest whose
-/// source is not `mac` are dropped. kNotFound: the machine's shape has no such card.
+/// Connects the network card `slot`, which the guest calls eth<slot>; kConflict if it is connected
+/// already. Descriptor: a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, with a header of 12 bytes:
+/// TUNSETVNETHDRSZ). Frames of the guest whose source is not `mac` are dropped. kNotFound: the
+/// machine's shape has no such card.
 struct AttachNetwork {
   static constexpr MessageType kType = MessageType::kAttachNetwork;
   std::uint32_t request = 0;
@@ -188,8 +193,8 @@ struct AttachFileServer {
 };
 
 /// Disconnects the network card `slot`: what the guest sends is dropped, and its tap is closed when
-/// the answer comes. It stays so. Nothing happens to a card that is not connected. kNotFound as
-/// above.
+/// the answer comes. It may be connected again. Nothing happens to a card that is not connected.
+/// kNotFound as above.
 struct DetachNetwork {
   static constexpr MessageType kType = MessageType::kDetachNetwork;
   std::uint32_t request = 0;

@@ -260,11 +260,9 @@ base::Result<void> ControlServer::detach(const wire::RawFrame& frame,
 base::Result<void> ControlServer::handle(const launch::AttachNetwork& message,
                                          std::vector<base::UniqueFd>& fds) {
   if (fds.size() != 1) return wrong_descriptors();
-  const auto target = machine_in_set_up();
+  const auto target = machine();
   if (!target) return target.error();
-  const auto card = (*target)->devices().network_card(message.slot);
-  if (!card) return card.error();
-  return (*card)->attach(std::move(fds[0]), message.mac);
+  return (*target)->attach_network(message.slot, std::move(fds[0]), message.mac);
 }
 
 base::Result<void> ControlServer::handle(const launch::AttachFileServer& /*message*/,

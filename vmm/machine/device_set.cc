@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kGuestCid = 3;
 constexpr std::size_t kDevicesBesideCards = 8;
+constexpr std::size_t kFirstCardSlot = 2;  // as in_order() has it
 // A placeholder: guest-init sets the container's own address.
 constexpr devices::NetDevice::Mac kPlaceholderMac = {0x02, 0x42, 0, 0, 0, 0};
 
@@ -45,6 +46,7 @@ class DeviceSet::Slot final : public memory::Responder, public virtio::Interrupt
 
   /// Until this was called the same writes come to write(), at the price of an exit.
   base::Result<void> keep_in_kernel(const base::EventFd& acknowledged) {
+    if (std::exchange(kept_, true)) return {};
     RETURN_IF_ERROR(platform_.watch_virtio_register(number_, virtio::MmioTransport::kNotifyOffset,
                                                     std::nullopt, kicked_.get()));
     return platform_.watch_virtio_register(number_, virtio::MmioTransport::kInterruptAckOffset,
@@ -85,6 +87,7 @@ class DeviceSet::Slot final : public memory::Responder, public virtio::Interrupt
   LoopCalls& calls_;
   const base::EventFd kicked_;
   base::EventLoop::Watch watch_;
+  bool kept_ = false;  // by the kernel, as far as it would
   virtio::MmioTransport transport_;
 };
 
@@ -170,12 +173,22 @@ base::Result<void> DeviceSet::connect(arch::Platform& platform, base::EventLoop&
 }
 
 void DeviceSet::keep_kicks_in_kernel(LoopCalls& calls, std::size_t first) {
+  if (first > kFirstCardSlot && first < kFirstCardSlot + network_cards_.size())
+    first = kFirstCardSlot + network_cards_.size();
   if (first == slots_.size()) return;
   calls.post([this, &calls, first] {
-    // What cannot be registered goes on to cost an exit, and nothing else.
-    [[maybe_unused]] const auto kept = slots_[first]->keep_in_kernel(acknowledged_);
+    keep_kicks_of_slot(first);
     keep_kicks_in_kernel(calls, first + 1);
   });
+}
+
+void DeviceSet::keep_kicks_of_card(LoopCalls& calls, std::uint32_t card) {
+  calls.post([this, slot = kFirstCardSlot + card] { keep_kicks_of_slot(slot); });
+}
+
+/// What cannot be registered goes on to cost an exit, and nothing else.
+void DeviceSet::keep_kicks_of_slot(std::size_t slot) {
+  [[maybe_unused]] const auto kept = slots_[slot]->keep_in_kernel(acknowledged_);
 }
 
 std::vector<std::uint32_t> DeviceSet::slots() const {

@@ -56,8 +56,11 @@ class DeviceSet {
 
   /// Makes kicks and acknowledgements stay in the kernel, for the slots from `first` on, one slot
   /// in each turn of the loop. It takes KVM milliseconds, which a clone that must run at once does
-  /// not wait for.
+  /// not wait for. Of the network cards only the first is among them, as most machines use no
+  /// other: keep_kicks_of_card() is for those.
   void keep_kicks_in_kernel(LoopCalls& calls, std::size_t first = 0);
+  /// `card` is one that there is.
+  void keep_kicks_of_card(LoopCalls& calls, std::uint32_t card);
 
   /// Starts the disks' thread, on which `prepare` runs first (devices/block/io_worker.h).
   base::Result<void> start_disk_thread(const std::function<base::Result<void>()>& prepare) {
@@ -82,6 +85,7 @@ class DeviceSet {
             devices::PmemDevice::Range layers_window, base::EventFd acknowledged);
   base::Result<void> connect(arch::Platform& platform, base::EventLoop& loop, LoopCalls& calls);
   std::vector<virtio::Device*> in_order();
+  void keep_kicks_of_slot(std::size_t slot);
 
   std::span<std::byte> windows_;  // what the guest reads in the slots, without an exit
   base::EventFd acknowledged_;    // takes acknowledgements of interrupts; nobody reads it

@@ -146,6 +146,15 @@ base::Result<void> Machine::show_layers(std::span<const LayersWindow::Extent> ex
   return platform_->show_window(extents.back().offset + extents.back().length);
 }
 
+base::Result<void> Machine::attach_network(std::uint32_t card, base::UniqueFd tap,
+                                           const devices::NetDevice::Mac& mac) {
+  const auto found = devices_->network_card(card);
+  if (!found) return found.error();
+  RETURN_IF_ERROR((*found)->attach(std::move(tap), mac));
+  devices_->keep_kicks_of_card(calls_, card);
+  return {};
+}
+
 base::Result<void> Machine::run() {
   if (progress_.started)
     return base::Error{base::Code::kConflict, "the machine has been started already"};

@@ -80,6 +80,9 @@ class Machine {
   /// Starts the threads, narrows the sandbox of each and lets the guest run. kConflict if it was
   /// called before, even in vain.
   base::Result<void> run();
+  /// As AttachNetwork (launch/messages.h).
+  base::Result<void> attach_network(std::uint32_t card, base::UniqueFd tap,
+                                    const devices::NetDevice::Mac& mac);
   bool started() const { return progress_.started; }
   bool running() const { return progress_.running; }
 

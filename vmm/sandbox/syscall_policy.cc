@@ -209,7 +209,6 @@ const Rules kSetUp = {
     {SCMP_SYS(fstat), {}},
     {SCMP_SYS(newfstatat), {{3, AT_EMPTY_PATH, AT_EMPTY_PATH}}},  // how glibc spells fstat
     {SCMP_SYS(pread64), {}},
-    {SCMP_SYS(ioctl), {{1, kAllBits, TUNSETVNETHDRSZ}}},
 };
 
 /// KVM requests that build a machine; those of the architecture are beside its code.

@@ -61,9 +61,6 @@ NetDevice::NetDevice(base::EventLoop& loop, const Mac& config_mac)
 
 base::Result<void> NetDevice::attach(base::UniqueFd tap, const Mac& source_mac) {
   if (tap_.fd) return base::Error{base::Code::kConflict, "the network device has a tap already"};
-  const int header_size = sizeof(NetHeader);
-  if (::ioctl(tap.get(), TUNSETVNETHDRSZ, &header_size) != 0 && errno != ENOTTY)
-    return base::errno_error("TUNSETVNETHDRSZ");
   tap_.fd = std::move(tap);
   tap_.source_mac = source_mac;
   if (driver_.transport != nullptr) RETURN_IF_ERROR(set_offloads());
@@ -97,7 +94,6 @@ base::Result<void> NetDevice::activate(const virtio::Activation& activation) {
     return broken("a queue is missing");
   driver_.transport = activation.transport;
   driver_.features = activation.features;
-  held_.chains.resize(kMaxHeld);
   return tap_.fd ? set_offloads() : base::Result<void>();
 }
 
@@ -190,6 +186,7 @@ base::Result<virtio::Progress> NetDevice::receive() {
 /// it has been asked to kick then.
 base::Result<bool> NetDevice::hold_buffers() {
   const bool large = (driver_.features & (kFeatureGuestTcp4 | kFeatureGuestTcp6)) != 0;
+  held_.chains.resize(kMaxHeld);  // most machines' cards are never used
   const std::size_t wanted = sizeof(NetHeader) + (large ? kMaxFrame : kMaxPlainFrame);
   while (held_.bytes < wanted && held_.count < kMaxHeld) {
     virtio::Chain& chain = held_.at(held_.count);

@@ -1,5 +1,5 @@
-// NetDevice: virtio net (virtio 1.2, 5.1), with one queue pair, on a tap that is attached once, and
-// may be taken away.
+// NetDevice: virtio net (virtio 1.2, 5.1), with one queue pair, on a tap that may come and go while
+// the guest runs.
 //
 // Checksum and TCP segmentation offloads are passed through to the tap's virtio-net header; receive
 // buffers may be merged. Without a tap, what the guest sends is dropped.
@@ -29,9 +29,9 @@ class NetDevice final : public virtio::Device {
   /// `config_mac` is what the driver reads. The guest may give itself another one.
   NetDevice(base::EventLoop& loop, const Mac& config_mac);
 
-  /// Connects `tap` (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), once: kConflict if there is one. A
-  /// seqpacket socket works too, with one frame and its 12-byte header per packet. The guest may
-  /// send frames from `source_mac` only.
+  /// Connects `tap` (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), whose header has 12 bytes; kConflict
+  /// if there is one already. A seqpacket socket works too, with one frame and its header per
+  /// packet. The guest may send frames from `source_mac` only.
   base::Result<void> attach(base::UniqueFd tap, const Mac& source_mac);
 
   /// Closes the tap. From now on it is as if there had never been one.

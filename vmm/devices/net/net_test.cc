@@ -33,6 +33,11 @@ std::string frame_from(const NetDevice::Mac& source, std::string_view payload) {
 class NetDeviceTest : public testing::Test {
  protected:
   NetDeviceTest() : loop_(*base::EventLoop::create()), net_(*loop_, kMac), driver_(net_, *loop_) {
+    connect_wire();
+  }
+
+  /// A tap that is nobody's yet, and the other end of it.
+  void connect_wire() {
     auto pair = *base::make_socket_pair(SOCK_SEQPACKET);
     wire_ = std::move(pair.first);
     tap_ = std::move(pair.second);
@@ -108,6 +113,32 @@ TEST_F(NetDeviceTest, AStalledQueueGoesOnWhenItsTapIsTakenAway) {
 
   while (driver_.queue(1).take_used()) ++taken;
   EXPECT_EQ(taken, 60);
+}
+
+TEST_F(NetDeviceTest, GoesOnWithAnotherTapWhileTheGuestRuns) {
+  start();
+  net_.detach();
+  send(frame_from(kMac, "lost"));
+  connect_wire();
+  const NetDevice::Mac other{0x02, 0x42, 0, 0, 0, 9};
+
+  ASSERT_TRUE(net_.attach(std::move(tap_), other));
+
+  send(frame_from(kMac, "of the address before"));
+  send(frame_from(other, "new"));
+  EXPECT_EQ(on_wire(), frame_from(other, "new"));
+  for (int i = 0; i < 70; ++i) offer_room(1536);
+  driver_.kick(0);
+  arrive(frame_from(kMac, "answer"));
+  turn();
+  EXPECT_EQ(driver_.queue(0).take_used()->written, kHeader + 20);
+}
+
+TEST_F(NetDeviceTest, TakesOneTapAtATime) {
+  start();
+  connect_wire();
+
+  EXPECT_EQ(net_.attach(std::move(tap_), kMac).error().code, base::Code::kConflict);
 }
 
 TEST_F(NetDeviceTest, TellsItsAddress) { EXPECT_EQ(driver_.config<NetDevice::Mac>(0), kMac); }
@@ -294,6 +325,8 @@ int send_through_a_tap() {
   ifreq request{};
   request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
   if (!tap || ::ioctl(tap.get(), TUNSETIFF, &request) != 0) return 77;
+  const int header = kHeader;
+  if (::ioctl(tap.get(), TUNSETVNETHDRSZ, &header) != 0) return 77;
   const base::UniqueFd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   request.ifr_flags = IFF_UP;
   if (::ioctl(any.get(), SIOCSIFFLAGS, &request) != 0) return 1;
