@@ -68,6 +68,9 @@ class Container {
     return filesystem_.directories();
   }
 
+  /// See ContainerFilesystem::own_network_files().
+  NetworkFiles& own_network_files() { return filesystem_.own_network_files(); }
+
   /// See ContainerFilesystem::socket_directory().
   std::string socket_directory() const { return filesystem_.socket_directory(); }
 

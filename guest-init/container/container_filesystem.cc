@@ -267,14 +267,6 @@ base::Result<void> ContainerFilesystem::mount_all(const protocol::PrepareContain
   return {};
 }
 
-base::Result<void> ContainerFilesystem::write_file(const std::string& name,
-                                                   const std::string& contents) const {
-  const std::string path = files_ + "/" + name;
-  const base::UniqueFd file(open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644));
-  if (!file) return base::errno_error("create " + path);
-  return write_all(file.get(), contents);
-}
-
 base::Result<void> ContainerFilesystem::show_file(const std::string& directory,
                                                   const std::string& name,
                                                   const RootDirectory& root) const {
@@ -287,23 +279,19 @@ base::Result<void> ContainerFilesystem::show_file(const std::string& directory,
 }
 
 base::Result<void> ContainerFilesystem::mount_network_files(const protocol::PrepareContainer& spec,
-                                                            const RootDirectory& root) const {
-  if (!shares_network_files_) {
-    RETURN_IF_ERROR(write_file("hostname", spec.hostname_file));
-    RETURN_IF_ERROR(write_file("hosts", spec.hosts_file));
-    RETURN_IF_ERROR(write_file("resolv.conf", spec.resolv_conf_file));
-  }
+                                                            const RootDirectory& root) {
+  if (!shared_network_files_) RETURN_IF_ERROR(own_network_files_.write(spec));
   for (const char* name : {"hostname", "hosts", "resolv.conf"})
-    RETURN_IF_ERROR(show_file(network_files_, name, root));
+    RETURN_IF_ERROR(show_file(network_files(), name, root));
   return {};
 }
 
 base::Result<void> ContainerFilesystem::mount_files(const protocol::PrepareContainer& spec,
                                                     const RootDirectory& root,
-                                                    const std::string& machine_id) const {
+                                                    const std::string& machine_id) {
   RETURN_IF_ERROR(mount_network_files(spec, root));
   if (root.find("/etc/machine-id")) {
-    RETURN_IF_ERROR(write_file("machine-id", machine_id + "\n"));
+    RETURN_IF_ERROR(create_file(files_ + "/machine-id", machine_id + "\n"));
     RETURN_IF_ERROR(show_file(files_, "machine-id", root));
   }
   if (!is_new_) return {};  // what the container has removed since then stays removed

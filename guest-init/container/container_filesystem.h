@@ -9,11 +9,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "guest-init/container/container_mounts.h"
 #include "guest-init/container/machine_disks.h"
+#include "guest-init/container/network_files.h"
 #include "guest-init/protocol/messages.h"
 #include "guest-init/system/mounts.h"
 #include "vmm/base/result.h"
@@ -27,7 +29,7 @@ class ContainerFilesystem {
   ContainerFilesystem(std::string stage, std::string files, MountShares mount_shares)
       : stage_(std::move(stage)),
         files_(std::move(files)),
-        network_files_(files_),
+        own_network_files_(files_),
         mounts_(std::move(mount_shares)) {}
 
   /// Makes the empty directories all containers' mounts start from (once, at boot).
@@ -35,9 +37,10 @@ class ContainerFilesystem {
 
   /// Its /etc/hostname, /etc/hosts and /etc/resolv.conf are those of `donor`.
   void share_network_files(const ContainerFilesystem& donor) {
-    network_files_ = donor.network_files_;
-    shares_network_files_ = true;
+    shared_network_files_ = donor.network_files();
   }
+  /// Its own, that others may share: /etc/hosts and so on.
+  NetworkFiles& own_network_files() { return own_network_files_; }
   /// Its /dev/shm is that of `donor`, in whose mount namespace this is called.
   base::Result<void> share_memory(const ContainerFilesystem& donor);
 
@@ -66,22 +69,25 @@ class ContainerFilesystem {
                                                const RootDirectory& root);
   base::Result<void> mount_all(const protocol::PrepareContainer& spec, const RootDirectory& root);
   base::Result<void> mount_files(const protocol::PrepareContainer& spec, const RootDirectory& root,
-                                 const std::string& machine_id) const;
+                                 const std::string& machine_id);
   base::Result<void> mount_network_files(const protocol::PrepareContainer& spec,
-                                         const RootDirectory& root) const;
+                                         const RootDirectory& root);
   base::Result<void> show_file(const std::string& directory, const std::string& name,
                                const RootDirectory& root) const;
-  base::Result<void> write_file(const std::string& name, const std::string& contents) const;
+  /// Where those are that it shows: its own, or a donor's.
+  const std::string& network_files() const {
+    return shared_network_files_ ? *shared_network_files_ : own_network_files_.directory();
+  }
   base::Result<void> set_up_memory(const protocol::PrepareContainer& spec);
   base::Result<void> enter_root() const;
 
   std::string stage_;
   std::string files_;
-  std::string network_files_;  // where those are that go with the network: its own, or a donor's
-  bool shares_network_files_ = false;
-  std::uint64_t shm_bytes_ = 64u << 20;  // size of the staged /dev/shm
-  base::UniqueFd shared_memory_;         // a copy of a donor's /dev/shm, to be mounted
-  base::UniqueFd memory_;                // O_PATH, its /dev/shm; none: it has none
+  NetworkFiles own_network_files_;
+  std::optional<std::string> shared_network_files_;  // the directory of a donor's
+  std::uint64_t shm_bytes_ = 64u << 20;              // size of the staged /dev/shm
+  base::UniqueFd shared_memory_;                     // a copy of a donor's /dev/shm, to be mounted
+  base::UniqueFd memory_;                            // O_PATH, its /dev/shm; none: it has none
   std::vector<std::string> masked_;
   std::vector<std::string> read_only_;
   bool is_new_ = true;   // the disk had no files of this container

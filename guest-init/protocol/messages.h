@@ -45,7 +45,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 13;
+inline constexpr std::uint32_t kVersion = 14;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -81,6 +81,7 @@ enum class MessageType : std::uint16_t {
   kNameAnswer = 16,
   kSocketOpen = 17,
   kSocketRefused = 18,
+  kUpdateNetworkFiles = 19,
   // guest -> host
   kHelloReply = 64,
   kDone = 65,
@@ -129,19 +130,38 @@ struct NetworkInterface {
   std::uint8_t prefix_length = 0;
   std::string gateway;  // empty: no default route
   std::uint32_t mtu = 1500;
+  bool operator==(const NetworkInterface&) const = default;
   static void fields(auto& self, auto&& visit) {
     visit(self.slot, self.mac, self.address, self.prefix_length, self.gateway, self.mtu);
   }
 };
 
-/// Host -> guest: give the cards these addresses, at most one interface for a card, and take the
-/// other cards away for good (with no interface only loopback is left). Answered by Done.
+/// Host -> guest: the interfaces that there are from now on, at most one for a card; other cards
+/// are taken away (with no interface only loopback is left), and come back when a later request
+/// names them. An interface that stays as it is is not touched. At most one has a gateway. Answered
+/// by Done.
 struct ConfigureNetwork {
   static constexpr MessageType kType = MessageType::kConfigureNetwork;
   using Interface = NetworkInterface;
   std::uint32_t request = 0;
   std::vector<Interface> interfaces;
   static void fields(auto& self, auto&& visit) { visit(self.request, self.interfaces); }
+};
+
+/// Host -> guest: the container's network has changed, and so do its /etc/hosts and its
+/// /etc/resolv.conf; what its processes wrote there stays. For a container that has these files as
+/// its own (PrepareContainer). Answered by Done.
+struct UpdateNetworkFiles {
+  static constexpr MessageType kType = MessageType::kUpdateNetworkFiles;
+  std::uint32_t request = 0;
+  std::uint32_t container = 0;
+  std::vector<std::string> removed_hosts;  // lines, without their ends
+  std::vector<std::string> added_hosts;
+  std::string resolv_conf_file;  // instead of the one that was given before
+  static void fields(auto& self, auto&& visit) {
+    visit(self.request, self.container, self.removed_hosts, self.added_hosts,
+          self.resolv_conf_file);
+  }
 };
 
 /// Host -> guest: build the root filesystem and namespaces of one container. Answered by Done.

@@ -46,7 +46,10 @@ class MessageTest : public ::testing::Test {};
 using AllMessages =
     ::testing::Types<Hello, SetIdentity, ConfigureNetwork, PrepareContainer, StartProcess,
                      SignalProcess, ResizeTerminal, Shutdown, StreamOpen, ForgetProcess,
-                     RemoveContainer, HelloReply, Done, Failure, ProcessStarted, ProcessExited>;
+                     RemoveContainer, FreezeContainer, UpdateLimits, ReadStatistics, ListProcesses,
+                     NameAnswer, SocketOpen, SocketRefused, UpdateNetworkFiles, HelloReply, Done,
+                     Failure, ProcessStarted, ProcessExited, Statistics, ProcessList, NameQuery,
+                     SocketConnected>;
 TYPED_TEST_SUITE(MessageTest, AllMessages);
 
 TYPED_TEST(MessageTest, ComesBackAsItWasSent) {
@@ -70,11 +73,34 @@ TYPED_TEST(MessageTest, IsRefusedWhenCutShort) {
 }
 
 TEST(Messages, HaveTypesOfTheirOwn) {
-  const std::array types = {
-      Hello::kType,        SetIdentity::kType,   ConfigureNetwork::kType, PrepareContainer::kType,
-      StartProcess::kType, SignalProcess::kType, ResizeTerminal::kType,   Shutdown::kType,
-      StreamOpen::kType,   ForgetProcess::kType, RemoveContainer::kType,  HelloReply::kType,
-      Done::kType,         Failure::kType,       ProcessStarted::kType,   ProcessExited::kType};
+  const std::array types = {Hello::kType,
+                            SetIdentity::kType,
+                            ConfigureNetwork::kType,
+                            PrepareContainer::kType,
+                            StartProcess::kType,
+                            SignalProcess::kType,
+                            ResizeTerminal::kType,
+                            Shutdown::kType,
+                            StreamOpen::kType,
+                            ForgetProcess::kType,
+                            RemoveContainer::kType,
+                            HelloReply::kType,
+                            Done::kType,
+                            Failure::kType,
+                            ProcessStarted::kType,
+                            ProcessExited::kType,
+                            FreezeContainer::kType,
+                            UpdateLimits::kType,
+                            ReadStatistics::kType,
+                            ListProcesses::kType,
+                            NameAnswer::kType,
+                            SocketOpen::kType,
+                            SocketRefused::kType,
+                            UpdateNetworkFiles::kType,
+                            Statistics::kType,
+                            ProcessList::kType,
+                            NameQuery::kType,
+                            SocketConnected::kType};
 
   for (std::size_t i = 0; i < types.size(); ++i)
     for (std::size_t j = 0; j < i; ++j) EXPECT_NE(types[i], types[j]);

@@ -198,6 +198,8 @@ void Server::on_frame(const wire::RawFrame& frame) {
       return decode_and(&Server::freeze_container, frame);
     case MessageType::kUpdateLimits:
       return decode_and(&Server::update_limits, frame);
+    case MessageType::kUpdateNetworkFiles:
+      return decode_and(&Server::update_network_files, frame);
     case MessageType::kReadStatistics:
       return decode_and(&Server::read_statistics, frame);
     case MessageType::kListProcesses:

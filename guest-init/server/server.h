@@ -95,6 +95,7 @@ class Server {
   void remove_container(const protocol::RemoveContainer& request);
   void freeze_container(const protocol::FreezeContainer& request);
   void update_limits(const protocol::UpdateLimits& request);
+  void update_network_files(const protocol::UpdateNetworkFiles& request);
   void read_statistics(const protocol::ReadStatistics& request);
   void list_processes(const protocol::ListProcesses& request);
   void shut_down(const protocol::Shutdown& request);
@@ -102,7 +103,7 @@ class Server {
   void refuse_socket(const protocol::SocketRefused& refused);
 
   /// nullptr if there is no such container; then it has refused `request`.
-  const Container* container_for(std::uint32_t request, std::uint32_t container);
+  Container* container_for(std::uint32_t request, std::uint32_t container);
 
   std::optional<protocol::Failure> try_prepare(const protocol::PrepareContainer& request);
   std::optional<protocol::Failure> stage_for(const protocol::PrepareContainer& request);

@@ -248,7 +248,7 @@ void Server::remove_container(const protocol::RemoveContainer& request) {
   done(request.request);
 }
 
-const Container* Server::container_for(std::uint32_t request, std::uint32_t container) {
+Container* Server::container_for(std::uint32_t request, std::uint32_t container) {
   const auto found = containers_.find(container);
   if (found != containers_.end() && found->second.container) return found->second.container.get();
   refuse(request, FailureKind::kInvalidRequest, "container", "no such container");
@@ -276,6 +276,14 @@ void Server::update_limits(const protocol::UpdateLimits& request) {
   if (container == nullptr) return;
   if (auto replaced = container->cgroup().replace(request.limits); !replaced)
     return refuse(request.request, FailureKind::kLimit, "cgroup", replaced.error().message);
+  done(request.request);
+}
+
+void Server::update_network_files(const protocol::UpdateNetworkFiles& request) {
+  Container* container = container_for(request.request, request.container);
+  if (container == nullptr) return;
+  if (auto updated = container->own_network_files().update(request); !updated)
+    return refuse(request.request, FailureKind::kInternal, "network", updated.error().message);
   done(request.request);
 }
 

@@ -29,6 +29,10 @@ class NetlinkBatch {
   void attribute(std::uint16_t type, const T& value) {
     attribute_bytes(type, std::as_bytes(std::span(&value, 1)));
   }
+  /// With the zero byte that the kernel wants at its end.
+  void text_attribute(std::uint16_t type, const std::string& text) {
+    attribute_bytes(type, std::as_bytes(std::span(text.c_str(), text.size() + 1)));
+  }
 
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::vector<std::string>& requests() const { return requests_; }

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "guest-init/system/text_files.h"
@@ -17,12 +18,11 @@ namespace {
 
 std::string name_of(std::size_t slot) { return "eth" + std::to_string(slot); }
 
-/// The indices of eth0, eth1, ..., as many as there are.
-std::vector<unsigned> find_cards() {
-  std::vector<unsigned> cards;
-  while (const unsigned index = if_nametoindex(name_of(cards.size()).c_str()))
-    cards.push_back(index);
-  return cards;
+/// How many of eth0, eth1, ... there are.
+std::size_t count_cards() {
+  std::size_t count = 0;
+  while (if_nametoindex(name_of(count).c_str()) != 0) ++count;
+  return count;
 }
 
 ifinfomsg link_message(unsigned index, bool up) {
@@ -32,6 +32,24 @@ ifinfomsg link_message(unsigned index, bool up) {
   message.ifi_flags = up ? IFF_UP : 0;
   message.ifi_change = IFF_UP;
   return message;
+}
+
+/// From the kernel's first namespace, where it is found by its name, to the caller's.
+void add_fetching(NetlinkBatch& batch, std::size_t slot) {
+  batch.begin(RTM_NEWLINK, 0, link_message(0, false), "fetch " + name_of(slot));
+  batch.text_attribute(IFLA_IFNAME, name_of(slot));
+  batch.attribute(IFLA_NET_NS_PID, static_cast<std::uint32_t>(getpid()));
+}
+
+void switch_ipv6_off(std::size_t slot) {
+  // Absent without IPv6 in the kernel: nothing to silence then.
+  (void)write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/" + name_of(slot) + "/disable_ipv6", "1")
+      .has_value();
+}
+
+bool is_same_but_route(const protocol::NetworkInterface& a, protocol::NetworkInterface b) {
+  b.gateway = a.gateway;
+  return a == b;
 }
 
 base::Result<in_addr> parse_address(const std::string& text) {
@@ -46,6 +64,35 @@ in_addr broadcast_of(in_addr address, unsigned prefix) {
   return {htonl(ntohl(address.s_addr) | host_bits)};
 }
 
+/// RTM_NEWROUTE or RTM_DELROUTE.
+base::Result<void> change_default_route(NetlinkBatch& batch, std::uint16_t type,
+                                        std::uint16_t flags, unsigned index,
+                                        const std::string& gateway) {
+  const auto address = parse_address(gateway);
+  if (!address) return address.error();
+  rtmsg route{};
+  route.rtm_family = AF_INET;
+  route.rtm_table = RT_TABLE_MAIN;
+  route.rtm_protocol = RTPROT_BOOT;
+  route.rtm_scope = RT_SCOPE_UNIVERSE;
+  route.rtm_type = RTN_UNICAST;
+  batch.begin(type, flags, route, "the default route");
+  batch.attribute(RTA_GATEWAY, *address);
+  batch.attribute(RTA_OIF, index);
+  return {};
+}
+
+/// Instead of the one that there is.
+base::Result<void> add_default_route(NetlinkBatch& batch, unsigned index,
+                                     const std::string& gateway) {
+  return change_default_route(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, gateway);
+}
+
+base::Result<void> remove_default_route(NetlinkBatch& batch, unsigned index,
+                                        const std::string& gateway) {
+  return change_default_route(batch, RTM_DELROUTE, 0, index, gateway);
+}
+
 }  // namespace
 
 base::Result<Network> Network::enter_namespace() {
@@ -54,34 +101,29 @@ base::Result<Network> Network::enter_namespace() {
   if (!network.first_namespace_) return base::errno_error("open /proc/self/ns/net");
   auto first_socket = NetlinkSocket::open();
   if (!first_socket) return std::move(first_socket).error();
-  const std::vector<unsigned> cards = find_cards();
+  network.first_socket_ = *std::move(first_socket);
+  network.cards_.resize(count_cards());
   // Else every new namespace gets its own fallback tunnels. Absent without tunnels.
   (void)write_file_at(AT_FDCWD, "/proc/sys/net/core/fb_tunnels_only_for_init_net", "1").has_value();
   if (unshare(CLONE_NEWNET) != 0) return base::errno_error("unshare the network namespace");
   auto socket = NetlinkSocket::open();
   if (!socket) return std::move(socket).error();
   network.socket_ = *std::move(socket);
-  if (cards.empty()) return network;
+  if (network.cards_.empty()) return network;
   NetlinkBatch batch;
-  for (std::size_t slot = 0; slot < cards.size(); ++slot) {
-    batch.begin(RTM_NEWLINK, 0, link_message(cards[slot], false), "move " + name_of(slot));
-    batch.attribute(IFLA_NET_NS_PID, static_cast<std::uint32_t>(getpid()));
-  }
-  RETURN_IF_ERROR(first_socket->carry_out(batch));
+  add_fetching(batch, 0);
+  RETURN_IF_ERROR(network.first_socket_.carry_out(batch));
   return network;
 }
 
 base::Result<void> Network::bring_up() {
   const unsigned loopback = if_nametoindex("lo");
-  cards_ = find_cards();
   NetlinkBatch batch;
   if (loopback != 0) batch.begin(RTM_NEWLINK, 0, link_message(loopback, true), "bring up loopback");
-  for (std::size_t slot = 0; slot < cards_.size(); ++slot) {
-    const std::string name = name_of(slot);
-    // Absent without IPv6 in the kernel: nothing to silence then.
-    (void)write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6", "1")
-        .has_value();
-    batch.begin(RTM_NEWLINK, 0, link_message(cards_[slot], true), "bring up " + name);
+  if (!cards_.empty()) {
+    cards_[0].index = if_nametoindex(name_of(0).c_str());
+    switch_ipv6_off(0);
+    batch.begin(RTM_NEWLINK, 0, link_message(cards_[0].index, true), "bring up " + name_of(0));
   }
   return socket_.carry_out(batch);
 }
@@ -108,41 +150,87 @@ base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
   batch.attribute(IFA_BROADCAST, broadcast_of(*address, interface.prefix_length));
 
   if (interface.gateway.empty()) return {};
-  const auto gateway = parse_address(interface.gateway);
-  if (!gateway) return gateway.error();
-  rtmsg route{};
-  route.rtm_family = AF_INET;
-  route.rtm_table = RT_TABLE_MAIN;
-  route.rtm_protocol = RTPROT_BOOT;
-  route.rtm_scope = RT_SCOPE_UNIVERSE;
-  route.rtm_type = RTN_UNICAST;
-  batch.begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route, "add the default route");
-  batch.attribute(RTA_GATEWAY, *gateway);
-  batch.attribute(RTA_OIF, index);
-  return {};
+  return add_default_route(batch, index, interface.gateway);
 }
 
-base::Result<void> Network::configure(const protocol::ConfigureNetwork& request) {
-  NetlinkBatch batch;
+base::Result<void> Network::check(const std::vector<Interface>& interfaces) const {
   std::vector<bool> used(cards_.size());
-  for (const auto& interface : request.interfaces) {
+  for (const Interface& interface : interfaces) {
     const std::string name = name_of(interface.slot);
-    if (interface.slot >= cards_.size() || cards_[interface.slot] == 0)
+    if (interface.slot >= cards_.size())
       return base::Error{base::Code::kNotFound, "this machine has no " + name};
     if (used[interface.slot])
       return base::Error{base::Code::kInvalidArgument, name + " is named twice"};
     used[interface.slot] = true;
-    RETURN_IF_ERROR(add_interface(batch, cards_[interface.slot], interface));
+    NetlinkBatch unused;
+    RETURN_IF_ERROR(add_interface(unused, 0, interface));
   }
-  // Docker's `--network none` shows loopback only.
+  return {};
+}
+
+base::Result<void> Network::send_away(const std::vector<Interface>& interfaces) {
+  NetlinkBatch batch;
   for (std::size_t slot = 0; slot < cards_.size(); ++slot) {
-    if (used[slot] || cards_[slot] == 0) continue;
-    batch.begin(RTM_NEWLINK, 0, link_message(cards_[slot], false), "remove " + name_of(slot));
-    batch.attribute(IFLA_NET_NS_FD, static_cast<std::uint32_t>(first_namespace_.get()));
-    cards_[slot] = 0;
+    Card& card = cards_[slot];
+    if (card.index == 0) continue;
+    const auto wanted = std::ranges::find(interfaces, slot, &Interface::slot);
+    if (wanted != interfaces.end() &&
+        (!card.configured || is_same_but_route(*card.configured, *wanted)))
+      continue;
+    // A process with the rights for it may have moved the card to a namespace of its own.
+    std::array<char, IF_NAMESIZE> present{};
+    if (if_indextoname(card.index, present.data()) != nullptr) {
+      batch.begin(RTM_NEWLINK, 0, link_message(card.index, false), "remove " + name_of(slot));
+      batch.attribute(IFLA_NET_NS_FD, static_cast<std::uint32_t>(first_namespace_.get()));
+      batch.text_attribute(IFLA_IFNAME, name_of(slot));
+    }
+    card = {};
   }
-  if (batch.requests().empty()) return {};
-  return socket_.carry_out(batch);
+  return batch.requests().empty() ? base::Result<void>() : socket_.carry_out(batch);
+}
+
+/// One by one: if one does not come, the others are known to be here.
+base::Result<void> Network::fetch(const std::vector<Interface>& interfaces) {
+  for (const Interface& interface : interfaces) {
+    Card& card = cards_[interface.slot];
+    if (card.index != 0) continue;
+    NetlinkBatch batch;
+    add_fetching(batch, interface.slot);
+    RETURN_IF_ERROR(first_socket_.carry_out(batch));
+    card.index = if_nametoindex(name_of(interface.slot).c_str());
+    switch_ipv6_off(interface.slot);
+  }
+  return {};
+}
+
+base::Result<void> Network::set_up(const std::vector<Interface>& interfaces) {
+  NetlinkBatch batch;
+  NetlinkBatch old_routes;
+  for (const Interface& interface : interfaces) {
+    const Card& card = cards_[interface.slot];
+    if (card.configured == interface) continue;
+    if (!card.configured) {
+      RETURN_IF_ERROR(add_interface(batch, card.index, interface));
+      continue;
+    }
+    const std::string& gateway = interface.gateway;
+    if (gateway.empty())
+      RETURN_IF_ERROR(remove_default_route(old_routes, card.index, card.configured->gateway));
+    else
+      RETURN_IF_ERROR(add_default_route(batch, card.index, gateway));
+  }
+  if (!batch.requests().empty()) RETURN_IF_ERROR(socket_.carry_out(batch));
+  // It is gone already where another one took its place, or a process removed it.
+  if (!old_routes.requests().empty()) (void)socket_.carry_out(old_routes).has_value();
+  for (const Interface& interface : interfaces) cards_[interface.slot].configured = interface;
+  return {};
+}
+
+base::Result<void> Network::configure(const protocol::ConfigureNetwork& request) {
+  RETURN_IF_ERROR(check(request.interfaces));
+  RETURN_IF_ERROR(send_away(request.interfaces));
+  RETURN_IF_ERROR(fetch(request.interfaces));
+  return set_up(request.interfaces);
 }
 
 base::Result<void> bring_up_loopback() {

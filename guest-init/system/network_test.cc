@@ -7,12 +7,15 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 namespace guest_init {
 namespace {
@@ -125,20 +128,110 @@ class NetworkTest : public ::testing::Test {
     return inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
   }
 
+  /// As the program exited; -1 otherwise.
+  static int run(std::vector<std::string> argv) {
+    std::vector<char*> arguments;
+    for (std::string& argument : argv) arguments.push_back(argument.data());
+    arguments.push_back(nullptr);
+    pid_t child = 0;
+    if (posix_spawnp(&child, arguments[0], nullptr, nullptr, arguments.data(), environ) != 0)
+      return -1;
+    int status = 0;
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  /// The interface that it leads to; empty: there is none.
+  static std::string default_route() {
+    std::ifstream routes("/proc/thread-self/net/route");
+    std::string line;
+    std::getline(routes, line);
+    std::string interface;
+    std::string destination;
+    while (routes >> interface >> destination && std::getline(routes, line))
+      if (destination == "00000000") return interface;
+    return {};
+  }
+
   std::vector<base::UniqueFd> taps_;
   Network network_;
 };
 
-TEST_F(NetworkTest, TakesTheCardsAwayForGoodWhenItIsConfiguredAgain) {
+TEST_F(NetworkTest, KeepsCardsInTheFirstNamespaceUntilTheyAreWanted) {
+  EXPECT_NE(if_nametoindex("eth0"), 0u);
+  EXPECT_EQ(if_nametoindex("eth1"), 0u);
+
   ASSERT_TRUE(configure({on_card(0)}));
+  EXPECT_EQ(if_nametoindex("eth1"), 0u);
+}
+
+TEST_F(NetworkTest, GivesACardBackThatWasTakenAway) {
+  ASSERT_TRUE(configure({on_card(0), on_card(1)}));
 
   const auto none = configure({});
-  const auto again = configure({on_card(0)});
-
   EXPECT_TRUE(none) << none.error().message;
-  EXPECT_EQ(address_of("eth0"), "");
   EXPECT_EQ(if_nametoindex("eth0"), 0u);
-  EXPECT_EQ(again.error().code, base::Code::kNotFound);
+  EXPECT_EQ(if_nametoindex("eth1"), 0u);
+  const auto again = configure({on_card(1)});
+
+  EXPECT_TRUE(again) << again.error().message;
+  EXPECT_EQ(if_nametoindex("eth0"), 0u);
+  EXPECT_EQ(address_of("eth1"), "172.17.0.3");
+}
+
+TEST_F(NetworkTest, TakesAwayACardThatAProcessHasRenamed) {
+  ASSERT_TRUE(configure({on_card(0), on_card(1)}));
+  ASSERT_EQ(run({"ip", "link", "set", "eth1", "down"}), 0);
+  ASSERT_EQ(run({"ip", "link", "set", "eth1", "name", "mine"}), 0);
+
+  ASSERT_TRUE(configure({on_card(0)}));
+  EXPECT_EQ(if_nametoindex("mine"), 0u);
+  const auto again = configure({on_card(0), on_card(1)});
+
+  EXPECT_TRUE(again) << again.error().message;
+  EXPECT_EQ(address_of("eth1"), "172.17.0.3");
+}
+
+TEST_F(NetworkTest, LeavesTheOtherCardsAsProcessesMadeThem) {
+  ASSERT_TRUE(configure({on_card(0)}));
+  ASSERT_EQ(run({"ip", "address", "add", "10.9.9.9/32", "dev", "eth0"}), 0);
+  ASSERT_EQ(run({"ip", "address", "del", "172.17.0.2/16", "dev", "eth0"}), 0);
+
+  ASSERT_TRUE(configure({on_card(0), on_card(1)}));
+
+  EXPECT_EQ(address_of("eth0"), "10.9.9.9");
+  EXPECT_EQ(address_of("eth1"), "172.17.0.3");
+}
+
+TEST_F(NetworkTest, MovesTheDefaultRoute) {
+  auto first = on_card(0);
+  auto second = on_card(1);
+  second.address = "172.18.0.2";
+  ASSERT_TRUE(configure({first}));
+  EXPECT_EQ(default_route(), "eth0");
+
+  std::swap(first.gateway, second.gateway);
+  second.gateway = "172.18.0.1";
+  ASSERT_TRUE(configure({first, second}));
+  EXPECT_EQ(default_route(), "eth1");
+
+  second.gateway.clear();
+  ASSERT_TRUE(configure({first, second}));
+  EXPECT_EQ(default_route(), "");
+
+  first.gateway = "172.17.0.1";
+  ASSERT_TRUE(configure({first}));
+  EXPECT_EQ(default_route(), "eth0");
+}
+
+TEST_F(NetworkTest, GivesACardAnotherAddress) {
+  ASSERT_TRUE(configure({on_card(0)}));
+
+  auto other = on_card(0);
+  other.address = "172.17.0.9";
+  ASSERT_TRUE(configure({other}));
+
+  EXPECT_EQ(address_of("eth0"), "172.17.0.9");
+  EXPECT_EQ(default_route(), "eth0");
 }
 
 TEST_F(NetworkTest, GivesEachCardItsOwnAddress) {
@@ -162,7 +255,7 @@ TEST_F(NetworkTest, RefusesACardThatIsNotThereAndOneNamedTwice) {
   EXPECT_EQ(configure({on_card(2)}).error().code, base::Code::kNotFound);
   EXPECT_EQ(configure({on_card(0), on_card(0)}).error().code, base::Code::kInvalidArgument);
   EXPECT_EQ(address_of("eth0"), "");
-  EXPECT_NE(if_nametoindex("eth1"), 0u);
+  EXPECT_EQ(if_nametoindex("eth1"), 0u);
 }
 
 }  // namespace

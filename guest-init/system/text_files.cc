@@ -17,6 +17,12 @@ base::Result<void> write_file_at(int directory, const std::string& path, std::st
   return {};
 }
 
+base::Result<void> create_file(const std::string& path, std::string_view text) {
+  const base::UniqueFd file(open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644));
+  if (!file) return base::errno_error("create " + path);
+  return write_all(file.get(), text);
+}
+
 base::Result<void> write_all(int fd, std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = write(fd, text.data(), text.size());

@@ -14,6 +14,9 @@ namespace guest_init {
 /// write(2), as the files of procfs and cgroupfs want it. Never creates.
 base::Result<void> write_file_at(int directory, const std::string& path, std::string_view text);
 
+/// Makes the file, or what it contains, anew.
+base::Result<void> create_file(const std::string& path, std::string_view text);
+
 /// Writes all of `text` to `fd`.
 base::Result<void> write_all(int fd, std::string_view text);
 
