@@ -81,8 +81,32 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
     changed_.notify_all();
     co_return Result<void>();
   }
+  std::vector<engine::Endpoint> endpoints() const override {
+    std::vector<engine::Endpoint> endpoints;
+    for (const engine::EndpointLease& lease : endpoints_) endpoints.push_back(lease.endpoint());
+    return endpoints;
+  }
+  net::awaitable<Result<void>> connect(engine::EndpointLease endpoint,
+                                       std::optional<std::uint32_t> route) override {
+    if (stopped_) co_return Error{Code::kUnavailable, "the machine has ended"};
+    if (trouble_->refused_network)
+      co_return Error{Code::kInternal, "the guest refuses the network"};
+    endpoints_.push_back(std::move(endpoint));
+    lead_default_route(route);
+    co_return Result<void>();
+  }
+  net::awaitable<Result<void>> disconnect(std::uint32_t card,
+                                          std::optional<std::uint32_t> route) override {
+    std::erase_if(endpoints_, [&](const auto& lease) { return lease.endpoint().card == card; });
+    lead_default_route(route);
+    co_return Result<void>();
+  }
   net::awaitable<Result<void>> disconnect() override {
     endpoints_.clear();
+    co_return Result<void>();
+  }
+  net::awaitable<Result<void>> update_network_files(protocol::UpdateNetworkFiles files) override {
+    last_->network_files = std::move(files);
     co_return Result<void>();
   }
 
@@ -305,6 +329,11 @@ class FakeMachine final : public engine::Machine, public std::enable_shared_from
       co_await changed_.wait();
     if (stopped_) co_return -SIGKILL;
     co_return -state.signal;
+  }
+
+  void lead_default_route(std::optional<std::uint32_t> card) {
+    for (engine::EndpointLease& lease : endpoints_)
+      lease.lead_default_route(lease.endpoint().card == card);
   }
 
   void end(engine::EndReason reason) {

@@ -24,13 +24,15 @@ struct FakeFiles {
 
 /// What is wrong with all machines.
 struct FakeTrouble {
-  bool stalled = false;     // the guest answers nothing any more
-  bool unkillable = false;  // nor does the monitor end
+  bool stalled = false;          // the guest answers nothing any more
+  bool unkillable = false;       // nor does the monitor end
+  bool refused_network = false;  // no further network card can be set up
 };
 
 struct FakeSpecs {
   engine::MachineSpec machine;
   engine::ContainerSpec container;
+  protocol::UpdateNetworkFiles network_files;
 };
 
 class FakeMachineHost final : public engine::MachineHost,
@@ -64,6 +66,8 @@ class FakeMachineHost final : public engine::MachineHost,
   /// added to any, for tests that look at them.
   const engine::MachineSpec& last_machine() const { return last_->machine; }
   const engine::ContainerSpec& last_container() const { return last_->container; }
+  /// What any machine was last told of its network files.
+  const protocol::UpdateNetworkFiles& last_network_files() const { return last_->network_files; }
   /// The secret of the last adopt().
   const protocol::Secret& last_adopted_secret() const { return last_adopted_secret_; }
   std::size_t endpoints_in_use() const { return networks_.endpoints_in_use(); }

@@ -34,6 +34,7 @@ CloneMachine::CloneMachine(Context context, std::unique_ptr<MonitorProcess> proc
       identity_{.id = process->name(), .secret = {}, .endpoints = {}},
       process_(std::move(process)),
       starting_file_server_(context_.executor),
+      changing_network_(context_.executor),
       ending_(context_.executor) {}
 
 net::awaitable<Result<std::shared_ptr<CloneMachine>>> CloneMachine::restore(
@@ -105,21 +106,10 @@ net::awaitable<Result<void>> CloneMachine::become(MachineSpec spec, std::functio
   beginning_->identity.secret = spec.secret;
   Result<void> done = process_->rename(spec.id);
   if (done && spec.weights != GroupWeights{}) done = co_await set_weights(spec.weights);
-  if (done) done = attach_networks();
+  for (EndpointLease& lease : identity_.endpoints)
+    if (done) done = attach_network(lease, setup_);
   if (!done) end(EndReason::kMonitorError, done.error().message);
   co_return done;
-}
-
-Result<void> CloneMachine::attach_networks() {
-  launch::AttachNetwork attach_network;
-  for (EndpointLease& lease : identity_.endpoints) {
-    auto tap = lease.take_tap();
-    if (!tap) return std::move(tap).error();
-    attach_network.mac = lease.endpoint().mac;
-    setup_.push_back(monitor_->send(attach_network, descriptors(*std::move(tap))));
-    ++attach_network.slot;
-  }
-  return {};
 }
 
 net::awaitable<void> CloneMachine::watch_setup(std::shared_ptr<CloneMachine> self) {

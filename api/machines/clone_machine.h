@@ -73,7 +73,14 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   std::vector<ContainerNumber> containers() const override;
   net::awaitable<base::Result<void>> remove_container(ContainerNumber container,
                                                       std::chrono::milliseconds timeout) override;
+  std::vector<Endpoint> endpoints() const override;
+  net::awaitable<base::Result<void>> connect(EndpointLease endpoint,
+                                             std::optional<std::uint32_t> route) override;
+  net::awaitable<base::Result<void>> disconnect(std::uint32_t card,
+                                                std::optional<std::uint32_t> route) override;
   net::awaitable<base::Result<void>> disconnect() override;
+  net::awaitable<base::Result<void>> update_network_files(
+      protocol::UpdateNetworkFiles files) override;
   net::awaitable<base::Result<ProcessStart>> start_process(
       protocol::StartProcess process, std::shared_ptr<OutputSink> sink) override;
   net::awaitable<base::Result<protocol::ExitStatus>> wait_exit(ProcessId process) override;
@@ -148,7 +155,6 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   // Steps before there is a container.
   base::Result<void> connect();
   base::Result<void> send_restore(const Template& from);
-  base::Result<void> attach_networks();
 
   // Containers.
   base::Result<void> check_new(const ContainerSpec& spec) const;
@@ -192,8 +198,18 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
                                                        std::chrono::milliseconds timeout);
   /// Lets the monitor close the files of the containers `first` to `last`.
   net::awaitable<base::Result<void>> detach_files(ContainerNumber first, ContainerNumber last);
-  net::awaitable<base::Result<void>> remove_cards_from_guest();
-  net::awaitable<base::Result<void>> detach_networks();
+
+  // Networks. identity_.endpoints are those that the guest shall have.
+  base::Result<void> attach_network(EndpointLease& lease, std::vector<MonitorReply>& replies);
+  protocol::ConfigureNetwork network_request() const;
+  net::awaitable<base::Result<void>> configure_network();
+  void lead_default_route(std::optional<std::uint32_t> card);
+  std::optional<EndpointLease> take_endpoint(std::uint32_t card);
+  net::awaitable<base::Result<void>> use_card(std::uint32_t card);
+  /// Closes the monitor's taps of the cards that have no endpoint; those from `first` to `last`.
+  net::awaitable<base::Result<void>> detach_networks(std::uint32_t first, std::uint32_t last);
+  net::awaitable<void> settle_networks();
+
   /// Ends the machine whose monitor does not do what it must.
   net::awaitable<base::Result<void>> end_of_use(base::Error error);
   net::awaitable<base::Error> failed_start(base::Error error);
@@ -251,6 +267,7 @@ class CloneMachine final : public Machine, public std::enable_shared_from_this<C
   Names names_;
   Sockets sockets_;
   async::Mutex starting_file_server_;
+  async::Mutex changing_network_;
   bool has_file_server_ = false;
   bool interrupting_locks_ = false;
   Ending ending_;

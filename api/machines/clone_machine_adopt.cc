@@ -24,6 +24,7 @@ net::awaitable<Result<std::shared_ptr<CloneMachine>>> CloneMachine::adopt(
   const std::set<ContainerNumber> kept = spec.containers;
   if (done) done = co_await machine->greet(std::move(spec));
   if (done && !kept.empty()) co_await machine->retain_only(kept);
+  if (done && kept.contains(kMainContainer)) co_await machine->settle_networks();
   if (!done) {
     machine->end(EndReason::kMonitorError, done.error().message);
     co_await machine->wait_stopped();

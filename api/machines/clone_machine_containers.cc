@@ -41,23 +41,6 @@ void complete(protocol::SetIdentity& identity) {
   identity.realtime_ns = std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
-/// Each endpoint on the network card of its place in the list.
-protocol::ConfigureNetwork network_of(const std::vector<EndpointLease>& endpoints) {
-  protocol::ConfigureNetwork network;
-  for (const EndpointLease& lease : endpoints) {
-    const Endpoint& endpoint = lease.endpoint();
-    network.interfaces.push_back({
-        .slot = static_cast<std::uint32_t>(network.interfaces.size()),
-        .mac = endpoint.mac,
-        .address = endpoint.address,
-        .prefix_length = endpoint.prefix_length,
-        .gateway = endpoint.default_route ? endpoint.gateway : std::string(),
-        .mtu = endpoint.mtu,
-    });
-  }
-  return network;
-}
-
 /// Whether a limit slows reads down. What is mapped is read without I/O, so it would escape the
 /// limit.
 bool slows_reads(const protocol::PrepareContainer::Limits& limits) {
@@ -122,7 +105,7 @@ net::awaitable<Result<ProcessStart>> CloneMachine::add_first(ContainerSpec spec)
   complete(beginning.identity);
   StartReplies replies;
   replies.emplace_back("identity", session_->request(std::move(beginning.identity)));
-  replies.emplace_back("network", session_->request(network_of(identity_.endpoints)));
+  replies.emplace_back("network", session_->request(network_request()));
   request_container(spec, replies);
   const std::stop_callback abandoned(
       spec.abandoned, [this] { end(EndReason::kRequested, "its start was abandoned"); });
@@ -210,29 +193,6 @@ net::awaitable<Result<void>> CloneMachine::detach_files(ContainerNumber first,
 }
 
 /// The guest first, so that its processes see no card that is dead; but it may be unwilling.
-net::awaitable<Result<void>> CloneMachine::disconnect() {
-  const auto self = shared_from_this();
-  const auto told = co_await remove_cards_from_guest();
-  if (!told)
-    spdlog::warn("machine {}: its network is taken away: {}", identity_.id, told.error().message);
-  auto detached = co_await detach_networks();
-  if (!detached) co_return co_await end_of_use(std::move(detached).error());
-  identity_.endpoints.clear();
-  co_return Result<void>();
-}
-
-/// All cards that there are, since a machine that was adopted may have some without a lease.
-net::awaitable<Result<void>> CloneMachine::detach_networks() {
-  for (launch::DetachNetwork detach; detach.slot < kMostContainers; ++detach.slot) {
-    std::vector<MonitorReply> replies;
-    replies.push_back(monitor_->send(detach));
-    auto detached = co_await carried_out(std::move(replies));
-    if (!detached && detached.error().code == Code::kNotFound) break;
-    if (!detached) co_return detached;
-  }
-  co_return Result<void>();
-}
-
 net::awaitable<Result<void>> CloneMachine::end_of_use(Error error) {
   end(EndReason::kMonitorError, error.message);
   co_await ending_.done.wait();

@@ -190,8 +190,13 @@ net::awaitable<Result<void>> CloneMachine::remove_from_guest(ContainerNumber con
   return simple_request(message, timeout);
 }
 
-net::awaitable<Result<void>> CloneMachine::remove_cards_from_guest() {
-  return simple_request(protocol::ConfigureNetwork{}, context_.answer_timeout);
+net::awaitable<Result<void>> CloneMachine::configure_network() {
+  return simple_request(network_request(), context_.answer_timeout);
+}
+
+net::awaitable<Result<void>> CloneMachine::update_network_files(
+    protocol::UpdateNetworkFiles files) {
+  return simple_request(std::move(files), context_.answer_timeout);
 }
 
 net::awaitable<Result<void>> CloneMachine::update_limits(

@@ -255,6 +255,7 @@ TEST_F(CloneMachineTest, PutsEachEndpointOnACardOfItsOwn) {
   MachineSpec with_endpoints = machine_spec();
   with_endpoints.endpoints.push_back(networks_.lend_next());
   with_endpoints.endpoints.push_back(networks_.lend_next());
+  with_endpoints.endpoints.back().use_card(1);
 
   const auto started = begin(container_spec({"network"}, sink_), std::move(with_endpoints));
 
@@ -518,24 +519,87 @@ TEST_F(SecondContainerTest, IsCountedFromItsWayInToItsWayOut) {
   EXPECT_TRUE(run(clone_->signal(10, SIGTERM)));  // it has run all the time
 }
 
-TEST_F(SecondContainerTest, GoesOnWithoutANetwork) {
-  clone_->kill();
-  run(clone_->wait_stopped());
-  restore();
-  sink_ = std::make_shared<CollectingSink>(executor());
-  MachineSpec with_endpoints = machine_spec();
-  with_endpoints.endpoints.push_back(networks_.lend_next());
-  with_endpoints.endpoints.push_back(networks_.lend_next());
-  ASSERT_TRUE(begin(container_spec({"sleep"}, sink_), std::move(with_endpoints)));
+/// A machine on two networks.
+class NetworkCardsTest : public SecondContainerTest {
+ protected:
+  void SetUp() override {
+    SecondContainerTest::SetUp();
+    clone_->kill();
+    run(clone_->wait_stopped());
+    restore();
+    sink_ = std::make_shared<CollectingSink>(executor());
+    MachineSpec spec = machine_spec();
+    spec.endpoints.push_back(lend(0));
+    spec.endpoints.push_back(lend(1));
+    ASSERT_TRUE(begin(container_spec({"sleep"}, sink_), std::move(spec)));
+  }
 
+  EndpointLease lend(std::uint32_t card) {
+    EndpointLease lease = networks_.lend_next();
+    lease.use_card(card);
+    return lease;
+  }
+
+  /// The monitor's taps and the guest's interfaces.
+  std::string cards() {
+    const ProcessId process = next_process_;
+    if (!add({"network"}) || !exit_of(process)) return "";
+    const std::string text = second_->out();
+    return run(clone_->remove_container(kSecond, kPatience)) ? text : "";
+  }
+};
+
+TEST_F(NetworkCardsTest, ComeAndGoWhileTheMachineRuns) {
+  EXPECT_EQ(cards(), "tap 0\ntap 1\neth0 172.17.0.2\neth1 172.17.0.3\n");
+
+  ASSERT_TRUE(run(clone_->disconnect(0, 1)));
+  EXPECT_EQ(cards(), "tap 1\neth1 172.17.0.3\n");
+  EXPECT_EQ(networks_.lent, std::set<std::string>{"172.17.0.3"});
+  EXPECT_TRUE(clone_->endpoints().at(0).default_route);
+
+  ASSERT_TRUE(run(clone_->connect(lend(4), 4)));
+  EXPECT_EQ(cards(), "tap 1\ntap 4\neth1 172.17.0.3\neth4 172.17.0.4\n");
+  EXPECT_FALSE(clone_->endpoints().at(0).default_route);
+  EXPECT_TRUE(clone_->endpoints().at(1).default_route);
+
+  EXPECT_EQ(run(clone_->connect(lend(4), 4)).error().code, Code::kAlreadyExists);
+  EXPECT_EQ(run(clone_->disconnect(0, 4)).error().code, Code::kNotFound);
+  EXPECT_EQ(networks_.lent.size(), 2u);
+}
+
+TEST_F(NetworkCardsTest, GoAllAtOnce) {
   const auto disconnected = run(clone_->disconnect());
 
   ASSERT_TRUE(disconnected) << disconnected.error().message;
   EXPECT_TRUE(networks_.lent.empty());
-  ASSERT_TRUE(add({"network"}));
-  ASSERT_TRUE(exit_of(10));
-  EXPECT_EQ(second_->out(), "");
+  EXPECT_EQ(cards(), "");
   EXPECT_TRUE(run(clone_->disconnect()));
+}
+
+TEST_F(NetworkCardsTest, ThatCannotBeConnectedAreGivenBack) {
+  EXPECT_FALSE(run(clone_->connect(lend(launch::kMostNetworkCards), 0)));
+
+  EXPECT_EQ(networks_.lent.size(), 2u);
+  EXPECT_EQ(cards(), "tap 0\ntap 1\neth0 172.17.0.2\neth1 172.17.0.3\n");
+}
+
+TEST_F(NetworkCardsTest, OfAnEarlierDaemonAreThoseThatAreKnownToBe) {
+  AdoptSpec wanted;
+  wanted.id = "c0ffee";
+  wanted.secret = kSecret;
+  wanted.processes[1].sink = std::make_shared<CollectingSink>(executor());
+  wanted.containers = {kMainContainer};
+  const Endpoint second = clone_->endpoints().at(1);
+  forget_everything();
+  std::vector<EndpointLease> endpoints;
+  endpoints.push_back(*run(networks_.resume(second)));
+
+  const auto adopted = adopt(wanted, std::move(endpoints));
+
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  clone_ = *adopted;
+  next_process_ = 20;
+  EXPECT_EQ(cards(), "tap 1\neth1 172.17.0.3\n");
 }
 
 TEST_F(SecondContainerTest, IsTakenOutByTheNextDaemonIfItWasOnlyOnItsWay) {

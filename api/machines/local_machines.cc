@@ -123,8 +123,6 @@ net::awaitable<Result<LocalMachines::Clone>> LocalMachines::make(MachineSpec spe
     co_return Error{Code::kUnavailable, "the machine's start was abandoned"};
   const auto begun_at = Clock::now();
   if (!spec.endpoints.empty()) networks_->refill();
-  spec.shape.network_cards =
-      std::max(spec.shape.network_cards, static_cast<std::uint32_t>(spec.endpoints.size()));
   auto clone = co_await clone_of(spec.shape);
   if (!clone) {
     pool_.refill();

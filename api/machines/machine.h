@@ -90,10 +90,10 @@ inline constexpr int kMostQuestions = 32;
 /// A machine, before there is anything in it.
 struct MachineSpec {
   std::string id;  // unique among running machines, [a-z0-9-], at most 64
-  /// Round memory with shape_for(). Has at least a network card for each endpoint.
+  /// Round memory with shape_for().
   launch::Shape shape;
-  /// From Networks::connect, each for the network card of its place in here; none: only loopback.
-  /// The machine holds them until it has ended.
+  /// From Networks::connect, each for a network card of its own (Endpoint::card); none: only
+  /// loopback. The machine holds them until they are disconnected or it has ended.
   std::vector<EndpointLease> endpoints;
   std::string machine_id;  // 32 lower-case hex digits
   /// What its guest-init knows the daemon by; random, for this machine only. Whoever may adopt() it
@@ -190,10 +190,25 @@ class Machine {
   virtual net::awaitable<base::Result<void>> remove_container(
       ContainerNumber container, std::chrono::milliseconds timeout) = 0;
 
-  /// Takes the machine's network away for good; only loopback is left. Its endpoints are given back
-  /// when this completes, whatever the guest says. kUnavailable: the machine has ended, or ends as
-  /// its monitor does not let go of them.
+  /// Of its network cards that are connected.
+  virtual std::vector<Endpoint> endpoints() const = 0;
+  /// Connects one more network card, which must be unused, while the machine runs. `route`: the
+  /// card that has the default route from then on; none: nowhere. On an Error the card is as before
+  /// and the endpoint given back: kAlreadyExists (the card is in use), kInternal with the guest's
+  /// sentence, kUnavailable, kDeadlineExceeded.
+  virtual net::awaitable<base::Result<void>> connect(EndpointLease endpoint,
+                                                     std::optional<std::uint32_t> route) = 0;
+  /// Disconnects a card; its endpoint is given back when this completes, whatever the guest says.
+  /// kNotFound: it is not connected; kUnavailable: the machine has ended, or ends as its monitor
+  /// does not let go of it.
+  virtual net::awaitable<base::Result<void>> disconnect(std::uint32_t card,
+                                                        std::optional<std::uint32_t> route) = 0;
+  /// Disconnects all cards; only loopback is left.
   virtual net::awaitable<base::Result<void>> disconnect() = 0;
+  /// The files of one of its containers that go with its network. kInternal: the guest has no such
+  /// container, or does not do it.
+  virtual net::awaitable<base::Result<void>> update_network_files(
+      protocol::UpdateNetworkFiles files) = 0;
 
   /// One more process (exec) in the container `process.container`. The number in `process.process`
   /// must be new in the machine, whichever container has it. Errors: kUnavailable if

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <net/if.h>
 #include <spdlog/spdlog.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -267,6 +268,8 @@ net::awaitable<Result<EndpointLease>> BridgeNetworks::resume(Endpoint endpoint) 
     co_return Error{Code::kConflict, "the network's subnet has changed"};
   if (!endpoint.tap.starts_with(tap_prefix()))
     co_return Error{Code::kConflict, endpoint.tap + " is no tap of this daemon"};
+  if (::if_nametoindex(endpoint.tap.c_str()) == 0)
+    co_return Error{Code::kNotFound, endpoint.tap + " is gone"};
   if (!on->pool.take(endpoint.address))
     co_return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
   std::uint32_t number = 0;

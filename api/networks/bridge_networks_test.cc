@@ -148,7 +148,7 @@ TEST_F(BridgeNetworksTest, ALeaseThatWasMovedGivesItsEndpointBackOnce) {
   run(networks_->close());
   open();
 
-  EXPECT_TRUE(run(networks_->resume(kept)));
+  EXPECT_TRUE(run(networks_->connect({.network = "bridge", .address = kept.address})));
 }
 
 TEST_F(BridgeNetworksTest, ALeaseMayOutliveItsNetworks) {
@@ -158,7 +158,7 @@ TEST_F(BridgeNetworksTest, ALeaseMayOutliveItsNetworks) {
   const Endpoint endpoint = lease->endpoint();
   { const EndpointLease ended = *std::move(lease); }
 
-  EXPECT_TRUE(run(networks_->resume(endpoint)));
+  EXPECT_TRUE(run(networks_->connect({.network = "bridge", .address = endpoint.address})));
 }
 
 TEST_F(BridgeNetworksTest, ATapIsGivenAwayOnce) {
@@ -187,6 +187,19 @@ TEST_F(BridgeNetworksTest, AResumedEndpointKeepsItsAddress) {
   EXPECT_EQ(other->endpoint().address, "172.17.0.3");
   EXPECT_FALSE(resumed->take_tap());
   EXPECT_FALSE(run(networks_->resume(endpoint)));
+}
+
+TEST_F(BridgeNetworksTest, AnEndpointWhoseTapIsGoneIsNotResumed) {
+  Endpoint endpoint;
+  {
+    const auto lease = run(networks_->connect({.network = "bridge"}));
+    endpoint = lease->endpoint();
+  }
+  run(networks_->close());
+  open();
+
+  EXPECT_EQ(run(networks_->resume(endpoint)).error().code, Code::kNotFound);
+  EXPECT_TRUE(run(networks_->connect({.network = "bridge", .address = endpoint.address})));
 }
 
 TEST_F(BridgeNetworksTest, NetworksHaveBridgesSubnetsAndAddressesOfTheirOwn) {

@@ -40,6 +40,8 @@ struct Endpoint {
   std::uint32_t mtu = 1500;
   bool reaches_host = false;  // whether it may ask services of the host itself
   bool default_route = true;  // of the machine
+  /// The number of the machine's network card that it is the place of: eth<card>.
+  std::uint32_t card = 0;
 };
 
 /// "02:42:ac:11:00:02"
@@ -112,6 +114,10 @@ class EndpointLease {
 
   const Endpoint& endpoint() const { return endpoint_; }
 
+  /// What its machine decides of it.
+  void use_card(std::uint32_t card) { endpoint_.card = card; }
+  void lead_default_route(bool leads) { endpoint_.default_route = leads; }
+
   /// The tap's descriptor, once: for the monitor. kConflict: it is taken; so it is from the first
   /// where an earlier daemon's monitor has it.
   base::Result<base::UniqueFd> take_tap();
@@ -170,7 +176,8 @@ class Networks {
   virtual net::awaitable<base::Result<EndpointLease>> connect(EndpointRequest request) = 0;
 
   /// After a restart: `endpoint` is still used by a live machine (its monitor holds the tap).
-  /// kConflict: the network has another subnet now; kAlreadyExists: somebody has its address.
+  /// kConflict: the network has another subnet now; kAlreadyExists: somebody has its address;
+  /// kNotFound: there is no such tap any more.
   virtual net::awaitable<base::Result<EndpointLease>> resume(Endpoint endpoint) = 0;
 
   /// kAlreadyExists: the port, or each of the range, is in use; kInvalidArgument: the host has no

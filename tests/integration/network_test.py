@@ -29,6 +29,10 @@ def address(container, network):
     return output("inspect", "-f", f"{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}", container)
 
 
+def interfaces(container):
+    return output("exec", container, "ls", "/sys/class/net").split()
+
+
 def asked_from_here(port, host="127.0.0.1"):
     """What is served to whoever is outside of the emulated machine; on a native host, to the host."""
     with socket.create_connection((host, port), timeout=TIMEOUT) as connection:
@@ -75,8 +79,94 @@ class NetworkTest(TidyHostTest):
         self.assertEqual(asks("one", "10.77.0.9"), "both")
         self.assertEqual(asks("two", address("both", OTHER)), "both")
         self.assertEqual(asks("both", address("one", NETWORK)), "one")
-        self.assertEqual(output("exec", "both", "sh", "-c", "ls /sys/class/net | tr '\\n' ' '").strip(), "eth0 eth1 lo")
+        self.assertEqual(interfaces("both"), ["eth0", "eth1", "lo"])
         self.assertEqual(output("exec", "both", "sh", "-c", "ip route | grep -c default"), "1")
+
+    def test_a_running_container_is_connected_and_disconnected(self):
+        docker("network", "create", NETWORK)
+        docker("network", "create", OTHER)
+        serve("one", "--network", NETWORK)
+        serve("two", "--network", OTHER)
+        both = serve("both", "--hostname", "both")
+        route = ["exec", "both", "sh", "-c", "ip route | sed -n 's/^default.* dev //p'"]
+        before = output("exec", "both", "cat", "/etc/resolv.conf")
+
+        docker("network", "connect", "--alias", "alias", NETWORK, "both")
+        self.assertEqual(interfaces("both"), ["eth0", "eth1", "lo"])
+        self.assertEqual(output(*route).strip(), "eth0")
+        self.assertEqual(asks("both", "one"), "one")
+        self.assertEqual(asks("one", "alias"), "both")
+        self.assertIn(f"{address('both', NETWORK)}\tboth", output("exec", "both", "cat", "/etc/hosts"))
+        self.assertIn("nameserver 127.0.0.11", output("exec", "both", "cat", "/etc/resolv.conf"))
+        self.assertIsNone(asks("both", address("two", OTHER)))
+
+        docker("network", "disconnect", "bridge", "both")
+        self.assertEqual(interfaces("both"), ["eth1", "lo"])
+        self.assertEqual(output(*route).strip(), "eth1")
+        docker("network", "connect", OTHER, "both")
+        self.assertEqual(interfaces("both"), ["eth0", "eth1", "lo"])
+        self.assertEqual(asks("both", "two"), "two")
+        self.assertEqual(asks("two", "both"), "both")
+        docker("network", "disconnect", NETWORK, "both")
+        self.assertIsNone(asks("both", "one"))
+        self.assertIsNone(asks("one", "alias"))
+
+        docker("network", "disconnect", OTHER, "both")
+        self.assertEqual(interfaces("both"), ["lo"])
+        docker("network", "connect", "bridge", "both")
+        self.assertEqual(output("exec", "both", "cat", "/etc/resolv.conf"), before)
+        self.assertEqual(asks("both", "two"), None)
+        docker("restart", "-t", "0", "both")
+        self.assertEqual(interfaces("both"), ["eth0", "lo"])
+        self.assertEqual(output("ps", "-q", "--no-trunc", "--filter", "name=both"), both)
+
+    def test_published_ports_follow_the_network_that_leads_out(self):
+        docker("network", "create", "--internal", INNER)
+        docker("network", "create", NETWORK)
+        serve("one", "--network", INNER, "-p", f"{PORT}:80")
+        self.assertEqual(output("port", "one"), "")
+
+        docker("network", "connect", NETWORK, "one")
+        self.assertEqual(eventually(lambda: asked_from_here(PORT), "one"), "one")
+        docker("network", "connect", "bridge", "one")
+        docker("network", "disconnect", NETWORK, "one")
+        self.assertEqual(eventually(lambda: asked_from_here(PORT), "one"), "one")
+        docker("network", "disconnect", "bridge", "one")
+        self.assertEqual(output("port", "one"), "")
+
+    def test_a_daemon_that_was_killed_finds_the_networks_of_running_containers(self):
+        daemon = Daemon()
+        self.addCleanup(daemon.revive)
+        docker("network", "create", NETWORK)
+        docker("network", "create", OTHER)
+        serve("one", "--network", NETWORK)
+        serve("both")
+        docker("network", "connect", NETWORK, "both")
+        docker("network", "connect", OTHER, "both")
+        docker("network", "disconnect", "bridge", "both")
+
+        daemon.restart()
+
+        self.assertEqual(interfaces("both"), ["eth1", "eth2", "lo"])
+        self.assertEqual(asks("both", "one"), "one")
+        docker("network", "disconnect", NETWORK, "both")
+        self.assertIsNone(asks("both", address("one", NETWORK)))
+        docker("network", "connect", "bridge", "both")
+        self.assertEqual(interfaces("both"), ["eth0", "eth2", "lo"])
+        docker("rm", "-f", "one", "both")
+        docker("network", "rm", NETWORK, OTHER)
+
+    def test_rounds_of_connecting_leave_a_machine_as_it_was(self):
+        docker("network", "create", NETWORK)
+        serve("one")
+        serve("two", "--network", NETWORK)
+        for _ in range(int(os.environ.get("NETWORK_ROUNDS", "5"))):
+            docker("network", "connect", NETWORK, "one")
+            docker("network", "disconnect", NETWORK, "one")
+        docker("network", "connect", NETWORK, "one")
+
+        self.assertEqual(interfaces("one"), ["eth0", "eth1", "lo"])
+        self.assertEqual(asks("one", "two"), "two")
 
     def test_containers_find_each_other_by_name(self):
         docker("network", "create", NETWORK)

@@ -130,10 +130,126 @@ TEST_F(NetworksApiTest, ContainersAreConnectedAndDisconnectedWhileTheyDoNotRun) 
   const json networks = get("/containers/" + id + "/json").at("NetworkSettings").at("Networks");
   EXPECT_EQ(networks.size(), 1u);
   EXPECT_EQ(networks.at("mine").at("IPAddress"), "172.18.0.2");
-  EXPECT_EQ(status("POST", "/networks/bridge/connect", {{"Container", id}}), 501);
   EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", id}}), 403);
   EXPECT_EQ(status("POST", "/networks/nope/connect", {{"Container", id}}), 404);
   EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", "nobody"}}), 404);
+}
+
+TEST_F(NetworksApiTest, AContainerThatRunsIsConnectedAndDisconnected) {
+  create_network({{"Name", "mine"}});
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const auto& container = **containers_->find(id);
+  const json connection{{"Container", id}, {"EndpointConfig", {{"Aliases", {"x"}}}}};
+
+  ASSERT_EQ(status("POST", "/networks/mine/connect", connection), 200);
+
+  json networks = get("/containers/" + id + "/json").at("NetworkSettings").at("Networks");
+  EXPECT_EQ(networks.at("mine").at("IPAddress"), "172.18.0.2");
+  EXPECT_EQ(networks.at("mine").at("DNSNames").at(1), "x");
+  EXPECT_EQ(get("/networks/mine").at("Containers").size(), 1u);
+  auto endpoints = container.run.machine->endpoints();
+  ASSERT_EQ(endpoints.size(), 2u);
+  EXPECT_EQ(endpoints[1].card, 1u);
+  EXPECT_TRUE(endpoints[0].default_route);
+  EXPECT_FALSE(endpoints[1].default_route);
+  const auto& files = host_.last_network_files();
+  EXPECT_EQ(files.added_hosts, std::vector<std::string>{"172.18.0.2\t" + container.short_id()});
+  EXPECT_EQ(files.removed_hosts, std::vector<std::string>{});
+  EXPECT_EQ(files.resolv_conf_file, "nameserver 127.0.0.11\n");
+  EXPECT_EQ(actions_in("{\"type\":[\"network\"]}"), "create connect connect ");
+
+  ASSERT_EQ(status("POST", "/networks/bridge/disconnect", {{"Container", id}}), 200);
+
+  networks = get("/containers/" + id + "/json").at("NetworkSettings").at("Networks");
+  EXPECT_EQ(networks.size(), 1u);
+  endpoints = container.run.machine->endpoints();
+  ASSERT_EQ(endpoints.size(), 1u);
+  EXPECT_TRUE(endpoints[0].default_route);
+  EXPECT_EQ(files.removed_hosts, std::vector<std::string>{"172.17.0.2\t" + container.short_id()});
+  EXPECT_EQ(host_.endpoints_in_use(), 1u);
+  EXPECT_EQ(status("POST", "/networks/bridge/disconnect", {{"Container", id}}), 500);
+
+  // The card that was given up is the next one's.
+  ASSERT_EQ(status("POST", "/networks/bridge/connect", {{"Container", id}}), 200);
+  EXPECT_EQ(container.run.machine->endpoints().at(1).card, 0u);
+
+  ASSERT_EQ(status("POST", "/containers/" + id + "/kill"), 204);
+  run_until([&] { return container.run.machine == nullptr; });
+  EXPECT_EQ(host_.endpoints_in_use(), 0u);
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  EXPECT_EQ(container.run.machine->endpoints().size(), 2u);
+}
+
+TEST_F(NetworksApiTest, PortsFollowTheDefaultRouteAndKeepTheirNumbers) {
+  create_network({{"Name", "inner"}, {"Internal", true}});
+  create_network({{"Name", "a"}});
+  create_network({{"Name", "b"}});
+  const std::string id =
+      run_on({{"inner", json::object()}}, {{"PortBindings", {{"80/tcp", {{{"HostPort", ""}}}}}}});
+  const auto& ports = (*containers_->find(id))->state.machine.ports;
+  EXPECT_EQ(ports.size(), 0u);
+
+  ASSERT_EQ(status("POST", "/networks/b/connect", {{"Container", id}}), 200);
+  ASSERT_EQ(ports.size(), 1u);
+  const auto number = ports[0].host_port;
+  EXPECT_EQ(ports[0].address, "172.20.0.2");
+
+  ASSERT_EQ(status("POST", "/networks/a/connect", {{"Container", id}}), 200);
+  ASSERT_EQ(ports.size(), 1u);
+  EXPECT_EQ(ports[0].address, "172.19.0.2");
+  EXPECT_EQ(ports[0].host_port, number);
+
+  ASSERT_EQ(status("POST", "/networks/a/disconnect", {{"Container", id}}), 200);
+  ASSERT_EQ(ports.size(), 1u);
+  EXPECT_EQ(ports[0].address, "172.20.0.2");
+  ASSERT_EQ(status("POST", "/networks/b/disconnect", {{"Container", id}}), 200);
+  EXPECT_EQ(ports.size(), 0u);
+}
+
+TEST_F(NetworksApiTest, APortThatIsNotFreeKeepsTheContainerOffTheNetwork) {
+  create_network({{"Name", "inner"}, {"Internal", true}});
+  create_network({{"Name", "outer"}});
+  const json host{{"PortBindings", {{"80/tcp", {{{"HostPort", "8080"}}}}}}};
+  run_on({{"outer", json::object()}}, host);
+  const std::string id = run_on({{"inner", json::object()}}, host);
+
+  const auto refused = call("POST", "/networks/outer/connect", {{"Container", id}});
+
+  EXPECT_EQ(static_cast<int>(refused.status), 500);
+  EXPECT_NE(refused.body.find("port is already allocated"), std::string::npos) << refused.body;
+  const json networks = get("/containers/" + id + "/json").at("NetworkSettings").at("Networks");
+  EXPECT_EQ(networks.size(), 1u);
+  EXPECT_EQ((*containers_->find(id))->run.machine->endpoints().size(), 1u);
+  EXPECT_EQ(host_.endpoints_in_use(), 2u);
+}
+
+TEST_F(NetworksApiTest, WhatAMachineRefusesChangesNothing) {
+  create_network({{"Name", "mine"}});
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  host_.trouble().refused_network = true;
+
+  const auto refused = call("POST", "/networks/mine/connect", {{"Container", id}});
+
+  EXPECT_EQ(static_cast<int>(refused.status), 500);
+  EXPECT_NE(refused.body.find("the guest refuses the network"), std::string::npos);
+  EXPECT_EQ(get("/containers/" + id + "/json").at("NetworkSettings").at("Networks").size(), 1u);
+  EXPECT_EQ(host_.endpoints_in_use(), 1u);
+  host_.trouble().refused_network = false;
+  EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", id}}), 200);
+}
+
+TEST_F(NetworksApiTest, AMachineHasNetworkCardsForSoMany) {
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  for (unsigned i = 1; i <= launch::kMostNetworkCards; ++i) {
+    const std::string name = "n" + std::to_string(i);
+    create_network({{"Name", name}});
+    EXPECT_EQ(status("POST", "/networks/" + name + "/connect", {{"Container", id}}),
+              i < launch::kMostNetworkCards ? 200 : 400)
+        << i;
+  }
 }
 
 TEST_F(NetworksApiTest, ANetworkInUseStaysAndOneWithoutUsersIsPruned) {

@@ -1,9 +1,9 @@
 #include "api/engine/connections/container_networks.h"
 
-#include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 
+#include "api/engine/attachments/places.h"
 #include "api/engine/state/identifiers.h"
 
 namespace engine {
@@ -18,13 +18,6 @@ namespace {
 /// As long as a removal of a container takes at most.
 constexpr std::chrono::seconds kMachinesPatience{90};
 constexpr std::chrono::milliseconds kLookAgain{50};
-
-const Endpoint* endpoint_on(const Container& container, const std::string& network) {
-  const auto& endpoints = container.state.machine.endpoints;
-  const auto found = std::find_if(endpoints.begin(), endpoints.end(),
-                                  [&](const Endpoint& at) { return at.network == network; });
-  return found == endpoints.end() ? nullptr : &*found;
-}
 
 /// How the settings name the network: by its name, or as it was said at create. Empty: not at all.
 std::string name_in_settings(const Container& container, const NetworkCatalog& catalog,
@@ -47,11 +40,6 @@ Result<void> check_can_change(const Container& container) {
         Code::kConflict,
         "Container " + container.id +
             " is marked for removal and cannot be connected or disconnected to the network"};
-  if (container.state.running())
-    return Error{Code::kNotSupported,
-                 "container " + container.short_id() +
-                     " is running: the network cards of a machine that runs stay as they are; stop "
-                     "the container first"};
   return {};
 }
 
@@ -63,7 +51,7 @@ net::awaitable<Result<void>> ContainerNetworks::connect(ContainerPtr container, 
   const auto found = catalog_.find(network);
   if (!found) co_return found.error();
   const std::string name = (*found)->name;
-  if (container->state.running() && endpoint_on(*container, name) != nullptr)
+  if (container->state.running() && place_on(*container, name) != nullptr)
     co_return Error{Code::kPermissionDenied,
                     "endpoint with name " + container->name + " already exists in network " + name};
   RETURN_IF_ERROR_ASYNC(check_can_change(*container));
@@ -76,6 +64,8 @@ net::awaitable<Result<void>> ContainerNetworks::connect(ContainerPtr container, 
   }
   auto settings = connected_settings(base, name, endpoint);
   if (!settings) co_return std::move(settings).error();
+  if (container->state.running())
+    co_return co_await containers_.connect(container, *std::move(settings), name);
   co_return containers_.replace_settings(*container, *std::move(settings));
 }
 
@@ -93,13 +83,15 @@ net::awaitable<Result<void>> ContainerNetworks::disconnect(ContainerPtr containe
   RETURN_IF_ERROR_ASYNC(check_can_change(*container));
   auto settings = disconnected_settings(container->settings, said);
   if (!settings) co_return std::move(settings).error();
+  if (container->state.running())
+    co_return co_await containers_.disconnect(container, *std::move(settings), name);
   co_return containers_.replace_settings(*container, *std::move(settings));
 }
 
 std::vector<ContainerPtr> ContainerNetworks::members(const Network& network) const {
   std::vector<ContainerPtr> members;
   for (const ContainerPtr& container : containers_.list())
-    if (endpoint_on(*container, network.name) != nullptr) members.push_back(container);
+    if (place_on(*container, network.name) != nullptr) members.push_back(container);
   return members;
 }
 

@@ -3,8 +3,8 @@
 // Threads: the io_context thread. Containers and NetworkCatalog outlive it. Callers await it
 // shielded (async/shield.h) from a client that leaves.
 // Errors carry Docker's sentences: kNotFound, kInvalidArgument, kConflict, kInternal for a network
-// that the container is not on (as Docker answers it); kNotSupported for a container that runs: the
-// cards of a machine that runs stay as they are.
+// that the container is not on (as Docker answers it), or where the machine of a container that
+// runs cannot be given its place.
 #pragma once
 
 #include <memory>

@@ -36,7 +36,8 @@ json to_json(const Endpoint& endpoint) {
           {"gateway", endpoint.gateway},
           {"mtu", endpoint.mtu},
           {"reaches_host", endpoint.reaches_host},
-          {"default_route", endpoint.default_route}};
+          {"default_route", endpoint.default_route},
+          {"card", endpoint.card}};
 }
 
 json to_json(const PublishedPort& port) {
@@ -64,6 +65,7 @@ Stored<Endpoint> stored_endpoint(const json& value, const std::string& where) {
   fields.read("mtu", endpoint.mtu);
   fields.read("reaches_host", endpoint.reaches_host);
   fields.read("default_route", endpoint.default_route);
+  fields.read("card", endpoint.card);
   if (endpoint.tap.empty() || endpoint.tap.size() >= IF_NAMESIZE)
     fields.complain("tap", "is not a name of an interface");
   if (!is_address(endpoint.address)) fields.complain("address", "is not an IPv4 address");

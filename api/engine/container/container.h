@@ -41,9 +41,9 @@ struct MachineRecord {
   ProcessId process = kMainProcess;                    // its main process's
   launch::Shape shape{.vcpus = 0, .memory_bytes = 0};  // 0: a daemon began it that kept none
   std::int64_t pid = 0;                                // of the monitor on the host, while it runs
-  std::vector<Endpoint> endpoints;   // while it runs: of its network cards, in their order
-  std::vector<PublishedPort> ports;  // while it runs
-  protocol::Secret secret{};         // all zero in rows of a daemon that knew of none
+  std::vector<Endpoint> endpoints;                     // while it runs: of its network cards
+  std::vector<PublishedPort> ports;                    // while it runs
+  protocol::Secret secret{};  // all zero in rows of a daemon that knew of none
 
   /// Whether the machine was made for the container, and has its network.
   bool own() const { return number == kMainContainer; }
@@ -96,6 +96,7 @@ struct Container {
     async::Mutex transition;     // held by whoever begins, changes or ends a run, or removes it
     std::stop_source launching;  // stops the start of `machine`
     std::shared_ptr<Machine> machine;  // from the start until nothing of it uses the disk any more
+    std::vector<PortLease> ports;      // until its exit
     ProcessPtr process;                // the main one, of the present or the next run
     std::uint64_t exits = 0;           // how many runs are over since this daemon started
   };

@@ -171,19 +171,21 @@ std::string hostname_of(const Container& container) {
   return asked.empty() ? container.short_id() : asked;
 }
 
+std::string hosts_line_of(const Container& container, const Endpoint& endpoint) {
+  const std::string name = hostname_of(container);
+  const std::string& domain = container.settings.naming.domainname;
+  return endpoint.address + "\t" + (domain.empty() ? "" : name + "." + domain + " ") + name;
+}
+
 std::string hosts_file_of(const Container& container, std::span<const Endpoint> endpoints) {
   std::string hosts =
       "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
       "ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
-  const Naming& naming = container.settings.naming;
-  for (const ExtraHost& extra : naming.extra_hosts) {
+  for (const ExtraHost& extra : container.settings.naming.extra_hosts) {
     const std::string gateway = endpoints.empty() ? "127.0.0.1" : endpoints.front().gateway;
     hosts += extra.address.value_or(gateway) + "\t" + extra.name + "\n";
   }
-  const std::string name = hostname_of(container);
-  const std::string& domain = naming.domainname;
-  const std::string names = (domain.empty() ? "" : name + "." + domain + " ") + name;
-  for (const Endpoint& endpoint : endpoints) hosts += endpoint.address + "\t" + names + "\n";
+  for (const Endpoint& endpoint : endpoints) hosts += hosts_line_of(container, endpoint) + "\n";
   return hosts;
 }
 

@@ -128,6 +128,14 @@ void ContainerTable::commit_or_log(const Container& container) {
     spdlog::error("{}", committed.error().message);
 }
 
+Result<void> ContainerTable::commit_with_settings(const Container& container,
+                                                  const Settings& settings) {
+  return database_.transaction([&]() -> Result<void> {
+    RETURN_IF_ERROR(commit(container));
+    return commit_settings(container, settings);
+  });
+}
+
 Result<void> ContainerTable::commit_settings(const Container& container, const Settings& settings) {
   return database_.run("UPDATE containers SET settings = ? WHERE id = ?",
                        {settings_text(settings), container.id});

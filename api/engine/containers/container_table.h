@@ -51,6 +51,8 @@ class ContainerTable {
   base::Result<void> commit(const Container& container);
   /// As commit(), where nobody can be told of an Error: it goes to the log.
   void commit_or_log(const Container& container);
+  /// Both: the state as it is now, and `settings` as the container's.
+  base::Result<void> commit_with_settings(const Container& container, const Settings& settings);
   /// Writes `settings` in place of those that the row has.
   base::Result<void> commit_settings(const Container& container, const Settings& settings);
 

@@ -64,8 +64,15 @@ Containers::Containers(EngineParts parts)
                                        .disks = parts.machines.disks(),
                                        .directory = std::move(parts.directory)}),
       volumes_(parts.volumes, parts.machines.machines(), table_, background_),
+      attachments_({.networks = parts.machines.networks(),
+                    .catalog = parts.networks,
+                    .containers = [this] { return table_.list(); },
+                    .commit =
+                        [this](const Container& container, const Settings& settings) {
+                          return table_.commit_with_settings(container, settings);
+                        }}),
       launcher_(Launcher::Parts{.machines = parts.machines.machines(),
-                                .networks = parts.machines.networks(),
+                                .attachments = attachments_,
                                 .catalog = parts.networks,
                                 .seccomp = parts.seccomp,
                                 .table = table_,
@@ -111,7 +118,19 @@ net::awaitable<Result<void>> Containers::recover() {
                                     .runs = runs_,
                                     .removal = removal_,
                                     .policies = policies_});
-  co_return co_await recovery.run();
+  auto recovered = co_await recovery.run();
+  if (!recovered) co_return recovered;
+  for (const ContainerPtr& container : list())
+    if (container->state.running() && container->state.machine.own())
+      background_.spawn("networks of " + container->short_id(), restore_networks(container));
+  co_return recovered;
+}
+
+net::awaitable<void> Containers::restore_networks(ContainerPtr container) {
+  const auto lock = co_await container->run.transition.lock();
+  if (background_.ending() || !container->state.running() || container->run.machine == nullptr)
+    co_return;
+  co_await attachments_.restore(container);
 }
 
 net::awaitable<void> Containers::shut_down() {
@@ -180,7 +199,7 @@ Result<void> Containers::rename(ContainerPtr container, std::string name) {
                  "Renaming a container with the same name as its current name"};
   const auto old = table_.rename(*container, "/" + bare);
   if (!old) return old.error();
-  launcher_.renamed(*container);
+  attachments_.renamed(*container);
   publish(*container, "rename", {{"oldName", "/" + *old}});
   return {};
 }

@@ -20,6 +20,7 @@
 
 #include "api/async/blocking_pool.h"
 #include "api/async/net.h"
+#include "api/engine/attachments/attachments.h"
 #include "api/engine/container/container.h"
 #include "api/engine/container/container_events.h"
 #include "api/engine/container/container_waits.h"
@@ -91,6 +92,16 @@ class Containers {
   /// Gives other settings to a container that does not run. Whoever calls this holds its transition
   /// lock.
   base::Result<void> replace_settings(Container& container, Settings settings);
+  /// As Attachments does them (api/engine/attachments), for a container that runs. Whoever calls
+  /// these holds its transition lock.
+  net::awaitable<base::Result<void>> connect(ContainerPtr container, Settings next,
+                                             std::string network) {
+    return attachments_.connect(std::move(container), std::move(next), std::move(network));
+  }
+  net::awaitable<base::Result<void>> disconnect(ContainerPtr container, Settings next,
+                                                std::string network) {
+    return attachments_.disconnect(std::move(container), std::move(next), std::move(network));
+  }
   /// Makes a container of a build one like any other, as the build leaves it behind.
   base::Result<void> keep_after_build(ContainerPtr container);
 
@@ -141,11 +152,15 @@ class Containers {
   ContainerHealth& health() { return health_; }
 
  private:
+  /// Connects containers that run to networks of their settings that an earlier daemon left out.
+  net::awaitable<void> restore_networks(ContainerPtr container);
+
   ContainerEvents& events_;
   Background background_;
   ContainerTable table_;
   ContainerStorage storage_;
   ContainerVolumes volumes_;
+  Attachments attachments_;
   Launcher launcher_;
   ContainerHealth health_;
   Pauses pauses_;

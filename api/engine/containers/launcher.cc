@@ -3,16 +3,13 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <stop_token>
 #include <utility>
 
-#include "api/engine/networks/connections.h"
 #include "api/engine/process/start_refusal.h"
 #include "api/engine/security/capabilities.h"
 #include "api/engine/state/identifiers.h"
-#include "api/networks/resolv_conf.h"
 
 namespace engine {
 
@@ -22,9 +19,6 @@ using base::Result;
 
 namespace {
 
-/// A machine has its address until it has ended, a little after its container.
-constexpr std::chrono::seconds kAddressPatience{30};
-constexpr std::chrono::milliseconds kLookAgain{50};
 /// For the end of a machine that nothing is in.
 constexpr std::chrono::milliseconds kEmptyMachinePatience{20'000};
 /// Of a machine's ID: hexadecimal digits that no other machine of the same container has.
@@ -34,15 +28,7 @@ constexpr std::size_t kOwnPart = 16;
 
 // Machines may hold processes that an earlier daemon numbered: begin where none of them is.
 Launcher::Launcher(Parts parts)
-    : parts_(std::move(parts)),
-      joined_(static_cast<std::uint32_t>(now_ns() / 1'000'000'000)),
-      names_(std::make_shared<NameRegistry>()),
-      name_server_(std::make_shared<NameServer>(names_, host_name_servers)) {}
-
-void Launcher::renamed(const Container& container) {
-  if (container.state.machine.own())
-    names_->rename(named_container(container, container.state.machine.endpoints, parts_.catalog));
-}
+    : parts_(std::move(parts)), joined_(static_cast<std::uint32_t>(now_ns() / 1'000'000'000)) {}
 
 Result<void> Launcher::check_limit(const Limits& limits) const {
   const auto memory = parts_.host_memory();
@@ -68,83 +54,6 @@ Result<void> Launcher::check(const Settings& settings) const {
 net::awaitable<void> Launcher::prepare() {
   const auto filter = co_await parts_.seccomp.get(std::string(), kDefaultCapabilities);
   if (!filter) spdlog::error("the default seccomp profile: {}", filter.error().message);
-}
-
-std::vector<Endpoint> Launcher::Attachments::places() const {
-  std::vector<Endpoint> places;
-  for (const EndpointLease& lease : endpoints) places.push_back(lease.endpoint());
-  return places;
-}
-
-net::awaitable<Result<void>> Launcher::connect(ContainerPtr container, Attachments& attached) {
-  auto wanted = endpoint_requests(*container, parts_.catalog);
-  if (!wanted) co_return std::move(wanted).error();
-  for (EndpointRequest& request : *wanted) {
-    auto endpoint = co_await connect_to(container, std::move(request));
-    if (!endpoint) co_return base::annotate(std::move(endpoint).error(), kNetworkingFailed);
-    attached.endpoints.push_back(*std::move(endpoint));
-  }
-  co_return Result<void>();
-}
-
-net::awaitable<Result<EndpointLease>> Launcher::connect_to(ContainerPtr container,
-                                                           EndpointRequest request) {
-  const auto had_by_one_that_runs = [&] {
-    for (const ContainerPtr& other : parts_.table.list())
-      for (const Endpoint& at : other->state.machine.endpoints)
-        if (at.network == request.network && at.address == request.address) return true;
-    return false;
-  };
-  net::steady_timer timer(co_await net::this_coro::executor);
-  const auto deadline = std::chrono::steady_clock::now() + kAddressPatience;
-  for (;;) {
-    auto endpoint = co_await parts_.networks.connect(request);
-    const bool taken = !endpoint && endpoint.error().code == Code::kAlreadyExists;
-    if (!taken || had_by_one_that_runs() || container->removal.under_way > 0 ||
-        std::chrono::steady_clock::now() > deadline)
-      co_return endpoint;
-    timer.expires_after(kLookAgain);
-    co_await timer.async_wait(async::kTuple);
-  }
-}
-
-net::awaitable<Result<void>> Launcher::publish(ContainerPtr container, Attachments& attached) {
-  std::vector<PortRequest> wanted = port_requests(*container, attached.places(), parts_.catalog);
-  for (PortRequest& request : wanted) {
-    const PortRequest asked = request;
-    auto port = co_await parts_.networks.publish(std::move(request));
-    if (!port) co_return port_error(*container, asked, port.error());
-    attached.ports.push_back(*std::move(port));
-  }
-  co_return Result<void>();
-}
-
-net::awaitable<Result<Launcher::Attachments>> Launcher::attach(ContainerPtr container) {
-  Attachments attached;
-  if (auto connected = co_await connect(container, attached); !connected)
-    co_return std::move(connected).error();
-  if (auto published = co_await publish(container, attached); !published)
-    co_return std::move(published).error();
-  // Before its processes are there to ask.
-  attached.names = names_->add(named_container(*container, attached.places(), parts_.catalog));
-  co_return std::move(attached);
-}
-
-net::awaitable<std::vector<PortLease>> Launcher::resume_ports(ContainerPtr container) {
-  std::vector<PortLease> ports;
-  std::vector<PublishedPort> kept;
-  for (const PublishedPort& port : container->state.machine.ports) {
-    auto lease = co_await parts_.networks.resume_port(port);
-    if (lease) {
-      kept.push_back(port);
-      ports.push_back(*std::move(lease));
-    } else {
-      spdlog::error("container {}: port {} is not published any more: {}", container->short_id(),
-                    port.host_port, lease.error().message);
-    }
-  }
-  container->state.machine.ports = std::move(kept);
-  co_return std::move(ports);
 }
 
 FindContainer Launcher::finder() const {
@@ -257,20 +166,19 @@ net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto claimed = co_await parts_.volumes.claims().claim(container);
   if (!claimed) co_return std::move(claimed).error();
-  Result<Attachments> attached{Attachments()};
-  if (!joins) attached = co_await attach(container);
+  Result<Attached> attached{Attached()};
+  if (!joins) attached = co_await parts_.attachments.attach(container);
   if (!attached) co_return std::move(attached).error();
   std::vector<Endpoint> places = attached->places();
   std::vector<MountSource> sources = co_await parts_.volumes.sources(container);
-  StartContext context{
-      .endpoints = places,
-      .resolv_conf = parts_.networks.resolv_conf(resolver_request(*container, places)),
-      .shape = shape,
-      .mount_sources = std::move(sources)};
+  StartContext context{.endpoints = places,
+                       .resolv_conf = parts_.attachments.resolv_conf(*container, places),
+                       .shape = shape,
+                       .mount_sources = std::move(sources)};
   auto spec = run_spec_for(*container, std::move(context));
   if (!spec) co_return std::move(spec).error();
   spec->machine.endpoints = std::move(attached->endpoints);
-  spec->machine.names = name_server_;
+  spec->machine.names = parts_.attachments.name_server();
   auto filter = co_await seccomp_filter_for(parts_.seccomp, container);
   if (!filter) co_return std::move(filter).error();
   apply_seccomp_filter(*filter, spec->container.process);
@@ -289,13 +197,13 @@ net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
   container->state.machine.endpoints = std::move(places);
   for (const PortLease& lease : attached->ports)
     container->state.machine.ports.push_back(lease.port());
+  container->run.ports = std::move(attached->ports);
   parts_.events.publish_mounted(*container);
   for (const Endpoint& endpoint : container->state.machine.endpoints)
     parts_.catalog.publish_connected(container->id, endpoint);
   co_return Run{.machine = std::move(started->machine),
                 .pid = started->first.pid,
                 .volumes = *std::move(claimed),
-                .ports = std::move(attached->ports),
                 .names = std::move(attached->names)};
 }
 
@@ -387,10 +295,9 @@ net::awaitable<Run> Launcher::resume(ContainerPtr container, std::shared_ptr<Mac
   Run run;
   run.machine = std::move(machine);
   run.volumes = parts_.volumes.claims().hold(container);
-  run.ports = co_await resume_ports(container);
-  const MachineRecord& place = container->state.machine;
-  if (place.own())
-    run.names = names_->add(named_container(*container, place.endpoints, parts_.catalog));
+  // Of those that the row has, a daemon that died may not have connected all.
+  if (container->state.machine.own()) container->state.machine.endpoints = run.machine->endpoints();
+  run.names = co_await parts_.attachments.resume(container);
   co_return std::move(run);
 }
 
@@ -398,7 +305,7 @@ net::awaitable<Result<std::vector<Run>>> Launcher::adopt(std::vector<ContainerPt
   AdoptSpec spec{.id = machine_of(*containers.front()),
                  .endpoints = {},
                  .secret = containers.front()->state.machine.secret,
-                 .names = name_server_,
+                 .names = parts_.attachments.name_server(),
                  .processes = {},
                  .containers = {},
                  .kill_unknown_from = kFirstFilesProcess};
@@ -429,7 +336,6 @@ net::awaitable<Result<std::vector<Run>>> Launcher::adopt_ended(
     runs.push_back(Run{.machine = *machine,
                        .pid = 0,
                        .volumes = parts_.volumes.claims().hold(container),
-                       .ports = {},
                        .names = {}});
   co_return std::move(runs);
 }

@@ -12,19 +12,18 @@
 #include <vector>
 
 #include "api/async/net.h"
+#include "api/engine/attachments/attachments.h"
 #include "api/engine/container/container.h"
 #include "api/engine/container/container_events.h"
 #include "api/engine/container/machine_spec.h"
 #include "api/engine/containers/container_storage.h"
 #include "api/engine/containers/container_table.h"
 #include "api/engine/containers/container_volumes.h"
-#include "api/engine/names/name_server.h"
 #include "api/engine/networks/network_catalog.h"
 #include "api/engine/resources/admission.h"
 #include "api/engine/security/seccomp_filters.h"
 #include "api/engine/sharing/donors.h"
 #include "api/machines/machine.h"
-#include "api/networks/networks.h"
 
 namespace engine {
 
@@ -33,7 +32,6 @@ struct Run {
   std::shared_ptr<Machine> machine;
   std::int32_t pid = 0;  // of the main process in the guest; 0 if the machine was adopted
   VolumeClaim volumes;
-  std::vector<PortLease> ports;
   NameLease names;
 };
 
@@ -41,7 +39,7 @@ class Launcher {
  public:
   struct Parts {
     Machines& machines;
-    Networks& networks;
+    Attachments& attachments;
     NetworkCatalog& catalog;
     SeccompFilters& seccomp;
     ContainerTable& table;
@@ -83,8 +81,6 @@ class Launcher {
   /// The machine of containers that have all exited already: what they wrote may still be in the
   /// guest's memory only. kNotFound if there is none.
   net::awaitable<base::Result<std::vector<Run>>> adopt_ended(std::vector<ContainerPtr> containers);
-  /// The container has another name: others find it by that, if it runs.
-  void renamed(const Container& container);
   /// Ends all machines of an earlier daemon that were not adopted.
   net::awaitable<void> remove_left_over() { return parts_.machines.remove_left_over(); }
 
@@ -110,27 +106,9 @@ class Launcher {
   base::Result<void> check_fits(const Container& container, const Container& donor) const;
   FindContainer finder() const;
   ProcessId next_process();
-  /// What a machine has of networks.
-  struct Attachments {
-    std::vector<EndpointLease> endpoints;  // in the order of the container's settings
-    std::vector<PortLease> ports;          // at the endpoint that has the default route
-    NameLease names;
-
-    std::vector<Endpoint> places() const;
-  };
-  net::awaitable<base::Result<Attachments>> attach(ContainerPtr container);
-  net::awaitable<base::Result<void>> connect(ContainerPtr container, Attachments& attached);
-  /// Waits for the machine of an ended container that still has the address that is asked for.
-  net::awaitable<base::Result<EndpointLease>> connect_to(ContainerPtr container,
-                                                         EndpointRequest request);
-  net::awaitable<base::Result<void>> publish(ContainerPtr container, Attachments& attached);
-  /// Ports of a machine that runs on. One that somebody else has meanwhile is left out.
-  net::awaitable<std::vector<PortLease>> resume_ports(ContainerPtr container);
 
   Parts parts_;
   std::uint32_t joined_;  // processes that were given a number by next_process()
-  std::shared_ptr<NameRegistry> names_;
-  std::shared_ptr<NameServer> name_server_;
 };
 
 }  // namespace engine

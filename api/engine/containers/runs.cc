@@ -98,6 +98,7 @@ net::awaitable<void> Runs::start_failed(ContainerPtr container, Error error) {
   state.exit_code = exit_code;
   state.error = error.message;
   state.machine.endpoints.clear();
+  container->run.ports.clear();
   state.machine.ports.clear();
   parts_.table.commit_or_log(*container);
   expect_run(*container, executor);
@@ -114,7 +115,7 @@ net::awaitable<void> Runs::follow(ContainerPtr container, Run run, TimeNs taken_
     ended = std::max(exit->time_ns, container->state.started_at);
   const TimeNs ran = ended - container->state.started_at;
   // What others may have now that nobody serves it any more.
-  run.ports.clear();
+  container->run.ports.clear();
   run.names = NameLease();
   co_await record_exit(container, exit, ended);
   policy_->run_ended(container, *run.machine, ran);
@@ -138,6 +139,7 @@ net::awaitable<void> Runs::record_exit(ContainerPtr container, Result<protocol::
   if (state.health) stop_checks(*state.health);
   state.status = policy_->restarts(*container) ? Status::kRestarting : Status::kExited;
   const auto endpoints = std::exchange(state.machine.endpoints, {});
+  container->run.ports.clear();
   state.machine.ports.clear();
   parts_.table.commit_or_log(*container);
 

@@ -14,8 +14,8 @@ using base::Result;
 namespace {
 
 /// Whether the container wants to know the host's address: then it is there to be asked.
-bool names_host(const Container& container) {
-  const auto& hosts = container.settings.naming.extra_hosts;
+bool names_host(const Settings& settings) {
+  const auto& hosts = settings.naming.extra_hosts;
   return std::any_of(hosts.begin(), hosts.end(),
                      [](const ExtraHost& host) { return !host.address; });
 }
@@ -39,10 +39,10 @@ const Place* with_default_route(std::span<const Place> places) {
 
 }  // namespace
 
-Result<std::vector<EndpointRequest>> endpoint_requests(const Container& container,
+Result<std::vector<EndpointRequest>> endpoint_requests(const Settings& settings,
                                                        const NetworkCatalog& catalog) {
   std::vector<Place> places;
-  for (const EndpointSettings& wanted : container.settings.endpoints) {
+  for (const EndpointSettings& wanted : settings.endpoints) {
     if (wanted.network == "none") continue;
     auto network = catalog.find(wanted.network);
     if (!network) return base::annotate(std::move(network).error(), kNetworkingFailed);
@@ -58,7 +58,7 @@ Result<std::vector<EndpointRequest>> endpoint_requests(const Container& containe
     requests.push_back({.network = place.network->name,
                         .address = place.settings->address,
                         .mac = place.settings->mac,
-                        .reaches_host = names_host(container),
+                        .reaches_host = names_host(settings),
                         .default_route = &place == route});
   return requests;
 }

@@ -16,10 +16,10 @@ namespace engine {
 /// What Docker puts before everything that goes wrong with a container's networks.
 inline constexpr const char* kNetworkingFailed = "failed to set up container networking";
 
-/// An endpoint on each of its networks, in the order of its settings. One of them, that with the
-/// highest priority, has the machine's default route. kNotFound: no such network; kConflict: a
-/// network that cannot be used.
-base::Result<std::vector<EndpointRequest>> endpoint_requests(const Container& container,
+/// An endpoint on each of the container's networks, in the order of its settings. One of them, that
+/// with the highest priority, has the machine's default route. kNotFound: no such network;
+/// kConflict: a network that cannot be used.
+base::Result<std::vector<EndpointRequest>> endpoint_requests(const Settings& settings,
                                                              const NetworkCatalog& catalog);
 
 /// What it is called on a network that was created: its name, aliases, short ID, hostname.

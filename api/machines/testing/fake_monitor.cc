@@ -42,7 +42,7 @@
 namespace {
 
 constexpr int kControlFd = 3;
-constexpr std::uint32_t kCards = 2;
+constexpr std::uint32_t kCards = launch::kMostNetworkCards;
 constexpr int kResultFd = 5;
 
 void send_all(int fd, const void* data, std::size_t size) {
@@ -174,6 +174,9 @@ class FakeMonitor {
       }
       case launch::MessageType::kAttachNetwork: {
         const auto message = wire::decode<launch::AttachNetwork>(frame->payload);
+        if (message->slot >= kCards)
+          return send(launch::Failed{message->request,
+                                     static_cast<std::uint8_t>(base::Code::kNotFound), "no card"});
         taps_[message->slot] = std::move(packet->fds.at(0));
         return send(launch::Done{message->request});
       }

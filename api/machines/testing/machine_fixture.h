@@ -134,7 +134,7 @@ class TestNetworks : public Networks {
     co_return lend_next();
   }
   net::awaitable<base::Result<EndpointLease>> resume(Endpoint endpoint) override {
-    co_return lend_address(endpoint.address, {});
+    co_return lend_again(endpoint);
   }
   net::awaitable<base::Result<PortLease>> publish(PortRequest) override { co_return none(); }
   net::awaitable<base::Result<PortLease>> resume_port(PublishedPort) override { co_return none(); }
@@ -147,8 +147,13 @@ class TestNetworks : public Networks {
   EndpointLease lend_address(std::string address, base::UniqueFd tap) {
     lent.insert(address);
     Endpoint endpoint;
+    endpoint.network = "network of " + address;
     endpoint.address = std::move(address);
     return lend(std::move(endpoint), std::move(tap));
+  }
+  EndpointLease lend_again(const Endpoint& endpoint) {
+    lent.insert(endpoint.address);
+    return lend(endpoint);
   }
   void take_back(const Endpoint& endpoint) override { lent.erase(endpoint.address); }
   void take_back_port(const PublishedPort&, base::UniqueFd) override {}
