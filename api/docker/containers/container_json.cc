@@ -9,6 +9,7 @@
 #include <span>
 
 #include "api/docker/containers/container_network_json.h"
+#include "api/engine/attachments/linked.h"
 #include "api/engine/container/machine_spec.h"
 #include "api/engine/state/identifiers.h"
 
@@ -114,6 +115,17 @@ std::string joined_command(const Container& container) {
   return command;
 }
 
+/// On the default network a link is shown as Docker shows it: "/other:/own-name/alias".
+json host_config_json(const Container& container, const engine::Containers& containers) {
+  json shown = without_empty(container.settings.document.host_config, kOmittedFromHostConfig);
+  if (!engine::has_links(container)) return shown;
+  shown["Links"] = json::array();
+  for (const engine::Link& link : container.settings.naming.links)
+    if (const auto other = containers.find(link.container))
+      shown["Links"].push_back("/" + (*other)->name + ":/" + container.name + "/" + link.alias);
+  return shown;
+}
+
 }  // namespace
 
 std::map<std::string, std::string> labels_of(const Container& container) {
@@ -196,8 +208,7 @@ json inspect_json(const Container& container, ContainerContext context, bool siz
              {"ProcessLabel", ""},
              {"AppArmorProfile", ""},
              {"ExecIDs", nullptr},
-             {"HostConfig",
-              without_empty(container.settings.document.host_config, kOmittedFromHostConfig)},
+             {"HostConfig", host_config_json(container, context.containers)},
              {"GraphDriver", {{"Data", nullptr}, {"Name", "erofs"}}},
              {"Mounts", mounts_json(context, container)},
              {"Config", without_empty(container.settings.document.config, kOmittedFromConfig)},
@@ -206,10 +217,23 @@ json inspect_json(const Container& container, ContainerContext context, bool siz
   return value;
 }
 
-json summary_json(const Container& container, ContainerContext context, bool sizes) {
+LinkNames link_names(const std::vector<engine::ContainerPtr>& containers) {
+  LinkNames names;
+  for (const engine::ContainerPtr& container : containers)
+    if (engine::has_links(*container))
+      for (const engine::Link& link : container->settings.naming.links)
+        names.emplace(link.container, "/" + container->name + "/" + link.alias);
+  return names;
+}
+
+json summary_json(const Container& container, ContainerContext context, const LinkNames& links,
+                  bool sizes) {
+  json names = json::array({"/" + container.name});
+  const auto [first, last] = links.equal_range(container.id);
+  for (auto link = first; link != last; ++link) names.push_back(link->second);
   const json& network = container.settings.document.host_config.at("NetworkMode");
   json value{{"Id", container.id},
-             {"Names", json::array({"/" + container.name})},
+             {"Names", std::move(names)},
              {"Image", container.settings.image},
              {"ImageID", container.origin.image_id},
              {"Command", joined_command(container)},

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "api/engine/container/container.h"
+#include "api/engine/containers/containers.h"
 #include "api/engine/networks/network_catalog.h"
 #include "api/engine/volumes/volumes.h"
 
@@ -16,13 +17,19 @@ namespace docker {
 struct ContainerContext {
   const engine::Volumes& volumes;
   const engine::NetworkCatalog& networks;
+  const engine::Containers& containers;
 };
+
+/// What containers on the default network call others: "/web/db" by the ID of what is called so.
+using LinkNames = std::multimap<std::string, std::string>;
+LinkNames link_names(const std::vector<engine::ContainerPtr>& containers);
 
 /// `sizes`: with SizeRw and SizeRootFs.
 nlohmann::json inspect_json(const engine::Container& container, ContainerContext context,
                             bool sizes);
+/// `links`: of all containers.
 nlohmann::json summary_json(const engine::Container& container, ContainerContext context,
-                            bool sizes);
+                            const LinkNames& links, bool sizes);
 
 /// "none", "starting", "healthy" or "unhealthy".
 std::string_view health_word(const engine::ContainerState& state);

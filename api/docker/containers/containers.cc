@@ -183,12 +183,14 @@ net::awaitable<Response> list(Api& api, Request request) {
   if (!query) co_return http::error_response(query.error());
   JsonRows rows;
   const bool with_size = request.query.get_bool("size");
+  const LinkNames links = link_names(api.containers.list());
   for (const ContainerPtr& container : api.containers.list()) {
     if (query->limit > 0 && static_cast<std::int64_t>(rows.size()) >= query->limit) break;
     if (container->removal.done || !is_shown(*query, *container)) {
       co_await rows.pass();
     } else {
-      json row = summary_json(*container, {api.volumes, api.networks}, with_size);
+      json row =
+          summary_json(*container, {api.volumes, api.networks, api.containers}, links, with_size);
       co_await rows.add(std::move(row));
     }
   }
@@ -199,8 +201,8 @@ net::awaitable<Response> list(Api& api, Request request) {
 net::awaitable<Response> inspect(Api& api, Request request) {
   const auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
-  const auto value = std::make_shared<json>(
-      inspect_json(**container, {api.volumes, api.networks}, request.query.get_bool("size")));
+  const auto value = std::make_shared<json>(inspect_json(
+      **container, {api.volumes, api.networks, api.containers}, request.query.get_bool("size")));
   const std::vector<std::string> execs = api.execs.running_in(**container);
   if (!execs.empty()) (*value)["ExecIDs"] = execs;
   // Labels and the like are as long as clients like.
@@ -376,7 +378,7 @@ net::awaitable<Response> rename(Api& api, Request request) {
 //   204 removed · 404 no such container · 409 running
 net::awaitable<Response> remove(Api& api, Request request) {
   if (request.query.get_bool("link"))
-    co_return http::error_response(Status::kNotImplemented, "links are not supported");
+    co_return http::error_response(Status::kNotImplemented, "a link goes with its container here");
   auto container = api.containers.find(request.path_arg("id"));
   if (!container) co_return http::error_response(container.error());
   const engine::RemoveOptions options{.force = request.query.get_bool("force"),

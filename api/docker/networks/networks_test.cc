@@ -252,6 +252,67 @@ TEST_F(NetworksApiTest, AMachineHasNetworkCardsForSoMany) {
   }
 }
 
+TEST_F(NetworksApiTest, LinksOnTheDefaultNetworkAreHostsAndVariables) {
+  const json database{{"Image", "busybox"},
+                      {"Cmd", {"sleep", "1000"}},
+                      {"Env", {"USER=me", "HOME=/x"}},
+                      {"ExposedPorts", {{"5432/tcp", json::object()}, {"53/udp", json::object()}}}};
+  const std::string db = create_over_api(database, "?name=db");
+  const json host{{"Links", {"db:my-data", "db"}}};
+  const std::string web = create_over_api(
+      {{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}, {"HostConfig", host}}, "?name=web");
+
+  EXPECT_EQ(start_error(web), "Cannot link to a non running container: /db AS /web/my-data");
+  ASSERT_EQ(status("POST", "/containers/db/start"), 204);
+  ASSERT_EQ(status("POST", "/containers/web/start"), 204);
+
+  EXPECT_EQ(get("/containers/web/json").at("HostConfig").at("Links"),
+            json({"/db:/web/my-data", "/db:/web/db"}));
+  const json row = get("/containers/json?filters={\"id\":[\"" + db + "\"]}").at(0);
+  EXPECT_EQ(row.at("Names"), json({"/db", "/web/my-data", "/web/db"}));
+  const auto& spec = host_.last_container();
+  const std::string short_id = db.substr(0, 12);
+  EXPECT_NE(spec.settings.hosts_file.find("172.17.0.2\tmy-data " + short_id +
+                                          " db\n172.17.0.2\tdb " + short_id + "\n"),
+            std::string::npos)
+      << spec.settings.hosts_file;
+  for (const char* variable :
+       {"MY_DATA_PORT=udp://172.17.0.2:53", "MY_DATA_PORT_5432_TCP=tcp://172.17.0.2:5432",
+        "MY_DATA_PORT_5432_TCP_ADDR=172.17.0.2", "MY_DATA_PORT_5432_TCP_PORT=5432",
+        "MY_DATA_PORT_5432_TCP_PROTO=tcp", "MY_DATA_NAME=/web/my-data", "MY_DATA_ENV_USER=me",
+        "DB_NAME=/web/db"})
+    EXPECT_EQ(std::count(spec.process.env.begin(), spec.process.env.end(), variable), 1)
+        << variable;
+  EXPECT_EQ(std::count(spec.process.env.begin(), spec.process.env.end(), "MY_DATA_ENV_HOME=/x"), 0);
+
+  // Who has links hears of another address, and a link is to a container, not to its name.
+  ASSERT_EQ(status("POST", "/containers/db/rename?name=data"), 204);
+  EXPECT_EQ(get("/containers/web/json").at("HostConfig").at("Links").at(0), "/data:/web/my-data");
+  ASSERT_EQ(status("POST", "/containers/data/kill"), 204);
+  run_until([&] { return (*containers_->find(db))->run.machine == nullptr; });
+  const std::string other = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  ASSERT_EQ(status("POST", "/containers/" + other + "/start"), 204);
+  ASSERT_EQ(status("POST", "/containers/data/start"), 204);
+  const auto& files = host_.last_network_files();
+  run_until([&] { return !files.added_hosts.empty(); });
+  EXPECT_EQ(files.removed_hosts.at(0), "172.17.0.2\tmy-data " + short_id + " db");
+  EXPECT_EQ(files.added_hosts.at(0), "172.17.0.4\tmy-data " + short_id + " data");
+}
+
+TEST_F(NetworksApiTest, BadLinksAreRefusedAtCreate) {
+  const auto refused = [&](json host) {
+    const auto answer = call("POST", "/containers/create",
+                             {{"Image", "busybox"}, {"Cmd", {"true"}}, {"HostConfig", host}});
+    EXPECT_EQ(static_cast<int>(answer.status), 400) << answer.body;
+    return json::parse(answer.body).value("message", "");
+  };
+  EXPECT_EQ(refused({{"Links", {"nobody:x"}}}),
+            "could not get container for nobody: No such container: nobody");
+  EXPECT_EQ(refused({{"Links", {"a:b:c"}}}), "invalid link format: bad format for links: a:b:c");
+  EXPECT_NE(refused({{"Links", {"a"}}, {"NetworkMode", "container:a"}}).find("conflicting options"),
+            std::string::npos);
+}
+
 TEST_F(NetworksApiTest, ANetworkInUseStaysAndOneWithoutUsersIsPruned) {
   create_network({{"Name", "busy"}});
   create_network({{"Name", "idle"}});

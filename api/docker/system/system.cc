@@ -195,8 +195,9 @@ net::awaitable<std::string> volume_rows(const Api& api) {
 
 net::awaitable<std::string> container_rows(const Api& api) {
   JsonRows rows;
+  const LinkNames links = link_names(api.containers.list());
   for (const auto& container : api.containers.list()) {
-    json row = summary_json(*container, {api.volumes, api.networks}, true);
+    json row = summary_json(*container, {api.volumes, api.networks, api.containers}, links, true);
     co_await rows.add(std::move(row));
   }
   co_return rows.take();

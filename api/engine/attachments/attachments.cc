@@ -109,9 +109,30 @@ net::awaitable<Result<std::vector<PortLease>>> Attachments::publish(
   co_return std::move(ports);
 }
 
+net::awaitable<void> Attachments::tell_linkers(ContainerPtr container) {
+  for (const ContainerPtr& other : parts_.containers()) {
+    const std::shared_ptr<Machine> machine = other->run.machine;
+    const bool hears = has_links(*other) && other->state.running() && other->state.machine.own() &&
+                       machine != nullptr &&
+                       std::ranges::find(other->settings.naming.links, container->id,
+                                         &Link::container) != other->settings.naming.links.end();
+    if (!hears) continue;
+    const auto names = linked(*other);
+    if (!names || names->hosts == other->run.linked.hosts) continue;
+    protocol::UpdateNetworkFiles files;
+    files.container = other->state.machine.number;
+    files.removed_hosts = std::exchange(other->run.linked.hosts, names->hosts);
+    files.added_hosts = names->hosts;
+    files.resolv_conf_file = resolv_conf(*other, other->state.machine.endpoints);
+    if (const auto done = co_await machine->update_network_files(std::move(files)); !done)
+      spdlog::warn("container {}: its links: {}", other->short_id(), done.error().message);
+  }
+}
+
 // --- after a restart of the daemon -----------------------------------------------------------
 
 net::awaitable<NameLease> Attachments::resume(ContainerPtr container) {
+  if (auto names = linked(*container)) container->run.linked = *std::move(names);
   MachineRecord& place = container->state.machine;
   std::vector<PublishedPort> kept;
   for (const PublishedPort& port : place.ports) {

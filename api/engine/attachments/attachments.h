@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "api/async/net.h"
+#include "api/engine/attachments/linked.h"
 #include "api/engine/container/container.h"
 #include "api/engine/names/name_server.h"
 #include "api/engine/networks/network_catalog.h"
@@ -39,6 +40,7 @@ class Attachments {
     Networks& networks;
     NetworkCatalog& catalog;
     std::function<std::vector<ContainerPtr>()> containers;  // all
+    FindLinked find;                                        // one, by its ID
     /// Writes the container's state, and `settings` as its own.
     std::function<base::Result<void>(const Container&, const Settings&)> commit;
   };
@@ -49,6 +51,13 @@ class Attachments {
   std::shared_ptr<NameAnswers> name_server() const { return name_server_; }
   /// What the container's /etc/resolv.conf is to say at these places.
   std::string resolv_conf(const Container& container, std::span<const Endpoint> endpoints) const;
+
+  /// What the container knows of those that it has links to, before each start.
+  base::Result<LinkedNames> linked(const Container& container) const {
+    return linked_names(container, parts_.find);
+  }
+  /// The container has begun to run: those that have links to it hear where it is.
+  net::awaitable<void> tell_linkers(ContainerPtr container);
 
   /// For a start.
   net::awaitable<base::Result<Attached>> attach(ContainerPtr container);

@@ -75,6 +75,12 @@ std::string to_json_text(const ContainerState& state);
 /// As much of it as can be read.
 Stored<ContainerState> stored_state(std::string_view text);
 
+/// What a container on the default network knows of those that it has links to.
+struct LinkedNames {
+  std::vector<std::string> hosts;      // lines of /etc/hosts
+  std::vector<std::string> variables;  // "DB_PORT=tcp://172.17.0.2:5432"
+};
+
 struct Container {
   /// What it was made of; stays as it is.
   struct Origin {
@@ -97,6 +103,7 @@ struct Container {
     std::stop_source launching;  // stops the start of `machine`
     std::shared_ptr<Machine> machine;  // from the start until nothing of it uses the disk any more
     std::vector<PortLease> ports;      // until its exit
+    LinkedNames linked;                // as its processes were told
     ProcessPtr process;                // the main one, of the present or the next run
     std::uint64_t exits = 0;           // how many runs are over since this daemon started
   };

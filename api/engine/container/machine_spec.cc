@@ -112,6 +112,8 @@ std::vector<std::string> environment_of(const Container& container) {
   std::vector<std::string> environment{std::string(kDefaultPath),
                                        "HOSTNAME=" + hostname_of(container)};
   if (container.settings.process.tty) environment.push_back("TERM=xterm");
+  const auto& linked = container.run.linked.variables;
+  environment.insert(environment.end(), linked.begin(), linked.end());
   change_environment(environment, container.settings.process.env);
   return environment;
 }
@@ -185,6 +187,7 @@ std::string hosts_file_of(const Container& container, std::span<const Endpoint> 
     const std::string gateway = endpoints.empty() ? "127.0.0.1" : endpoints.front().gateway;
     hosts += extra.address.value_or(gateway) + "\t" + extra.name + "\n";
   }
+  for (const std::string& line : container.run.linked.hosts) hosts += line + "\n";
   for (const Endpoint& endpoint : endpoints) hosts += hosts_line_of(container, endpoint) + "\n";
   return hosts;
 }

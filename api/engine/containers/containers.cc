@@ -67,6 +67,7 @@ Containers::Containers(EngineParts parts)
       attachments_({.networks = parts.machines.networks(),
                     .catalog = parts.networks,
                     .containers = [this] { return table_.list(); },
+                    .find = [this](std::string_view id) { return table_.find(id); },
                     .commit =
                         [this](const Container& container, const Settings& settings) {
                           return table_.commit_with_settings(container, settings);
@@ -85,6 +86,7 @@ Containers::Containers(EngineParts parts)
       health_(table_, events_),
       pauses_(table_, events_),
       runs_(Runs::Parts{.launcher = launcher_,
+                        .attachments = attachments_,
                         .table = table_,
                         .volumes = volumes_,
                         .health = health_,

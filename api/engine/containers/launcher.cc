@@ -166,6 +166,9 @@ net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
     co_return base::annotate(std::move(logging).error(), "failed to create task for container");
   auto claimed = co_await parts_.volumes.claims().claim(container);
   if (!claimed) co_return std::move(claimed).error();
+  auto linked = parts_.attachments.linked(*container);
+  if (!linked) co_return std::move(linked).error();
+  container->run.linked = *std::move(linked);
   Result<Attached> attached{Attached()};
   if (!joins) attached = co_await parts_.attachments.attach(container);
   if (!attached) co_return std::move(attached).error();

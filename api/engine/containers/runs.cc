@@ -85,6 +85,8 @@ net::awaitable<Result<void>> Runs::start_locked(ContainerPtr container) {
   parts_.background.spawn("container " + container->short_id(),
                           follow(container, *std::move(launched), 0));
   parts_.health.observe(container);
+  parts_.background.spawn("links to " + container->short_id(),
+                          parts_.attachments.tell_linkers(container));
   container->changed.notify_all();
   co_return Result<void>();
 }

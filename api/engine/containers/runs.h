@@ -47,6 +47,7 @@ class Runs {
  public:
   struct Parts {
     Launcher& launcher;
+    Attachments& attachments;
     ContainerTable& table;
     ContainerVolumes& volumes;
     ContainerHealth& health;

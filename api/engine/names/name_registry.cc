@@ -70,7 +70,9 @@ std::vector<std::string> NameRegistry::addresses(const NamedContainer& asking,
                                                  const std::string& name) const {
   const std::string wanted = base::lower_case(name);
   for (const NamedPlace& place : asking.places) {
-    auto found = addresses_.find({place.network, wanted});
+    const auto link = place.links.find(wanted);
+    auto found = addresses_.find(
+        {place.network, link == place.links.end() ? wanted : base::lower_case(link->second)});
     const std::string end = "." + base::lower_case(place.network);
     if (found == addresses_.end() && wanted.ends_with(end))
       found = addresses_.find({place.network, wanted.substr(0, wanted.size() - end.size())});

@@ -21,6 +21,8 @@ struct NamedPlace {
   std::string address;
   std::vector<std::string> names;  // the first is what a reverse look-up says; none: no names here
   bool leads_out = true;           // the network is not internal
+  /// What the container calls others there: their names, by its own for them.
+  std::map<std::string, std::string> links = {};
 };
 
 struct NamedContainer {
@@ -59,7 +61,7 @@ class NameRegistry : public std::enable_shared_from_this<NameRegistry> {
   /// Null if it has no lease.
   const NamedContainer* find(const std::string& id) const;
   /// Where `name`, with its network's name behind it or without, is on the networks that the asking
-  /// container is on; those of the first network that knows it.
+  /// container is on; those of the first network that knows it. Its own links come first.
   std::vector<std::string> addresses(const NamedContainer& asking, const std::string& name) const;
   /// "web.mine": whose address it is on a network of the asking container's. Empty: nobody's.
   std::string name_of(const NamedContainer& asking, const std::string& address) const;

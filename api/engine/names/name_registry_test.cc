@@ -39,6 +39,16 @@ TEST_F(NameRegistryTest, ANameMayBeSeveralContainersAndHasNoCase) {
   EXPECT_EQ(ask("1", "web.other"), Addresses{});
 }
 
+TEST_F(NameRegistryTest, ALinkIsANameThatOneContainerAloneHas) {
+  NamedPlace place{"mine", "172.18.0.4", {"app"}};
+  place.links = {{"data", "DB"}, {"web", "db"}};
+  const NameLease app = registry_->add(container("4", {place}));
+
+  EXPECT_EQ(ask("4", "Data"), Addresses{"172.18.0.3"});
+  EXPECT_EQ(ask("4", "web"), Addresses{"172.18.0.3"});
+  EXPECT_EQ(ask("1", "data"), Addresses{});
+}
+
 TEST_F(NameRegistryTest, AnAddressHasTheFirstName) {
   EXPECT_EQ(registry_->name_of(*registry_->find("2"), "172.18.0.2"), "web.mine");
   EXPECT_EQ(registry_->name_of(*registry_->find("3"), "172.18.0.2"), "");

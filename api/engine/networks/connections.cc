@@ -4,6 +4,7 @@
 #include <set>
 
 #include "api/engine/container/machine_spec.h"
+#include "vmm/base/letters.h"
 
 namespace engine {
 
@@ -84,8 +85,10 @@ NamedContainer named_container(const Container& container, std::span<const Endpo
     place.leads_out = !network || !(*network)->spec.internal;
     for (const EndpointSettings& settings : container.settings.endpoints) {
       const auto its = catalog.find(settings.network);
-      if (its && (*its)->name == endpoint.network && is_user_defined(endpoint.network))
-        place.names = dns_names_of(container, settings);
+      if (!its || (*its)->name != endpoint.network || !is_user_defined(endpoint.network)) continue;
+      place.names = dns_names_of(container, settings);
+      for (const Link& link : settings.links)
+        place.links.emplace(base::lower_case(link.alias), link.container);
     }
     named.places.push_back(std::move(place));
   }

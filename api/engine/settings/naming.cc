@@ -64,6 +64,7 @@ Result<Naming> parse_naming(const json& config, const json& host) {
   Naming naming{.hostname = *std::move(hostname),
                 .domainname = text_in(config, "Domainname"),
                 .extra_hosts = {},
+                .links = {},
                 .network = {},
                 .dns_servers = strings_in(host, "Dns"),
                 .dns_search = strings_in(host, "DnsSearch"),
@@ -73,6 +74,9 @@ Result<Naming> parse_naming(const json& config, const json& host) {
     if (!extra) return std::move(extra).error();
     naming.extra_hosts.push_back(*std::move(extra));
   }
+  auto links = parse_links(strings_in(host, "Links"));
+  if (!links) return std::move(links).error();
+  naming.links = *std::move(links);
   auto network = parse_network(config, host);
   if (!network) return std::move(network).error();
   naming.network = *std::move(network);

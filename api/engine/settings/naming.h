@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "api/engine/settings/networking/link.h"
 #include "vmm/base/result.h"
 
 namespace engine {
@@ -23,6 +24,7 @@ struct Naming {
   std::string hostname;  // empty in a request: the short ID
   std::string domainname;
   std::vector<ExtraHost> extra_hosts;
+  std::vector<Link> links;  // of HostConfig
   /// NetworkMode: "bridge", "none", "container:X", or the name or ID of another network.
   std::string network;
   // Of /etc/resolv.conf; empty: the host's.

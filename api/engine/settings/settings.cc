@@ -104,6 +104,21 @@ Result<std::vector<EndpointSettings>> parse_endpoints(const json& networks,
   return endpoints;
 }
 
+/// HostConfig.Links of a container on a network that was created are those of its place there.
+Result<void> place_links(Settings& settings) {
+  const std::vector<Link>& links = settings.naming.links;
+  if (links.empty()) return {};
+  if (!settings.sharing.network.empty())
+    return Error{Code::kInvalidArgument,
+                 "conflicting options: container type network can't be used with links. This would "
+                 "result in undefined behavior"};
+  if (!is_user_defined(settings.naming.network)) return {};
+  for (EndpointSettings& endpoint : settings.endpoints)
+    if (endpoint.network == settings.naming.network)
+      endpoint.links.insert(endpoint.links.end(), links.begin(), links.end());
+  return {};
+}
+
 /// The one way from a document to what it says.
 Result<Settings> read_document(SettingsDocument document) {
   const json& config = document.config;
@@ -119,6 +134,7 @@ Result<Settings> read_document(SettingsDocument document) {
   RETURN_IF_ERROR(take(parse_sharing(host), settings.sharing));
   RETURN_IF_ERROR(
       take(parse_endpoints(document.networks, settings.naming.network), settings.endpoints));
+  RETURN_IF_ERROR(place_links(settings));
   RETURN_IF_ERROR(take(parse_ports(host), settings.ports));
   RETURN_IF_ERROR(check_port_count(settings.ports, settings.exposed_ports));
   RETURN_IF_ERROR(take(parse_health(config), settings.health));
@@ -165,9 +181,31 @@ Result<Settings> settings_with_defaults(const Settings& asked,
   return read_document(std::move(document));
 }
 
+namespace {
+
+/// As with Docker a link on the default network is to a container, whatever it is called later.
+Result<void> link_by_id(SettingsDocument& document, const std::vector<Link>& links,
+                        const FindId& find) {
+  if (links.empty()) return {};
+  json named = json::array();
+  for (const Link& link : links) {
+    const auto id = find(link.container);
+    if (!id)
+      return Error{Code::kInvalidArgument, "could not get container for " + link.container +
+                                               ": No such container: " + link.container};
+    named.push_back(*id + ":" + link.alias);
+  }
+  document.host_config["Links"] = std::move(named);
+  return {};
+}
+
+}  // namespace
+
 Result<Settings> settings_with_ids(const Settings& old, const FindId& find) {
   SettingsDocument document = old.document;
   RETURN_IF_ERROR(name_by_id(document, find));
+  if (!is_user_defined(old.naming.network))
+    RETURN_IF_ERROR(link_by_id(document, old.naming.links, find));
   return read_document(std::move(document));
 }
 

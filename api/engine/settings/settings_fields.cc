@@ -70,7 +70,8 @@ constexpr auto kHostConfigFields = std::to_array<Field>({
     {"IpcMode", kString, R"("private")", kChecked,
      "private, shareable, none, container:X (with its network, or none); no host"},
     {"Cgroup", kString, R"("")", kRefused, "containers do not share cgroups"},
-    {"Links", kStrings, "null", kRefused, "no links"},
+    {"Links", kStrings, "null", kHonoured,
+     "on the default network: /etc/hosts and variables; else those of NetworkMode's endpoint"},
     {"OomScoreAdj", kInteger, "0", kHonoured, "inside the guest"},
     {"PidMode", kString, R"("")", kChecked, "container:X (with its network, or none); no host"},
     {"Privileged", kBool, "false", kHonoured,
@@ -134,7 +135,7 @@ constexpr std::string_view kShown = "what inspect shows: clients send it back, D
 constexpr auto kEndpointFields = std::to_array<Field>({
     {"IPAMConfig", kObject, "null", kChecked,
      "IPv4Address, on networks that were created; no IPv6Address, no LinkLocalIPs"},
-    {"Links", kStrings, "null", kRefused, "no links"},
+    {"Links", kStrings, "null", kHonoured, "on networks that were created"},
     {"Aliases", kStrings, "null", kHonoured, "on networks that were created"},
     {"MacAddress", kString, R"("")", kHonoured, "default: derived from the address"},
     {"GwPriority", kInteger, "0", kHonoured, "the highest has the default route"},

@@ -79,12 +79,20 @@ Result<EndpointSettings> parse_endpoint(const std::string& network, const json& 
                             .address = {},
                             .mac = std::nullopt,
                             .aliases = strings_in(fields, "Aliases"),
+                            .links = {},
                             .gateway_priority = integer_in(fields, "GwPriority")};
   RETURN_IF_ERROR(check_aliases(endpoint.aliases));
   auto address = parse_address(fields.at("IPAMConfig"));
   if (!address) return std::move(address).error();
   endpoint.address = *std::move(address);
+  auto links = parse_links(strings_in(fields, "Links"));
+  if (!links) return std::move(links).error();
+  endpoint.links = *std::move(links);
   if (!is_user_defined(network)) {
+    if (!endpoint.links.empty())
+      return invalid(
+          "links of an endpoint are for networks that were created; on the default one they are "
+          "HostConfig.Links");
     if (!endpoint.address.empty())
       return invalid("user specified IP address is supported on user defined networks only");
     if (!endpoint.aliases.empty())

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "api/engine/settings/networking/link.h"
 #include "vmm/base/result.h"
 
 namespace engine {
@@ -23,6 +24,7 @@ struct EndpointSettings {
   std::string address;  // IPv4; empty: any
   std::optional<std::array<std::uint8_t, 6>> mac;
   std::vector<std::string> aliases;   // further names on that network
+  std::vector<Link> links;            // what it alone calls others there
   std::int64_t gateway_priority = 0;  // the default route leads by the endpoint with the highest
 };
 

@@ -9,7 +9,11 @@ using base::Code;
 using nlohmann::json;
 
 json fields(json changes = json::object()) {
-  json all{{"IPAMConfig", nullptr}, {"Aliases", nullptr}, {"MacAddress", ""}, {"GwPriority", 0}};
+  json all{{"IPAMConfig", nullptr},
+           {"Links", nullptr},
+           {"Aliases", nullptr},
+           {"MacAddress", ""},
+           {"GwPriority", 0}};
   all.update(changes);
   return all;
 }
