@@ -7,7 +7,7 @@
 #include "api/docker/containers/volume_json.h"
 #include "api/docker/filters.h"
 #include "api/docker/json_rows.h"
-#include "api/engine/settings/mount_points.h"
+#include "api/engine/settings/mounts/mount_points.h"
 #include "api/engine/state/json_fields.h"
 
 namespace docker {

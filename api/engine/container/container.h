@@ -17,7 +17,7 @@
 #include "api/async/notifier.h"
 #include "api/engine/health/health.h"
 #include "api/engine/process/process.h"
-#include "api/engine/settings/mount_points.h"
+#include "api/engine/settings/mounts/mount_points.h"
 #include "api/engine/settings/settings.h"
 #include "api/engine/state/database.h"
 #include "api/engine/state/stored_fields.h"

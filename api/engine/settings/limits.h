@@ -52,9 +52,6 @@ struct Limits {
 /// at no device.
 base::Result<Limits> parse_limits(const nlohmann::json& host_config);
 
-/// "10g", "64MiB" in whole MiB, up to 4 TiB; kInvalidArgument for nonsense.
-base::Result<std::uint64_t> parse_disk_bytes(std::string_view text);
-
 /// kInvalidArgument if they name a path that is no block device.
 base::Result<void> check_devices(const Limits& limits);
 

@@ -19,7 +19,7 @@
 #include "api/engine/settings/health_settings.h"
 #include "api/engine/settings/limits.h"
 #include "api/engine/settings/log_settings.h"
-#include "api/engine/settings/mount_points.h"
+#include "api/engine/settings/mounts/mount_points.h"
 #include "api/engine/settings/naming.h"
 #include "api/engine/settings/networking/endpoint_settings.h"
 #include "api/engine/settings/networking/port_settings.h"

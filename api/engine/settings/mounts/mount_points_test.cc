@@ -1,4 +1,4 @@
-#include "api/engine/settings/mount_points.h"
+#include "api/engine/settings/mounts/mount_points.h"
 
 #include <gtest/gtest.h>
 
@@ -257,17 +257,6 @@ TEST(MountPoints, ReadVolumesFrom) {
   EXPECT_EQ(parse_volumes_from("web:ro")->read_only, true);
   for (const char* bad : {"", ":ro", "web:", "web:nocopy", "web:ro:rw"})
     EXPECT_FALSE(parse_volumes_from(bad)) << bad;
-}
-
-TEST(MountPoints, KnowTheFormOfAVolume) {
-  EXPECT_EQ(volume_form("", {})->kind, VolumeKind::kDirectory);
-  EXPECT_EQ(volume_form("", {{"type", "disk"}})->kind, VolumeKind::kDisk);
-  EXPECT_EQ(volume_form("", {{"type", "disk"}})->bytes, 0u);
-  EXPECT_EQ(volume_form("local", {{"size", "1g"}})->kind, VolumeKind::kDisk);
-  EXPECT_EQ(volume_form("local", {{"size", "1g"}})->bytes, std::uint64_t{1} << 30);
-  for (const auto& [name, value] : std::map<std::string, std::string>{
-           {"size", "much"}, {"type", "nfs"}, {"device", "/dev/sda"}, {"o", "size=1g"}, {"x", "y"}})
-    EXPECT_FALSE(volume_form("", {{name, value}})) << name;
 }
 
 TEST(MountPoints, SurviveTheDatabase) {

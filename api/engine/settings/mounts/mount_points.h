@@ -90,22 +90,6 @@ base::Result<void> apply_mode(MountPoint& mount, const std::string& mode);
 /// kInvalidArgument unless a volume may have this name.
 base::Result<void> check_volume_name(std::string_view name);
 
-/// Where a volume's files are.
-enum class VolumeKind : std::uint8_t {
-  kDirectory,  // in a directory of the host, which any number of machines has by virtio-fs
-  kDisk,       // on a disk of its own, which one machine has at a time
-};
-
-struct VolumeForm {
-  VolumeKind kind = VolumeKind::kDirectory;
-  std::uint64_t bytes = 0;  // that a disk holds; 0: the default
-};
-
-/// The form of a volume with these options: a disk with `type=disk`, or with `size`. kNotFound, in
-/// Docker's words, for any driver but local.
-base::Result<VolumeForm> volume_form(const std::string& driver,
-                                     const std::map<std::string, std::string>& options);
-
 nlohmann::json to_json(const std::vector<MountPoint>& mounts);
 /// Reads the mounts of a container's row, as many of them as can be read.
 Stored<std::vector<MountPoint>> stored_mounts(std::string_view text);
