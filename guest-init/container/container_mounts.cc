@@ -24,6 +24,11 @@ base::Result<base::UniqueFd> open_data(int disk) {
   return data;
 }
 
+bool is_directory(int fd) {
+  struct stat status {};
+  return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 base::Result<bool> is_empty(int directory) {
   auto listing = DirectoryListing::open(directory);
   if (!listing) return std::move(listing).error();
@@ -41,8 +46,8 @@ bool is_directory_on_disk(int fd) {
           system.f_type == FUSE_SUPER_MAGIC);
 }
 
-/// While `_data` is empty or missing: puts a copy of `image` in its place, in one step, and only
-/// once the copy is on the disk.
+/// While `_data` of a volume's disk or directory is empty or missing: puts a copy of `image` in its
+/// place, in one step, and only once the copy is on the disk.
 base::Result<void> fill(int disk, int image) {
   if (const auto data = open_data(disk); data) {
     const auto empty = is_empty(data->get());
@@ -57,6 +62,13 @@ base::Result<void> fill(int disk, int image) {
     return base::errno_error("write the volume back");
   if (renameat(disk, kNewData, disk, kData) != 0) return base::errno_error("fill the volume");
   return {};
+}
+
+/// The same with a directory of the host, which stays the one that it is: the copy is made in it.
+base::Result<void> fill_host(int directory, int image) {
+  if (!is_directory(directory)) return {};
+  auto filled = fill_directory(image, directory);
+  return filled ? filled : annotate(std::move(filled), "copy what the image has there");
 }
 
 base::Result<base::UniqueFd> open_or_make_data(int disk) {
@@ -84,9 +96,11 @@ bool is_same(int a, int b) {
          first.st_ino == second.st_ino;
 }
 
-bool is_directory(int fd) {
-  struct stat status {};
-  return fstat(fd, &status) == 0 && S_ISDIR(status.st_mode);
+std::uint64_t attributes_of(const ContainerMounts::Place& place) {
+  return (place.read_only ? std::uint64_t{MOUNT_ATTR_RDONLY} : 0) |
+         (place.no_setuid ? std::uint64_t{MOUNT_ATTR_NOSUID} : 0) |
+         (place.no_devices ? std::uint64_t{MOUNT_ATTR_NODEV} : 0) |
+         (place.no_exec ? std::uint64_t{MOUNT_ATTR_NOEXEC} : 0);
 }
 
 /// Whether the file server has it.
@@ -95,13 +109,14 @@ bool is_shared(const ContainerMounts::Place& place) {
   return place.source == Source::kDirectory || place.source == Source::kHost;
 }
 
-/// What of a source the container sees: of a volume its data.
+/// What of a source the container sees: of a volume its data, unless that is the source itself.
 base::Result<base::UniqueFd> shown_part(const ContainerMounts::Place& place, int source) {
   using Source = ContainerMounts::Source;
   if (place.source == Source::kHost || place.source == Source::kSocket) {
     base::UniqueFd whole(fcntl(source, F_DUPFD_CLOEXEC, 0));
     if (!whole) return base::errno_error("duplicate a descriptor");
-    return whole;
+    if (place.subpath.empty()) return whole;
+    return directory_in(std::move(whole), place.subpath);
   }
   auto data = open_or_make_data(source);
   if (!data) return data;
@@ -189,7 +204,8 @@ base::Result<void> ContainerMounts::fill_from_image(const Key& volume, int to,
     if (Key(place.source, place.number) != volume || !place.copy_up) continue;
     const auto image = root.find(place.path);  // show() reports what is wrong with a path
     if (!image || !is_directory_on_disk(image->get())) continue;
-    RETURN_IF_ERROR(fill(to, image->get()));
+    RETURN_IF_ERROR(place.source == Source::kHost ? fill_host(to, image->get())
+                                                  : fill(to, image->get()));
   }
   return {};
 }
@@ -204,7 +220,7 @@ base::Result<void> ContainerMounts::show(const Place& place, int source,
     return base::Error{base::Code::kInvalidArgument, "a volume cannot be the root directory"};
   auto mount = clone_mount(shown->get(), "");
   if (!mount) return std::move(mount).error();
-  if (place.read_only) RETURN_IF_ERROR(make_read_only(mount->get(), false));
+  RETURN_IF_ERROR(add_mount_attributes(mount->get(), attributes_of(place)));
   return move_mount_to(mount->get(), target->get());
 }
 

@@ -2,14 +2,13 @@
 //
 // A volume is an ext4 on a disk of its own, or a directory of the host. Either has the directory
 // `_data`, and only that appears in the container, so the container does not see what is beside it
-// (mkfs leaves lost+found). A file or directory of the host appears as it is. What is the host's
-// comes from the machine's file server, by virtio-fs. A socket of the host is a file at which
-// guest-init listens.
-// Each source is opened once, where the container does not see it, and mounted from there at each
-// of its places.
-// Trust: containers wrote what is in a volume, and the image holds what is at its places. Symbolic
-// links in either are followed, but never lead outside.
-// Runs in the container's task, before its first process.
+// (mkfs leaves lost+found). A file or directory of the host appears as it is, also where a volume
+// is one, which then may be filled or shown in part as other volumes are. What is the host's comes
+// from the machine's file server, by virtio-fs. A socket of the host is a file at which guest-init
+// listens. Each source is opened once, where the container does not see it, and mounted from there
+// at each of its places. Trust: containers wrote what is in a volume, and the image holds what is
+// at its places. Symbolic links in either are followed, but never lead outside. Runs in the
+// container's task, before its first process.
 #pragma once
 
 #include <functional>
@@ -61,7 +60,7 @@ class ContainerMounts {
   base::Result<void> open_sockets(const std::string& directory);
   base::Result<void> open_shares(const std::string& directory);
   /// Copies into an empty volume what the image has at its places. Called before the volume is
-  /// mounted anywhere, as it replaces `_data`.
+  /// mounted anywhere, as it may replace `_data`.
   base::Result<void> fill_from_image(const Key& volume, int to, const RootDirectory& root) const;
   static base::Result<void> show(const Place& place, int source, const RootDirectory& root);
 

@@ -1,6 +1,7 @@
 #include "guest-init/files/copy_tree.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -207,11 +208,55 @@ base::Result<void> TreeCopy::copy_special(int from, int to, const std::string& n
   if (made != 0) return base::errno_error("create");
   if (fchownat(to, name.c_str(), status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW) != 0)
     return base::errno_error("change the owner");
-  if (!is_link && fchmodat(to, name.c_str(), status.st_mode & 07777, 0) != 0)
+  if (!is_link && fchmodat(to, name.c_str(), status.st_mode & 07777, AT_SYMLINK_NOFOLLOW) != 0)
     return base::errno_error("change the mode");
   if (utimensat(to, name.c_str(), times_of(status).data(), AT_SYMLINK_NOFOLLOW) != 0)
     return base::errno_error("set the times");
   return {};
+}
+
+/// Whether there is nothing in it but copies that are being made, or were left.
+base::Result<bool> holds_nothing(int directory) {
+  auto listing = DirectoryListing::open(directory);
+  if (!listing) return std::move(listing).error();
+  for (;;) {
+    const auto entry = listing->next();
+    if (!entry) return entry.error();
+    if (!*entry) return true;
+    if (!(*entry)->starts_with(kFillingPrefix)) return false;
+  }
+}
+
+base::Result<std::string> filling_name() {
+  std::uint64_t number = 0;
+  if (getrandom(&number, sizeof number, 0) != sizeof number) return base::errno_error("getrandom");
+  std::array<char, 17> digits{};
+  std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(number));
+  return std::string(kFillingPrefix) + digits.data();
+}
+
+base::Result<std::vector<std::string>> names_in(int directory) {
+  auto listing = DirectoryListing::open(directory);
+  if (!listing) return std::move(listing).error();
+  std::vector<std::string> names;
+  for (;;) {
+    auto entry = listing->next();
+    if (!entry) return std::move(entry).error();
+    if (!*entry) return names;
+    names.push_back(*std::move(*entry));
+  }
+}
+
+/// Makes `to` what `copy`, which is in it, is. What is there by now stays.
+base::Result<void> move_up(int copy, int to) {
+  struct stat status {};
+  if (fstat(copy, &status) != 0) return base::errno_error("stat");
+  const auto names = names_in(copy);
+  if (!names) return names.error();
+  for (const std::string& name : *names)
+    if (renameat2(copy, name.c_str(), to, name.c_str(), RENAME_NOREPLACE) != 0 && errno != EEXIST)
+      return base::errno_error("move " + name);
+  return describe_as(copy, to, status);
 }
 
 /// Takes away all of `directory` that is no directory. Directories move up into `top`, under a
@@ -262,6 +307,25 @@ base::Result<CopiedTree> copy_tree(int from, int parent, const std::string& name
   if (!copied)  // gives the room back; what cannot be removed is at the next attempt
     for (const std::string& part : {name, links}) (void)remove_tree(parent, part).has_value();
   return copied;
+}
+
+base::Result<void> fill_directory(int from, int to) {
+  const base::UniqueFd directory(openat(to, ".", kOpenDirectory));
+  if (!directory) return base::errno_error("open the directory");
+  const auto empty = holds_nothing(directory.get());
+  if (!empty) return empty.error();
+  if (!*empty) return {};
+  const auto name = filling_name();
+  if (!name) return name.error();
+  auto copied = copy_tree(from, directory.get(), *name);
+  if (!copied) return std::move(copied).error();
+  base::Result<void> filled;
+  if (copied->has_contents && syncfs(directory.get()) != 0)
+    filled = base::errno_error("write the directory back");
+  if (filled) filled = move_up(copied->root.get(), directory.get());
+  // Nothing in it is left, or what another machine's copy had the place of.
+  auto removed = remove_tree(directory.get(), *name);
+  return filled ? std::move(removed) : filled;
 }
 
 base::Result<void> remove_tree(int parent, const std::string& name) {

@@ -207,6 +207,41 @@ TEST_F(CopyTreeTest, RefusesATreeThatIsTooDeep) {
   EXPECT_FALSE(fs::exists(to()));
 }
 
+TEST_F(CopyTreeTest, FillsADirectoryThatIsThere) {
+  const fs::path to = directory_ / "to";
+  fs::create_directories(directory_ / "from/sub");
+  write(directory_ / "from/sub/file", "text");
+  write(directory_ / "from/.hidden", "more");
+  fs::create_hard_link(directory_ / "from/.hidden", directory_ / "from/linked");
+  ASSERT_EQ(::chmod((directory_ / "from").c_str(), 01751), 0);
+  fs::create_directories(to / (std::string(kFillingPrefix) + "left"));
+  const base::UniqueFd directory(open(to.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const auto number = status_of(to).st_ino;
+
+  const auto filled = fill_directory(from_.get(), directory.get());
+
+  ASSERT_TRUE(filled) << filled.error().message;
+  EXPECT_EQ(status_of(to).st_ino, number);
+  EXPECT_EQ(status_of(to).st_mode & 07777u, 01751u);
+  EXPECT_EQ(read(to / "sub/file"), "text");
+  EXPECT_EQ(status_of(to / ".hidden").st_ino, status_of(to / "linked").st_ino);
+  // The copy is gone, but for what another machine may be at.
+  EXPECT_EQ(std::distance(fs::directory_iterator(to), fs::directory_iterator()), 4);
+}
+
+TEST_F(CopyTreeTest, FillsNoDirectoryThatHasSomething) {
+  const fs::path to = directory_ / "to";
+  write(directory_ / "from/file", "new");
+  fs::create_directories(to);
+  write(to / "own", "old");
+  const base::UniqueFd directory(open(to.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+
+  EXPECT_TRUE(fill_directory(from_.get(), directory.get()));
+
+  EXPECT_FALSE(fs::exists(to / "file"));
+  EXPECT_EQ(read(to / "own"), "old");
+}
+
 TEST_F(CopyTreeTest, RemovesTreesOfAnyDepthAndWhatLinksLeadToStays) {
   for (const char* name : {"0", "a"}) {
     fs::create_directories(to() / name);

@@ -212,11 +212,16 @@ struct PrepareContainer {
     std::string path;     // absolute, normal, not "/"
     std::string subpath;  // relative, followed inside of the volume, must be there; "": all of it
     bool read_only = false;
+    bool no_setuid = false;   // programs there do not change who runs them (MS_NOSUID)
+    bool no_devices = false;  // devices there cannot be opened (MS_NODEV)
+    bool no_exec = false;     // programs there cannot be run (MS_NOEXEC)
     /// While nothing is in the volume: what the image has at `path` is copied there, and the
-    /// volume's root becomes like that directory. After a crash all of that was done or nothing.
+    /// volume's root becomes like that directory. After a crash all of that was done or nothing;
+    /// of a directory of the host (kHost) a part may have been, as it cannot be replaced.
     bool copy_up = false;
     static void fields(auto& self, auto&& visit) {
-      visit(self.source, self.number, self.path, self.subpath, self.read_only, self.copy_up);
+      visit(self.source, self.number, self.path, self.subpath, self.read_only, self.no_setuid,
+            self.no_devices, self.no_exec, self.copy_up);
     }
   };
   struct Tmpfs {

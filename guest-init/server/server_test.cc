@@ -727,6 +727,44 @@ TEST_F(HostFilesTest, VolumesShowTheirDataOnly) {
   EXPECT_TRUE(run_command("test -d " + host("7/_data") + " && ! test -e " + host("7/_data.new")));
 }
 
+TEST_F(HostFilesTest, MayBeAVolume) {
+  on_host("mkdir 7 8 && mkdir -p 8/in/side && echo own > 8/in/side/file && echo own > 8/file");
+  Mount filled = mount(Source::kHost, 7, "/etc");
+  Mount full = mount(Source::kHost, 8, "/usr");
+  filled.copy_up = full.copy_up = true;
+  Mount part = mount(Source::kHost, 8, "/part");
+  part.subpath = "in/side";
+
+  EXPECT_EQ(output_with({filled, full, part, mount(Source::kHost, 7, "/also")},
+                        "test -s /also/passwd && echo copied; ls /usr; cat /part/file"),
+            "copied\nfile\nin\nown\n");
+  EXPECT_TRUE(run_command("test -s " + host("7/passwd") + " && ! ls -A " + host("7") +
+                          " | grep -q filling"));
+}
+
+TEST_F(HostFilesTest, HaveNoPartThatALinkPutsElsewhere) {
+  on_host("mkdir 7 8 && ln -s ../8 7/out");
+  identify();
+  auto spec = container_spec();
+  spec.mounts = {mount(Source::kHost, 7, "/part")};
+  spec.mounts[0].subpath = "out";
+  control_->send(spec);
+
+  EXPECT_THAT(expect_failure().message,
+              ::testing::HasSubstr("mount at /part: the volume has no directory \"out\""));
+}
+
+TEST_F(HostFilesTest, MayBeKeptFromRunningAndOpening) {
+  on_host("mkdir 1 && echo '#!/bin/sh' > 1/program && chmod 755 1/program && mknod 1/null c 1 3");
+  Mount restricted = mount(Source::kHost, 1, "/less");
+  restricted.no_setuid = restricted.no_devices = restricted.no_exec = true;
+
+  EXPECT_EQ(output_with({restricted, mount(Source::kHost, 1, "/all")},
+                        "/all/program; echo $?; /less/program; echo $?; echo x > /less/null || "
+                        "echo no; grep -c ' /less .*nosuid,nodev,noexec' /proc/mounts"),
+            "0\n126\nno\n1\n");
+}
+
 TEST_F(HostFilesTest, MustBeThere) {
   identify();
   auto spec = container_spec();

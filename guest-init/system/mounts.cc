@@ -92,13 +92,24 @@ base::Result<void> move_mount_to(int mount, int target) {
   return {};
 }
 
-base::Result<void> make_read_only(int mount, bool recursive) {
-  mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_RDONLY;
-  const unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0u);
-  if (mount_setattr(mount, "", flags, &attributes, sizeof attributes) != 0)
+namespace {
+
+base::Result<void> set_attributes(int mount, std::uint64_t attributes, unsigned flags) {
+  mount_attr change{};
+  change.attr_set = attributes;
+  if (mount_setattr(mount, "", AT_EMPTY_PATH | flags, &change, sizeof change) != 0)
     return base::errno_error("mount_setattr");
   return {};
+}
+
+}  // namespace
+
+base::Result<void> make_read_only(int mount, bool recursive) {
+  return set_attributes(mount, MOUNT_ATTR_RDONLY, recursive ? AT_RECURSIVE : 0u);
+}
+
+base::Result<void> add_mount_attributes(int mount, std::uint64_t attributes) {
+  return attributes == 0 ? base::Result<void>() : set_attributes(mount, attributes, 0);
 }
 
 base::Result<base::UniqueFd> open_path(const std::string& path) {

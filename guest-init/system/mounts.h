@@ -38,6 +38,9 @@ base::Result<void> move_mount_to(int mount, int target);
 
 base::Result<void> make_read_only(int mount, bool recursive);
 
+/// Adds MOUNT_ATTR_* to a mount, not to those below it.
+base::Result<void> add_mount_attributes(int mount, std::uint64_t attributes);
+
 /// An O_PATH descriptor of `path`.
 base::Result<base::UniqueFd> open_path(const std::string& path);
 
