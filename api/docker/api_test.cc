@@ -805,10 +805,25 @@ TEST_F(ApiTest, VolumesAreRefusedWithASentence) {
        {std::pair{json{{"Name", "a/b"}}, 400}, std::pair{json{{"Name", 7}}, 400},
         std::pair{json{{"Labels", {{"a", 1}}}}, 400},
         std::pair{json{{"DriverOpts", {{"size", "x"}}}}, 400},
-        std::pair{json{{"DriverOpts", {{"type", "nfs"}}}}, 501},
+        std::pair{json{{"DriverOpts", {{"type", "nfs"}}}}, 400},
+        std::pair{json{{"DriverOpts", {{"type", "nfs"}, {"device", ":/x"}, {"o", "addr=x"}}}}, 501},
         std::pair{json{{"Driver", "nfs"}}, 404},
         std::pair{json{{"ClusterVolumeSpec", json::object()}}, 501}, std::pair{json::array(), 400}})
     EXPECT_EQ(status("POST", "/volumes/create", body), code) << body;
+}
+
+TEST_F(ApiTest, VolumesThatAreDirectoriesOfClientsAreShownAndNotMeasured) {
+  const json options{{"type", "none"}, {"device", "/srv"}, {"o", "bind"}};
+  const json made = json::parse(
+      call("POST", "/volumes/create", {{"Name", "data"}, {"DriverOpts", options}}).body);
+
+  EXPECT_EQ(made.at("Options"), options);
+  EXPECT_TRUE(made.at("Mountpoint").get<std::string>().ends_with("/data/_data"));
+  EXPECT_EQ(get("/volumes/data"), made);
+  EXPECT_EQ(get("/system/df").at("Volumes"), json::array());
+  const json pruned = json::parse(call("POST", R"(/volumes/prune?filters={"all":["true"]})").body);
+  EXPECT_EQ(pruned.at("VolumesDeleted"), json::array({"data"}));
+  EXPECT_EQ(pruned.at("SpaceReclaimed"), 0);
 }
 
 TEST_F(ApiTest, PruningKeepsVolumesWithANameUnlessAsked) {

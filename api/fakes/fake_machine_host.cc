@@ -403,8 +403,13 @@ net::awaitable<Result<void>> FakeMachineHost::create(std::filesystem::path path,
 }
 
 net::awaitable<base::Result<engine::HostFile>> FakeMachineHost::check_host_path(std::string path) {
+  if (const auto refused = refused_host_paths.find(path); refused != refused_host_paths.end())
+    co_return refused->second;
+  const bool is_socket = host_sockets.contains(path);
   if (!missing_host_paths.contains(path))
-    co_return engine::HostFile{.is_socket = host_sockets.contains(path), .mode = 0660};
+    co_return engine::HostFile{.is_socket = is_socket,
+                               .is_directory = !is_socket && !host_regular_files.contains(path),
+                               .mode = 0660};
   co_return base::Error{base::Code::kNotFound, "bind source path does not exist: " + path};
 }
 

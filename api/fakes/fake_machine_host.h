@@ -58,6 +58,9 @@ class FakeMachineHost final : public engine::MachineHost,
   /// Nothing is at these paths of the host.
   std::set<std::string> missing_host_paths;
   std::set<std::string> host_sockets;
+  std::set<std::string> host_regular_files;  // what else is there is a directory
+  /// Containers may not have these, for this reason.
+  std::map<std::string, base::Error> refused_host_paths;
 
   net::awaitable<base::Result<void>> create(std::filesystem::path path,
                                             std::uint64_t bytes) override;

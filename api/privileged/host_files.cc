@@ -66,6 +66,7 @@ Result<HostFile> describe(int fd, const std::string& path) {
   if (::fstat(fd, &status) != 0) return failed(path);
   if (S_ISDIR(status.st_mode) || S_ISREG(status.st_mode) || S_ISSOCK(status.st_mode))
     return HostFile{.is_socket = S_ISSOCK(status.st_mode),
+                    .is_directory = S_ISDIR(status.st_mode),
                     .mode = status.st_mode & 0777u,
                     .user = status.st_uid,
                     .group = status.st_gid};

@@ -175,6 +175,8 @@ TEST_F(HostFilesTest, ASocketIsDescribedAndConnectedTo) {
   EXPECT_EQ(*file,
             (HostFile{.is_socket = true, .mode = 0640, .user = ::getuid(), .group = ::getgid()}));
   EXPECT_FALSE(host_files::check(path("tree/file"), {})->is_socket);
+  EXPECT_FALSE(host_files::check(path("tree/file"), {})->is_directory);
+  EXPECT_TRUE(host_files::check(path("tree"), {})->is_directory);
   EXPECT_EQ(host_files::open({.path = path("socket")}, {}).error().code, Code::kNotSupported);
 
   const auto connection = host_files::connect(path("socket"), {});

@@ -68,8 +68,9 @@ struct FileServerSpec {
 
 /// What is at a path of the host.
 struct HostFile {
-  bool is_socket = false;  // else a file or a directory
-  std::uint32_t mode = 0;  // permissions
+  bool is_socket = false;
+  bool is_directory = false;  // neither: a regular file
+  std::uint32_t mode = 0;     // permissions
   std::uint32_t user = 0;
   std::uint32_t group = 0;
   bool operator==(const HostFile&) const = default;

@@ -181,6 +181,11 @@ class HostFilesTest(TidyHostTest):
             for source in ("/etc", self.path("in/out"), self.path("in/out/new"), "/var/tmp", "/var/run/docker.sock"):
                 self.assertIn("may not have", refused("run", "--rm", "-v", f"{source}:/x", "busybox", "true"))
             self.assertEqual(self.once("ls /v; echo x > /v/f; cat /v/f", "-v", "/v"), "x")  # a volume is the daemon's
+            # Unless a client says where it is.
+            volume = "type=volume,dst=/x,volume-opt=type=none,volume-opt=o=bind,volume-opt=device="
+            self.assertEqual(self.once("ls /x", "--mount", volume + self.path("in")), "out")
+            for device in ("/etc", self.path("in/out")):
+                self.assertIn("may not have", refused("run", "--rm", "--mount", volume + device, "busybox", "true"))
         finally:
             daemon.restart()
 

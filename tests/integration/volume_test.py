@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Volumes with real guests, in directories and on disks: what is in them lives on."""
+"""Volumes with real guests, in directories, on disks, and where a client says: what is in them lives on."""
 
 import io
 import json
@@ -25,15 +25,21 @@ def inspect(volume):
     return json.loads(output("volume", "inspect", volume))[0]
 
 
-class VolumeTest(TidyHostTest):
-    """What holds for both kinds, with volumes in directories."""
+def bound(device, words="bind"):
+    """The options of a volume that is a directory of the host."""
+    return ("-o", "type=none", "-o", f"device={device}", "-o", f"o={words}")
 
-    OPTIONS = ()
+
+class VolumeTest(TidyHostTest):
+    """What holds for all kinds, with volumes in directories."""
 
     def setUp(self):
         super().setUp()
         for name in (DATA, OTHER):
-            docker("volume", "create", *self.OPTIONS, name)
+            docker("volume", "create", *self.options(name), name)
+
+    def options(self, name):
+        return ()
 
     def tearDown(self):
         super().tearDown()
@@ -209,8 +215,104 @@ class DirectoryVolumeTest(TidyHostTest):
         self.assertEqual(output("volume", "ls", "-q", "-f", f"name={DATA}"), DATA)
 
 
+class BindVolumeTest(VolumeTest):
+    """Volumes that are directories of the host which a client names."""
+
+    def setUp(self):
+        self.directory = on_host("mktemp", "-d", "/var/tmp/volume-test-XXXXXX").strip()
+        self.addCleanup(on_host, "rm", "-rf", self.directory)
+        super().setUp()
+
+    def options(self, name):
+        on_host("mkdir", self.path(name))
+        return bound(self.path(name))
+
+    def path(self, name):
+        return f"{self.directory}/{name}"
+
+    def sh_on_host(self, script):
+        return on_host("sh", "-c", f"cd {self.directory}; {script}").rstrip("\n")
+
+    def test_is_what_the_host_has_there_for_several_containers(self):
+        self.sh_on_host(f"echo before > {DATA}/f")
+        first = output("run", "-d", "-v", f"{DATA}:/v", "busybox", "sleep", "1000")
+        second = output("run", "-d", "-v", f"{DATA}:/w:ro", "busybox", "sleep", "1000")
+
+        docker("exec", first, "sh", "-c", "cat /v/f > /v/g; chown 5:6 /v/g")
+        self.assertEqual(output("exec", second, "cat", "/w/g"), "before")
+        self.assertIn("Read-only", refused("exec", second, "touch", "/w/h"))
+        self.sh_on_host(f"echo after > {DATA}/f")
+        self.assertEqual(output("exec", first, "cat", "/v/f"), "after")
+        self.assertEqual(self.sh_on_host(f"stat -c '%u %g %s' {DATA}/g"), "5 6 7")
+        self.assertIn("volume is in use", refused("volume", "rm", DATA))
+
+    def test_is_shown_as_it_was_asked_for(self):
+        shown = inspect(DATA)
+
+        self.assertEqual(shown["Options"], {"type": "none", "device": self.path(DATA), "o": "bind"})
+        self.assertTrue(shown["Mountpoint"].endswith(f"/{DATA}/_data"))
+        container = output("create", "-v", f"{DATA}:/v", "busybox")
+        mount = json.loads(output("inspect", "-f", "{{json .Mounts}}", container))[0]
+        self.assertEqual((mount["Type"], mount["Name"], mount["Source"]), ("volume", DATA, shown["Mountpoint"]))
+        usage = json.loads(output("system", "df", "-v", "--format", "{{json .}}"))["Volumes"]
+        self.assertNotIn(DATA, [row["Name"] for row in usage])
+
+    def test_is_as_its_options_say_for_each_container(self):
+        docker("volume", "rm", OTHER)
+        docker("volume", "create", *bound(self.path(OTHER), "bind,ro,nosuid,nodev,noexec"), OTHER)
+        self.sh_on_host(f"printf '#!/bin/sh\\necho ran\\n' > {OTHER}/program; chmod 755 {OTHER}/program; mkdir {OTHER}/in")
+
+        self.assertEqual(run(f"{OTHER}:/v:rw", "touch /v/f || echo no; /v/program || echo no; cat /v/program | sh; "
+                             "grep -c ' /v .*nosuid,nodev,noexec' /proc/mounts; mount -o remount,rw /v; touch /v/in/f || echo no",
+                             "--privileged"), "no\nno\nran\n1\nno")
+        self.assertEqual(self.sh_on_host(f"ls {OTHER}"), "in\nprogram")
+
+    def test_has_what_is_mounted_below_if_it_says_so(self):
+        docker("volume", "rm", OTHER)
+        docker("volume", "create", *bound(self.path(DATA), "rbind"), OTHER)
+        self.sh_on_host(f"mkdir {DATA}/m; mount -t tmpfs x {DATA}/m; touch {DATA}/m/f")
+        self.addCleanup(on_host, "umount", self.path(f"{DATA}/m"))
+
+        self.assertEqual(run(f"{OTHER}:/v", "ls /v/m"), "f")
+        self.assertEqual(run(f"{DATA}:/v", "ls /v/m"), "")
+
+    def test_must_be_there_when_a_container_starts(self):
+        docker("volume", "rm", OTHER)
+        docker("volume", "create", *bound(self.path("late")), OTHER)
+        place = inspect(OTHER)["Mountpoint"]
+        container = output("create", "-v", f"{OTHER}:/v", "busybox", "ls", "/v")
+
+        self.assertIn(f"error while mounting volume '{place}': failed to mount local volume: mount {self.path('late')}:{place}, "
+                      "flags: 0x1000: no such file or directory", refused("start", container))
+        self.sh_on_host("touch late")
+        self.assertIn("not a directory", refused("start", container))
+        self.sh_on_host("rm late; mkdir late; touch late/f")
+        self.assertEqual(output("start", "-a", container), "f")
+
+    def test_leaves_the_hosts_files_where_they_are(self):
+        self.sh_on_host(f"echo x > {DATA}/f; echo y > {OTHER}/f")
+
+        docker("volume", "rm", DATA, OTHER)
+        docker("volume", "create", *bound(self.path(OTHER)), "--label", "volume-test", OTHER)
+        self.assertIn(OTHER, output("volume", "prune", "-f", "--filter", "all=1", "--filter", "label=volume-test"))
+
+        self.assertEqual(self.sh_on_host(f"cat {DATA}/f {OTHER}/f"), "x\ny")
+
+    def test_a_request_says_what_is_wrong(self):
+        docker("volume", "rm", OTHER)
+        for options, words in (
+                (("-o", "type=none", "-o", "o=bind"), 'missing required option: "device"'),
+                (("-o", "type=nfs", "-o", "device=:/x", "-o", "o=addr=192.0.2.1"), "mounts no file systems for containers"),
+                (("-o", "type=tmpfs", "-o", "device=tmpfs"), "--tmpfs"),
+                (bound("/srv", "bind,sync"), '"sync" is not supported'),
+                (bound("srv"), "absolute path")):
+            self.assertIn(words, refused("volume", "create", *options, OTHER))
+        self.assertNotIn(OTHER, output("volume", "ls", "-q"))
+
+
 class DiskVolumeTest(VolumeTest):
-    OPTIONS = ("-o", "type=disk")
+    def options(self, name):
+        return ("-o", "type=disk")
 
     def see_from_another_container(self):
         self.assertIn(DATA, refused("run", "--rm", "-v", f"{DATA}:/v", "busybox", "true"))

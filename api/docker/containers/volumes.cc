@@ -115,11 +115,11 @@ net::awaitable<json> prune_volumes(Api& api, Filters filters, bool named_too) {
     if (!volume->users.empty() || (!named_too && !volume->anonymous()) || !volume->damage.empty() ||
         !filters.labels_match(volume->labels))
       continue;
-    const std::uint64_t bytes = co_await volumes.bytes_of(volume);
+    const auto bytes = co_await volumes.bytes_of(volume);
     const auto removed = co_await volumes.remove(volume);
     if (!removed) continue;  // a container has come to mention it
     removed_names.push_back(volume->name);
-    reclaimed += bytes;
+    reclaimed += bytes.value_or(0);
   }
   api.events.publish(engine::Event{.type = "volume",
                                    .action = "prune",

@@ -181,13 +181,19 @@ net::awaitable<Response> info(Api& api, Request) {
   co_return http::json(Status::kOk, answer);
 }
 
+/// But for those that are directories of clients: what is in there is not the volumes', and Docker
+/// leaves out what has mount options, too.
 net::awaitable<std::string> volume_rows(const Api& api) {
   JsonRows rows;
   const engine::Volumes& volumes = api.volumes;
   for (const engine::VolumePtr& volume : volumes.list()) {
+    const auto bytes = co_await volumes.bytes_of(volume);
+    if (!bytes) {
+      co_await rows.pass();
+      continue;
+    }
     json row = volume_json(volumes, *volume);
-    const std::uint64_t bytes = co_await volumes.bytes_of(volume);
-    row["UsageData"] = {{"Size", bytes}, {"RefCount", volume->users.size()}};
+    row["UsageData"] = {{"Size", *bytes}, {"RefCount", volume->users.size()}};
     co_await rows.add(std::move(row));
   }
   co_return rows.take();

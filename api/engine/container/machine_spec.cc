@@ -31,6 +31,19 @@ std::uint32_t place_in(std::vector<T>& list, const T& item) {
   return place;
 }
 
+/// Its files are the daemon's own where the guest is to look for a volume in them.
+void add_share(const SharedSource& source, PrepareContainer::Mount& place, ContainerSpec& spec) {
+  const HostTree& tree = source.files.tree;
+  place.source =
+      tree.of_daemon ? PrepareContainer::Source::kDirectory : PrepareContainer::Source::kHost;
+  place.number = place_in(spec.shares, source.files);
+  place.read_only = place.read_only || tree.read_only;
+  place.copy_up = place.copy_up && !tree.read_only;
+  place.no_setuid = source.restrictions.no_setuid;
+  place.no_devices = source.restrictions.no_devices;
+  place.no_exec = source.restrictions.no_exec;
+}
+
 /// One disk for each volume, and one share for each directory, however often it is mounted.
 void add_mounts(const Container& container, const std::vector<MountSource>& sources,
                 ContainerSpec& spec) {
@@ -39,6 +52,10 @@ void add_mounts(const Container& container, const std::vector<MountSource>& sour
   for (std::size_t i = 0; i < std::min(container.mounts.size(), sources.size()); ++i) {
     const MountPoint& mount = container.mounts[i];
     PrepareContainer::Mount place;
+    place.path = mount.destination;
+    place.subpath = mount.subpath;
+    place.read_only = mount.read_only;
+    place.copy_up = !mount.is_bind() && mount.copy_up && is_new && mount.subpath.empty();
     if (const auto* disk = std::get_if<std::filesystem::path>(&sources[i])) {
       place.source = Source::kDisk;
       place.number = place_in(spec.volumes, *disk);
@@ -51,13 +68,8 @@ void add_mounts(const Container& container, const std::vector<MountSource>& sour
                                        .group = socket->file.group});
       spec.sockets.emplace(place.number, socket->path);
     } else {
-      place.source = mount.is_bind() ? Source::kHost : Source::kDirectory;
-      place.number = place_in(spec.shares, std::get<SharedFiles>(sources[i]));
+      add_share(std::get<SharedSource>(sources[i]), place, spec);
     }
-    place.path = mount.destination;
-    place.subpath = mount.subpath;
-    place.read_only = mount.read_only;
-    place.copy_up = !mount.is_bind() && mount.copy_up && is_new && mount.subpath.empty();
     spec.settings.mounts.push_back(std::move(place));
   }
 }

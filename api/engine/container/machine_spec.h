@@ -10,6 +10,7 @@
 #include "api/async/net.h"
 #include "api/engine/container/container.h"
 #include "api/engine/security/seccomp_filters.h"
+#include "api/engine/settings/mounts/volume_form.h"
 #include "api/machines/machine.h"
 
 namespace engine {
@@ -20,8 +21,14 @@ struct HostSocket {
   HostFile file;
 };
 
+/// What the file server shows, and what processes cannot do with it.
+struct SharedSource {
+  SharedFiles files;
+  MountRestrictions restrictions = {};
+};
+
 /// Where a mount's files are: a volume's disk, what the file server shows, or a socket of the host.
-using MountSource = std::variant<std::filesystem::path, SharedFiles, HostSocket>;
+using MountSource = std::variant<std::filesystem::path, SharedSource, HostSocket>;
 
 /// What is decided at start, not at create.
 struct StartContext {

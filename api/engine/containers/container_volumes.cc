@@ -1,6 +1,10 @@
 #include "api/engine/containers/container_volumes.h"
 
+#include <sys/mount.h>
+
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <string>
 
 #include "api/engine/container/container_row.h"
@@ -30,6 +34,42 @@ SharedFiles shared_volume(const std::filesystem::path& directory) {
   files.tree.path = directory;
   files.tree.of_daemon = true;
   return files;
+}
+
+/// The directory of the host that a volume is. What is read-only the host keeps so; then nothing of
+/// the image can be put there either.
+SharedFiles shared_device(const VolumeForm& form, const MountPoint& mount) {
+  SharedFiles files;
+  files.tree.path = form.device;
+  files.tree.read_only = form.read_only || mount.read_only;
+  files.tree.mounts_below = form.mounts_below;
+  return files;
+}
+
+/// The flags of mount(2) that Docker would mount it with, as it writes them.
+std::string mount_flags_of(const VolumeForm& form) {
+  unsigned long flags = MS_BIND;
+  if (form.mounts_below) flags |= MS_REC;
+  if (form.read_only) flags |= MS_RDONLY;
+  if (form.restrictions.no_setuid) flags |= MS_NOSUID;
+  if (form.restrictions.no_devices) flags |= MS_NODEV;
+  if (form.restrictions.no_exec) flags |= MS_NOEXEC;
+  std::array<char, 24> text{};
+  std::snprintf(text.data(), text.size(), "0x%lx", flags);
+  return text.data();
+}
+
+/// `place`: where Docker would mount it. `found`: what is wrong with the device, or what it is
+/// instead of a directory.
+Error not_mounted(const VolumeForm& form, const std::filesystem::path& place,
+                  const Result<HostFile>& found) {
+  const std::string begin =
+      "error while mounting volume '" + place.string() + "': failed to mount local volume: ";
+  if (!found && found.error().code != Code::kNotFound)
+    return base::annotate(found.error(), begin.substr(0, begin.size() - 2));
+  return {Code::kInternal, begin + "mount " + form.device + ":" + place.string() +
+                               ", flags: " + mount_flags_of(form) + ": " +
+                               (found ? "not a directory" : "no such file or directory")};
 }
 
 SharedFiles shared_files(const MountPoint& mount) {
@@ -146,20 +186,37 @@ std::vector<VolumePtr> ContainerVolumes::unstored(const Container& container) co
   return made;
 }
 
-/// What is wrong with a path of the host shows when the machine gets it.
-net::awaitable<std::vector<MountSource>> ContainerVolumes::sources(ContainerPtr container) const {
+net::awaitable<MountSource> ContainerVolumes::bind_source(MountPoint mount) const {
+  const auto file = co_await machines_.check_host_path(mount.host.path);
+  if (file && file->is_socket) co_return HostSocket{.path = mount.host.path, .file = *file};
+  co_return SharedSource{.files = shared_files(mount)};
+}
+
+net::awaitable<Result<MountSource>> ContainerVolumes::volume_source(MountPoint mount) const {
+  if (volumes_.is_disk(mount.volume)) co_return volumes_.disk_of(mount.volume);
+  const std::optional<VolumeForm> bound = volumes_.bind_of(mount.volume);
+  if (!bound) co_return SharedSource{.files = shared_volume(volumes_.directory_of(mount.volume))};
+  if (bound->device.empty())
+    co_return Error{Code::kConflict, "the volume " + mount.volume +
+                                         " is damaged: its row does not say which directory it is"};
+  const auto file = co_await machines_.check_host_path(bound->device);
+  if (!file || !file->is_directory)
+    co_return not_mounted(*bound, volumes_.data_of(mount.volume), file);
+  co_return SharedSource{.files = shared_device(*bound, mount),
+                         .restrictions = bound->restrictions};
+}
+
+net::awaitable<Result<std::vector<MountSource>>> ContainerVolumes::sources(
+    ContainerPtr container) const {
   std::vector<MountSource> sources;
   for (const MountPoint& mount : container->mounts) {
     if (mount.is_bind()) {
-      const auto file = co_await machines_.check_host_path(mount.host.path);
-      if (file && file->is_socket)
-        sources.emplace_back(HostSocket{.path = mount.host.path, .file = *file});
-      else
-        sources.emplace_back(shared_files(mount));
-    } else if (volumes_.is_disk(mount.volume)) {
-      sources.emplace_back(volumes_.disk_of(mount.volume));
+      MountSource source = co_await bind_source(mount);
+      sources.push_back(std::move(source));
     } else {
-      sources.emplace_back(shared_volume(volumes_.directory_of(mount.volume)));
+      auto source = co_await volume_source(mount);
+      if (!source) co_return std::move(source).error();
+      sources.push_back(*std::move(source));
     }
   }
   co_return sources;

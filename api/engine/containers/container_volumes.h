@@ -41,14 +41,18 @@ class ContainerVolumes {
   /// Whether the container writes to a volume that outlives it, so that its machine must be given
   /// the time to write back. `own_too`: the volumes of own() go with it and do not count.
   bool lasts(const Container& container, bool own_too) const;
-  /// Where the files of its mounts are, in their order.
-  net::awaitable<std::vector<MountSource>> sources(ContainerPtr container) const;
+  /// Where the files of its mounts are, in their order. An Error, in Docker's words, says what is
+  /// wrong with the directory of the host that a volume is; what is wrong with a bind mount's path
+  /// shows when the machine gets it.
+  net::awaitable<base::Result<std::vector<MountSource>>> sources(ContainerPtr container) const;
 
   /// Says whose machine has which volume.
   VolumeClaims& claims() { return claims_; }
 
  private:
   base::Result<std::vector<MountPoint>> of_others(const Settings& settings) const;
+  net::awaitable<MountSource> bind_source(MountPoint mount) const;
+  net::awaitable<base::Result<MountSource>> volume_source(MountPoint mount) const;
   net::awaitable<base::Result<void>> make_one(ContainerPtr container, MountWish wish);
   void take(Container& container, const MountPoint& mount);
 

@@ -173,11 +173,12 @@ net::awaitable<Result<Run>> Launcher::launch(ContainerPtr container) {
   if (!joins) attached = co_await parts_.attachments.attach(container);
   if (!attached) co_return std::move(attached).error();
   std::vector<Endpoint> places = attached->places();
-  std::vector<MountSource> sources = co_await parts_.volumes.sources(container);
+  auto sources = co_await parts_.volumes.sources(container);
+  if (!sources) co_return std::move(sources).error();
   StartContext context{.endpoints = places,
                        .resolv_conf = parts_.attachments.resolv_conf(*container, places),
                        .shape = shape,
-                       .mount_sources = std::move(sources)};
+                       .mount_sources = *std::move(sources)};
   auto spec = run_spec_for(*container, std::move(context));
   if (!spec) co_return std::move(spec).error();
   spec->machine.endpoints = std::move(attached->endpoints);
@@ -260,13 +261,14 @@ net::awaitable<Result<Launcher::Started>> Launcher::launch_files_tool(
     bool sees_volumes) {
   RETURN_IF_ERROR_ASYNC(check_room());
   RETURN_IF_ERROR_ASYNC(renew_machine(*container, parts_.default_shape));
-  std::vector<MountSource> sources;
+  Result<std::vector<MountSource>> sources{std::vector<MountSource>()};
   if (sees_volumes) sources = co_await parts_.volumes.sources(container);
+  if (!sources) co_return std::move(sources).error();
   const launch::Shape own = shape_of(container->settings.limits, parts_.default_shape);
   auto spec = run_spec_for(
       *container,
       StartContext{
-          .endpoints = {}, .resolv_conf = {}, .shape = own, .mount_sources = std::move(sources)});
+          .endpoints = {}, .resolv_conf = {}, .shape = own, .mount_sources = *std::move(sources)});
   if (!spec) co_return std::move(spec).error();
   // Only the disks are the container's: its limits and tmpfs are for its own processes.
   spec->machine.shape = parts_.default_shape;

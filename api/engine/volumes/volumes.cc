@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 
 #include "api/engine/state/identifiers.h"
 #include "api/engine/state/stored_fields.h"
@@ -25,8 +26,13 @@ constexpr const char* kDisk = "disk";
 constexpr const char* kData = "_data";
 
 // As rows have them.
-constexpr const char* kDirectoryKind = "directory";
-constexpr const char* kDiskKind = "disk";
+struct KindName {
+  VolumeKind kind;
+  const char* name;
+};
+constexpr std::array<KindName, 3> kKinds{{{VolumeKind::kDirectory, "directory"},
+                                          {VolumeKind::kDisk, "disk"},
+                                          {VolumeKind::kBind, "bind"}}};
 
 /// A column of texts by name.
 std::map<std::string, std::string> read_texts(const std::string& text, const char* column,
@@ -40,6 +46,21 @@ std::map<std::string, std::string> read_texts(const std::string& text, const cha
   return texts;
 }
 
+/// What a row says of the volume's form. A disk's size is that of its file, and rows of older
+/// daemons have no options; only what is the client's own directory is in the options alone.
+VolumeForm read_form(const std::string& kind, const Volume& volume, std::string& damage) {
+  const auto known = std::ranges::find(kKinds, kind, &KindName::name);
+  if (known == kKinds.end()) {
+    if (damage.empty()) damage = "row.kind is no kind of a volume";
+    return {.kind = VolumeKind::kDisk};
+  }
+  if (known->kind != VolumeKind::kBind) return {.kind = known->kind};
+  if (auto form = volume_form({}, volume.options); form && form->kind == VolumeKind::kBind)
+    return *std::move(form);
+  if (damage.empty()) damage = "row.options do not say which directory it is";
+  return {.kind = VolumeKind::kBind};
+}
+
 VolumePtr read_volume(const Database::Row& row) {
   const auto volume = std::make_shared<Volume>();
   volume->name = row.text(0);
@@ -49,10 +70,7 @@ VolumePtr read_volume(const Database::Row& row) {
     volume->damage = "row.created_ns is not a time";
   volume->labels = read_texts(row.text(2), "labels", volume->damage);
   volume->options = read_texts(row.text(3), "options", volume->damage);
-  const std::string kind = row.text(5);
-  volume->kind = kind == kDirectoryKind ? VolumeKind::kDirectory : VolumeKind::kDisk;
-  if (volume->damage.empty() && kind != kDirectoryKind && kind != kDiskKind)
-    volume->damage = "row.kind is no kind of a volume";
+  volume->form = read_form(row.text(5), *volume, volume->damage);
   return volume;
 }
 
@@ -74,17 +92,25 @@ fs::path Volumes::directory_of(std::string_view name) const {
 
 fs::path Volumes::disk_of(std::string_view name) const { return directory_of(name) / kDisk; }
 
+fs::path Volumes::data_of(std::string_view name) const { return directory_of(name) / kData; }
+
 fs::path Volumes::files_of(const Volume& volume) const {
-  return volume.kind == VolumeKind::kDisk ? disk_of(volume.name)
-                                          : directory_of(volume.name) / kData;
+  return volume.form.kind == VolumeKind::kDisk ? disk_of(volume.name) : data_of(volume.name);
 }
 
 bool Volumes::is_disk(std::string_view name) const {
   const auto found = volumes_.find(name);
-  return found != volumes_.end() && found->second->kind == VolumeKind::kDisk;
+  return found != volumes_.end() && found->second->form.kind == VolumeKind::kDisk;
 }
 
-net::awaitable<std::uint64_t> Volumes::bytes_of(VolumePtr volume) const {
+std::optional<VolumeForm> Volumes::bind_of(std::string_view name) const {
+  const auto found = volumes_.find(name);
+  if (found == volumes_.end() || found->second->form.kind != VolumeKind::kBind) return std::nullopt;
+  return found->second->form;
+}
+
+net::awaitable<std::optional<std::uint64_t>> Volumes::bytes_of(VolumePtr volume) const {
+  if (volume->form.kind == VolumeKind::kBind) co_return std::nullopt;
   const auto lock = co_await measuring_.lock();
   std::function<std::uint64_t()> count = [path = files_of(*volume)] { return bytes_of_tree(path); };
   co_return co_await parts_.pool.run(std::move(count));
@@ -102,7 +128,7 @@ Result<std::set<std::string>> Volumes::load_rows() {
     if (check_volume_name(volume->name)) {  // it names a directory
       volumes_.emplace(volume->name, volume);
       std::error_code error;
-      const bool disk = volume->kind == VolumeKind::kDisk;
+      const bool disk = volume->form.kind == VolumeKind::kDisk;
       const fs::path files = disk ? disk_of(volume->name) : directory_of(volume->name);
       if (volume->damage.empty() && !fs::exists(files, error))
         volume->damage = (disk ? "its disk " : "its directory ") + files.string() + " is gone";
@@ -171,13 +197,13 @@ net::awaitable<Result<VolumePtr>> Volumes::make(VolumeWish wish, VolumeForm form
                                                       .created = now_ns(),
                                                       .labels = std::move(wish.labels),
                                                       .options = std::move(wish.options),
-                                                      .kind = form.kind,
+                                                      .form = std::move(form),
                                                       .users = {},
                                                       .stored = false});
   const fs::path directory = directory_of(volume->name);
   if (::mkdir(directory.c_str(), 0700) != 0)
     co_return base::errno_error("mkdir " + directory.string());
-  Result<void> made = co_await make_files(*volume, form.bytes);
+  Result<void> made = co_await make_files(*volume);
   if (made && !wish.with_container) made = insert_row(*volume);
   if (!made) {
     [[maybe_unused]] const auto removed = remove_tree(directory);
@@ -188,18 +214,20 @@ net::awaitable<Result<VolumePtr>> Volumes::make(VolumeWish wish, VolumeForm form
   co_return volume;
 }
 
-net::awaitable<Result<void>> Volumes::make_files(const Volume& volume, std::uint64_t bytes) {
+net::awaitable<Result<void>> Volumes::make_files(const Volume& volume) {
   const fs::path files = files_of(volume);
-  if (volume.kind == VolumeKind::kDisk) co_return co_await parts_.disks.create(files, bytes);
+  if (volume.form.kind == VolumeKind::kDisk)
+    co_return co_await parts_.disks.create(files, volume.form.bytes);
   if (::mkdir(files.c_str(), 0755) != 0) co_return base::errno_error("mkdir " + files.string());
   co_return Result<void>();
 }
 
 Result<void> Volumes::insert_row(const Volume& volume) {
+  const auto kind = std::ranges::find(kKinds, volume.form.kind, &KindName::kind);
   return parts_.database.run(
       "INSERT INTO volumes (name, created_ns, labels, options, kind) VALUES (?, ?, ?, ?, ?)",
       {volume.name, volume.created, json(volume.labels).dump(), json(volume.options).dump(),
-       volume.kind == VolumeKind::kDisk ? kDiskKind : kDirectoryKind});
+       kind->name});
 }
 
 void Volumes::set_stored(Volume& volume) {

@@ -1,8 +1,10 @@
 // Volumes: makes, finds and removes volumes, which outlive containers. Each is a directory of the
 // host, or a disk of its own (disks.h), which one running container has at a time; VolumeClaims
 // decides which.
-//   <directory>/<name>/_data   what is in a directory
+//   <directory>/<name>/_data   what is in a directory; empty, if that is one which a client named
 //                      disk    or on a disk
+// A directory that a client named (VolumeKind::kBind) is never opened here, and mounted nowhere: so
+// nothing that is done with a volume's own files reaches it.
 //
 // Threads: the io_context thread; what blocks goes to the pool. Truth: the database; a volume's
 // directory is made before its row and removed after it, so a crash leaves at most a directory
@@ -14,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -36,7 +39,7 @@ struct Volume {
   TimeNs created = 0;
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> options;
-  VolumeKind kind = VolumeKind::kDirectory;
+  VolumeForm form = {};
   std::set<std::string> users;  // IDs of the containers that mention it
   bool stored = true;           // it has its row
   /// What is wrong with its row, or its files; else empty. Containers that mention it go on with
@@ -101,12 +104,18 @@ class Volumes {
   std::filesystem::path directory_of(std::string_view name) const;
   /// Where its files are: a directory, or a disk.
   std::filesystem::path files_of(const Volume& volume) const;
+  /// In it, where its files are unless they are on a disk; of a kBind volume it is only a place to
+  /// be shown.
+  std::filesystem::path data_of(std::string_view name) const;
   /// The same, in it, of a volume that is a disk.
   std::filesystem::path disk_of(std::string_view name) const;
   /// Whether a volume of this name is there and is a disk.
   bool is_disk(std::string_view name) const;
-  /// The bytes that it takes on the host; 0 if the volume is gone.
-  net::awaitable<std::uint64_t> bytes_of(VolumePtr volume) const;
+  /// Its form, if a volume of this name is there and is a directory that a client named.
+  std::optional<VolumeForm> bind_of(std::string_view name) const;
+  /// The bytes that it takes on the host; 0 if the volume is gone. nullopt: not the volume's own,
+  /// and not counted.
+  net::awaitable<std::optional<std::uint64_t>> bytes_of(VolumePtr volume) const;
 
  private:
   base::Result<std::set<std::string>> load_rows();
@@ -114,7 +123,7 @@ class Volumes {
   void mark(const Volume& volume, const std::string& marked);
   void publish(const Volume& volume, std::string action) const;
   net::awaitable<base::Result<VolumePtr>> make(VolumeWish wish, VolumeForm form);
-  net::awaitable<base::Result<void>> make_files(const Volume& volume, std::uint64_t bytes);
+  net::awaitable<base::Result<void>> make_files(const Volume& volume);
 
   Parts parts_;
   std::map<std::string, VolumePtr, std::less<>> volumes_;
