@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "vmm/emulated/agent/agent_exec.h"
+#include "vmm/emulated/agent/datagram_relay.h"
 #include "vmm/emulated/agent/file_watch.h"
 #include "vmm/emulated/link/byte_relay.h"
 #include "vmm/emulated/link/channel.h"
@@ -41,13 +42,15 @@ base::Result<base::UniqueFd> connect_unix(const std::string& path) {
   return socket;
 }
 
-base::Result<base::UniqueFd> connect_tcp(const std::string& address, std::uint16_t port) {
+/// `type`: SOCK_STREAM for TCP, SOCK_DGRAM for UDP.
+base::Result<base::UniqueFd> connect_ipv4(const std::string& address, std::uint16_t port,
+                                          int type) {
   sockaddr_in to{};
   to.sin_family = AF_INET;
   to.sin_port = htons(port);
   if (::inet_pton(AF_INET, address.c_str(), &to.sin_addr) != 1)
     return base::Error{base::Code::kInvalidArgument, address + ": not an IPv4 address"};
-  base::UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  base::UniqueFd socket(::socket(AF_INET, type | SOCK_CLOEXEC, 0));
   if (!socket) return base::errno_error("socket");
   if (::connect(socket.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) < 0)
     return base::errno_error(address + ":" + std::to_string(port));
@@ -116,6 +119,15 @@ base::Result<void> serve_relay(base::UniqueFd socket, base::Result<base::UniqueF
   return {};
 }
 
+base::Result<void> serve_datagrams(base::UniqueFd socket, const OpenUdp& request) {
+  auto target = connect_ipv4(request.address, request.port, SOCK_DGRAM);
+  if (!target)
+    return answer(socket.get(),
+                  Refused{.code = target.error().code, .reason = target.error().message});
+  RETURN_IF_ERROR(answer(socket.get(), Ready{}));
+  return relay_datagrams(std::move(socket), std::move(*target));
+}
+
 base::Result<void> serve_request(base::UniqueFd socket, const wire::RawFrame& frame,
                                  const std::function<void()>& power_off) {
   switch (static_cast<MessageType>(frame.type)) {
@@ -133,8 +145,13 @@ base::Result<void> serve_request(base::UniqueFd socket, const wire::RawFrame& fr
     case MessageType::kOpenTcp: {
       const auto request = expect<OpenTcp>(frame);
       if (!request) return request.error();
-      return serve_relay(std::move(socket), connect_tcp(request->address, request->port),
-                         request->name);
+      return serve_relay(std::move(socket),
+                         connect_ipv4(request->address, request->port, SOCK_STREAM), request->name);
+    }
+    case MessageType::kOpenUdp: {
+      const auto request = expect<OpenUdp>(frame);
+      if (!request) return request.error();
+      return serve_datagrams(std::move(socket), *request);
     }
     case MessageType::kWatchFile: {
       const auto request = expect<WatchFile>(frame);

@@ -1,6 +1,7 @@
 #include "vmm/emulated/agent/agent_connection.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -181,6 +182,115 @@ TEST_F(AgentConnectionTest, SaysThatThereIsNoSuchRelay) {
   request(Abandon{.name = ~std::uint64_t{0}});
 
   EXPECT_EQ(expect<Refused>(next())->code, base::Code::kUnavailable);
+}
+
+/// A UDP port of the loopback.
+class UdpServer {
+ public:
+  /// 0: one that the kernel chooses.
+  explicit UdpServer(std::uint16_t port = 0)
+      : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    const timeval patience{.tv_sec = 60, .tv_usec = 0};
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    sockaddr_in at = loopback(port);
+    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  }
+
+  std::uint16_t port() const {
+    sockaddr_in at{};
+    socklen_t size = sizeof at;
+    EXPECT_EQ(::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&at), &size), 0);
+    return ntohs(at.sin_port);
+  }
+
+  /// The next datagram; answer() goes to its sender.
+  wire::Bytes receive() {
+    wire::Bytes bytes(kMaxDatagram);
+    socklen_t size = sizeof sender_;
+    const ssize_t n = ::recvfrom(socket_.get(), bytes.data(), bytes.size(), 0,
+                                 reinterpret_cast<sockaddr*>(&sender_), &size);
+    EXPECT_GE(n, 0);
+    bytes.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+    return bytes;
+  }
+
+  void answer(const wire::Bytes& bytes) {
+    EXPECT_EQ(::sendto(socket_.get(), bytes.data(), bytes.size(), 0,
+                       reinterpret_cast<const sockaddr*>(&sender_), sizeof sender_),
+              static_cast<ssize_t>(bytes.size()));
+  }
+
+ private:
+  static sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(port);
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return at;
+  }
+
+  base::UniqueFd socket_;
+  sockaddr_in sender_{};
+};
+
+TEST_F(AgentConnectionTest, CarriesDatagramsToAPortAndBackWhateverTheirSize) {
+  UdpServer server;
+  request(OpenUdp{.address = "127.0.0.1", .port = server.port()});
+  ASSERT_TRUE(expect<Ready>(next()));
+
+  for (const std::size_t size : {std::size_t{0}, std::size_t{5}, kMaxDatagram}) {
+    const Datagram question{.bytes = wire::Bytes(size, std::byte{'q'})};
+    send(question);
+    EXPECT_EQ(server.receive(), question.bytes);
+    const auto credit = expect<DatagramCredit>(next());
+    ASSERT_TRUE(credit);
+    EXPECT_EQ(credit->bytes, wire::frame(question).size());
+    server.answer(wire::Bytes(size, std::byte{'a'}));
+    const auto answer = expect<Datagram>(next());
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->bytes, wire::Bytes(size, std::byte{'a'}));
+  }
+}
+
+TEST_F(AgentConnectionTest, ARefusedDatagramEndsNothing) {
+  const std::uint16_t port = UdpServer().port();
+  request(OpenUdp{.address = "127.0.0.1", .port = port});
+  ASSERT_TRUE(expect<Ready>(next()));
+  for (int i = 0; i < 3; ++i) {
+    send(Datagram{.bytes = wire::Bytes(1)});
+    EXPECT_TRUE(expect<DatagramCredit>(next()));
+  }
+
+  UdpServer server(port);
+  send(Datagram{.bytes = wire::Bytes(2)});
+
+  EXPECT_EQ(server.receive().size(), 2u);
+}
+
+TEST_F(AgentConnectionTest, RefusesToSendDatagramsToWhatIsNoAddress) {
+  request(OpenUdp{.address = "nowhere", .port = 53});
+
+  EXPECT_EQ(expect<Refused>(next())->code, base::Code::kInvalidArgument);
+}
+
+TEST_F(AgentConnectionTest, EndsWithTheHostsSideOfItsDatagrams) {
+  UdpServer server;
+  request(OpenUdp{.address = "127.0.0.1", .port = server.port()});
+  ASSERT_TRUE(expect<Ready>(next()));
+
+  sockets_.left.reset();
+
+  EXPECT_EQ(wait_for_agent(), 0);
+}
+
+TEST_F(AgentConnectionTest, EndsDatagramsOfAHostThatBreaksTheProtocol) {
+  UdpServer server;
+  request(OpenUdp{.address = "127.0.0.1", .port = server.port()});
+  ASSERT_TRUE(expect<Ready>(next()));
+
+  send(DatagramCredit{.bytes = 1});
+
+  EXPECT_EQ(wait_for_agent(), 1);
 }
 
 TEST_F(AgentConnectionTest, TheLastOfSeveralValuesOfAVariableCounts) {

@@ -26,8 +26,11 @@ class Channel {
   /// Queues a frame; flush() sends it.
   template <typename M>
   void send(const M& message) {
-    const wire::Bytes bytes = wire::frame(message);
-    outgoing_.insert(outgoing_.end(), bytes.begin(), bytes.end());
+    send_frame(wire::frame(message));
+  }
+  /// The same, for a frame that was made before.
+  void send_frame(std::span<const std::byte> frame) {
+    outgoing_.insert(outgoing_.end(), frame.begin(), frame.end());
   }
 
   /// Whether bytes wait for flush(): poll for POLLOUT then.

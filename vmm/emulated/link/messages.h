@@ -8,6 +8,9 @@
 //   PowerOff     nothing follows; the machine goes down.
 //   Ping         nothing follows.
 //   OpenTcp      as OpenUnix, with a TCP connection.
+//   OpenUdp      Datagram frames follow in both directions, and DatagramCredit from the agent,
+//   until
+//                the host closes the connection.
 //   Abandon      nothing follows; the connection of that name has ended.
 //   WatchFile    FileText frames follow, until either side closes the connection.
 //
@@ -15,6 +18,10 @@
 // returns Credit for what it has passed on. Control frames are therefore never stuck behind data
 // that nobody reads. Close from a stream's sender is its end of file; from its receiver it says
 // that nobody will read any more.
+//
+// Flow control of OpenUdp: the host may have kWindow bytes of Datagram frames on the way. The agent
+// may send as the stream takes them: the host reads on and throws away what its own peer does not
+// take.
 //
 // Trust: whoever has the token is root in the machine. Both sides still check all they receive; the
 // host side treats the machine as hostile, since it runs guests.
@@ -35,6 +42,11 @@ inline constexpr std::uint16_t kAgentPort = 7001;  // inside the machine; outsid
 inline constexpr std::size_t kWindow = 64u << 10;
 inline constexpr std::size_t kMaxChunk = 32u << 10;
 inline constexpr std::size_t kMaxWatched = 256u << 10;
+// What IPv4 leaves of 64 KiB. In a frame it still fits the window.
+inline constexpr std::size_t kMaxDatagram = 65507;
+inline constexpr std::size_t kMaxDatagramFrame =
+    wire::kFrameHeaderSize + sizeof(std::uint32_t) + kMaxDatagram;
+static_assert(kMaxDatagramFrame <= kWindow);
 
 enum class MessageType : std::uint16_t {
   kOpenUnix = 1,
@@ -44,6 +56,7 @@ enum class MessageType : std::uint16_t {
   kAbandon = 5,
   kOpenTcp = 6,
   kWatchFile = 7,
+  kOpenUdp = 8,
   kReady = 16,
   kRefused = 17,
   kData = 32,
@@ -53,6 +66,8 @@ enum class MessageType : std::uint16_t {
   kSignal = 36,
   kExited = 37,
   kFileText = 38,
+  kDatagram = 39,
+  kDatagramCredit = 40,
 };
 
 enum class StreamName : std::uint8_t { kStdin = 0, kStdout = 1, kStderr = 2 };
@@ -80,6 +95,15 @@ struct OpenTcp {
   std::uint16_t port = 0;
   std::uint64_t name = 0;  // as OpenUnix's, and of the same kind
   static void fields(auto& self, auto&& visit) { visit(self.address, self.port, self.name); }
+};
+
+/// Exchanges datagrams with a port in the machine, from a port of their own. It has no name for
+/// Abandon: the window keeps QEMU's buffer from being full, so either side may close at any time.
+struct OpenUdp {
+  static constexpr MessageType kType = MessageType::kOpenUdp;
+  std::string address;  // IPv4
+  std::uint16_t port = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.address, self.port); }
 };
 
 /// What is in a file of the machine, now and whenever another one takes its place (rename(2)).
@@ -172,6 +196,19 @@ struct FileText {
   static constexpr MessageType kType = MessageType::kFileText;
   std::string text;
   static void fields(auto& self, auto&& visit) { visit(self.text); }
+};
+
+struct Datagram {
+  static constexpr MessageType kType = MessageType::kDatagram;
+  wire::Bytes bytes;  // at most kMaxDatagram; may be empty
+  static void fields(auto& self, auto&& visit) { visit(self.bytes); }
+};
+
+/// The agent has passed on, or given up, so many bytes of Datagram frames, headers included.
+struct DatagramCredit {
+  static constexpr MessageType kType = MessageType::kDatagramCredit;
+  std::uint32_t bytes = 0;
+  static void fields(auto& self, auto&& visit) { visit(self.bytes); }
 };
 
 }  // namespace emulated
