@@ -25,9 +25,9 @@
 
 #include "vmm/base/scope_exit.h"
 #include "vmm/emulated/host/console_log.h"
-#include "vmm/emulated/host/port_relays.h"
 #include "vmm/emulated/host/qemu.h"
-#include "vmm/emulated/host/socket_relay.h"
+#include "vmm/emulated/host/relays/port_relays.h"
+#include "vmm/emulated/host/relays/socket_relay.h"
 #include "vmm/emulated/link/agent_client.h"
 
 namespace emulated {

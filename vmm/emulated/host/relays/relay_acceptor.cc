@@ -1,4 +1,4 @@
-#include "vmm/emulated/host/relay_acceptor.h"
+#include "vmm/emulated/host/relays/relay_acceptor.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -8,9 +8,9 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <mutex>
 
 #include "vmm/base/scope_exit.h"
+#include "vmm/emulated/host/relays/agent_opener.h"
 #include "vmm/emulated/link/byte_relay.h"
 
 namespace emulated {
@@ -18,25 +18,8 @@ namespace {
 
 constexpr auto kOpenTimeout = std::chrono::seconds(30);
 constexpr auto kEndPause = std::chrono::milliseconds(200);
-constexpr int kOpenAttempts = 6;
-constexpr auto kOpenPause = std::chrono::milliseconds(50);
 
-/// Opens a connection to the agent, one at a time, and tries again if it is reset before the agent
-/// has answered: QEMU's port forwarding listens with a backlog of one, so connections that come at
-/// once are lost. Nothing of the client's has been sent by then.
-base::Result<base::UniqueFd> open_inside(const Endpoint& endpoint, const wire::Bytes& request) {
-  static std::mutex one_at_a_time;
-  const auto deadline = std::chrono::steady_clock::now() + kOpenTimeout;
-  for (int attempt = 1;; ++attempt) {
-    auto inside = [&] {
-      const std::lock_guard lock(one_at_a_time);
-      return open_connection(endpoint, request, deadline);
-    }();
-    const bool again = !inside && inside.error().code == base::Code::kUnavailable;
-    if (!again || attempt == kOpenAttempts) return inside;
-    std::this_thread::sleep_for(kOpenPause * attempt);
-  }
-}
+Deadline soon() { return std::chrono::steady_clock::now() + kOpenTimeout; }
 
 /// Throws away what comes, for at most `limit`. True once the other end has closed or failed.
 bool drain(int socket, std::chrono::milliseconds limit) {
@@ -60,7 +43,7 @@ void end_inside(int inside, const Endpoint& endpoint, std::uint64_t name) {
   ::shutdown(inside, SHUT_WR);
   if (drain(inside, kEndPause)) return;
   const wire::Bytes request = wire::frame(Abandon{.name = name});
-  const auto abandoned = open_inside(endpoint, request);
+  const auto abandoned = open_inside(endpoint, request, soon());
   if (!abandoned) std::fprintf(stderr, "relay: %s\n", abandoned.error().message.c_str());
   if (!drain(inside, kOpenTimeout))
     std::fprintf(stderr, "relay: the machine did not end a connection within 30 s\n");
@@ -69,7 +52,7 @@ void end_inside(int inside, const Endpoint& endpoint, std::uint64_t name) {
 void serve(base::UniqueFd client, const Endpoint& endpoint, const RelayAcceptor::Request& request) {
   static std::atomic<std::uint64_t> names{0};
   const std::uint64_t name = ++names;
-  auto inside = open_inside(endpoint, request(name));
+  auto inside = open_inside(endpoint, request(name), soon());
   if (!inside) {
     std::fprintf(stderr, "relay: %s\n", inside.error().message.c_str());
     return;

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "vmm/emulated/host/relay_acceptor.h"
+#include "vmm/emulated/host/relays/relay_acceptor.h"
 
 namespace emulated {
 

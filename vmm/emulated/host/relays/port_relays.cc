@@ -1,14 +1,12 @@
-#include "vmm/emulated/host/port_relays.h"
+#include "vmm/emulated/host/relays/port_relays.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <set>
 
 #include "vmm/emulated/link/channel.h"
 
@@ -21,7 +19,6 @@ constexpr auto kOpenTimeout = std::chrono::seconds(10);
 constexpr auto kBetweenAttempts = std::chrono::milliseconds(500);
 constexpr auto kLook = std::chrono::milliseconds(100);
 constexpr int kBacklog = 128;
-constexpr const char* kLoopback = "127.0.0.1";
 
 base::Result<base::UniqueFd> listen_on(const ListedPort& port) {
   sockaddr_in at{};
@@ -39,38 +36,22 @@ base::Result<base::UniqueFd> listen_on(const ListedPort& port) {
   return listener;
 }
 
-/// "tcp 0.0.0.0 8080"; false if it is not that.
-bool parse_line(std::string_view line, ListedPort& port) {
-  constexpr std::string_view kTcp = "tcp ";
-  if (!line.starts_with(kTcp)) return false;
-  line.remove_prefix(kTcp.size());
-  const std::size_t space = line.find(' ');
-  if (space == std::string_view::npos) return false;
-  port.address = line.substr(0, space);
-  in_addr raw{};
-  if (::inet_pton(AF_INET, port.address.c_str(), &raw) != 1) return false;
-  const std::string_view digits = line.substr(space + 1);
-  const auto [end, error] =
-      std::from_chars(digits.data(), digits.data() + digits.size(), port.port);
-  return error == std::errc() && end == digits.data() + digits.size() && port.port != 0;
+/// Null, and a line in the log, if there cannot be any.
+std::unique_ptr<UdpRelays> start_udp(const Endpoint& endpoint) {
+  auto relays = UdpRelays::start(endpoint, UdpRelays::Limits());
+  if (relays) return std::move(*relays);
+  std::fprintf(stderr, "udp ports are published in the machine only: %s\n",
+               relays.error().message.c_str());
+  return nullptr;
 }
 
 }  // namespace
-
-std::vector<ListedPort> parse_ports(std::string_view text) {
-  std::vector<ListedPort> ports;
-  while (!text.empty() && ports.size() < kMaxListed) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    if (ListedPort port; parse_line(text.substr(0, end), port)) ports.push_back(std::move(port));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return ports;
-}
 
 PortRelays::PortRelays(Endpoint endpoint, std::string list)
     : endpoint_(endpoint),
       list_(std::move(list)),
       slots_(std::make_shared<RelaySlots>(kMaxConnections)),
+      udp_(start_udp(endpoint_)),
       watcher_([this](std::stop_token stop) { watch(stop); }) {}
 
 PortRelays::~PortRelays() {
@@ -100,24 +81,29 @@ void PortRelays::follow(int socket, std::stop_token stop) {
 }
 
 void PortRelays::offer(const std::vector<ListedPort>& ports) {
-  const std::set<ListedPort> wanted(ports.begin(), ports.end());
-  std::erase_if(relays_, [&](const auto& relay) { return !wanted.contains(relay.first); });
-  for (const ListedPort& port : wanted) {
-    if (relays_.contains(port)) continue;
+  std::set<ListedPort> tcp;
+  std::set<ListedPort> udp;
+  for (const ListedPort& port : ports) (port.transport == Transport::kTcp ? tcp : udp).insert(port);
+  if (udp_) udp_->offer(std::move(udp));
+  offer_tcp(tcp);
+}
+
+void PortRelays::offer_tcp(const std::set<ListedPort>& ports) {
+  std::erase_if(tcp_, [&](const auto& relay) { return !ports.contains(relay.first); });
+  for (const ListedPort& port : ports) {
+    if (tcp_.contains(port)) continue;
     auto listener = listen_on(port);
     if (!listener) {
-      std::fprintf(stderr, "port %s:%u is published in the machine only: %s\n",
-                   port.address.c_str(), unsigned{port.port}, listener.error().message.c_str());
-      relays_.emplace(port, nullptr);
+      report_left_out(port, listener.error().message);
+      tcp_.emplace(port, nullptr);
       continue;
     }
-    const std::string inside = port.address == "0.0.0.0" ? kLoopback : port.address;
-    relays_.emplace(
-        port, std::make_unique<RelayAcceptor>(
-                  *std::move(listener), endpoint_, slots_,
-                  [inside, number = port.port](std::uint64_t name) {
-                    return wire::frame(OpenTcp{.address = inside, .port = number, .name = name});
-                  }));
+    tcp_.emplace(port,
+                 std::make_unique<RelayAcceptor>(
+                     *std::move(listener), endpoint_, slots_,
+                     [inside = address_inside(port), number = port.port](std::uint64_t name) {
+                       return wire::frame(OpenTcp{.address = inside, .port = number, .name = name});
+                     }));
   }
 }
 

@@ -1,4 +1,4 @@
-#include "vmm/emulated/host/socket_relay.h"
+#include "vmm/emulated/host/relays/socket_relay.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>

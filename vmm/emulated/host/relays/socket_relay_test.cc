@@ -1,4 +1,4 @@
-#include "vmm/emulated/host/socket_relay.h"
+#include "vmm/emulated/host/relays/socket_relay.h"
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
