@@ -44,6 +44,20 @@ def asked_from_here(port, host="127.0.0.1"):
     return body(text.decode())
 
 
+def answered_from_here(port, host="127.0.0.1"):
+    """What answers a datagram of whoever is outside of the emulated machine; None: nothing does."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.connect((host, port))
+        peer.settimeout(1)
+        for _ in range(20):  # a datagram may be lost
+            peer.send(b"hello")
+            try:
+                return peer.recv(100).decode()
+            except TimeoutError:
+                continue
+    return None
+
+
 class NetworkTest(TidyHostTest):
     def tearDown(self):
         super().tearDown()
@@ -283,6 +297,7 @@ class NetworkTest(TidyHostTest):
         ask = f"perl -e '{ASK_DATAGRAM}' 127.0.0.1 {PORT}"
 
         self.assertEqual(eventually(lambda: on_host("sh", "-c", ask).strip(), "got hello"), "got hello")
+        self.assertEqual(eventually(lambda: answered_from_here(PORT), "got hello"), "got hello")
 
     def test_ports_are_given_back_at_the_end_and_had_again_at_the_start(self):
         serve("one", "-p", f"{PORT}:80")
