@@ -39,10 +39,14 @@ def refused(*arguments):
     return done.stderr.decode()
 
 
+def host_command(*command):
+    """The command here that runs `command` on the host that holds the machines."""
+    return [*shlex.split(os.environ.get("CONTAINERVM_ON_HOST", "")), *command]
+
+
 def on_host(*command, check=True):
     """Runs a program on the host that holds the machines; its standard output as text."""
-    prefix = shlex.split(os.environ.get("CONTAINERVM_ON_HOST", ""))
-    done = subprocess.run([*prefix, *command], capture_output=True, timeout=TIMEOUT, check=False)
+    done = subprocess.run(host_command(*command), capture_output=True, timeout=TIMEOUT, check=False)
     if check and done.returncode != 0:
         raise AssertionError(f"{command}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout.decode()
