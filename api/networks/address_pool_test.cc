@@ -70,5 +70,34 @@ TEST(AddressPoolTest, AddressesOutsideOfTheSubnetAreRefused) {
     EXPECT_EQ(pool_of("10.1.0.0/24", wrong).error().code, Code::kInvalidArgument) << wrong;
 }
 
+Result<AddressPool6> pool6_of(const std::string& subnet, const std::string& ip_range = {},
+                              const std::string& gateway = {},
+                              const std::vector<std::string>& reserved = {}) {
+  return AddressPool6::create(*Subnet6::parse(subnet), ip_range, gateway, reserved);
+}
+
+TEST(AddressPoolTest, AddressesOfIpv6AreGivenOutInTheSameWay) {
+  auto pool = pool6_of("fd00:1::/64", "", "", {"fd00:1::3"});
+  ASSERT_TRUE(pool);
+
+  EXPECT_EQ(pool->gateway(), "fd00:1::1");
+  EXPECT_EQ(*pool->take(), "fd00:1::2");
+  EXPECT_EQ(*pool->take(), "fd00:1::4");
+  EXPECT_EQ(pool->take("fd00:1:0:0::4").error().message, "Address already in use");
+  EXPECT_TRUE(pool->take("fd00:1::ffff:ffff:ffff:ffff"));
+  for (const char* wrong : {"fd00:1::", "fd00:2::1", "fd00:1:0:1::1", "10.1.0.1", ""})
+    EXPECT_EQ(pool->take(wrong).error().code, Code::kInvalidArgument) << wrong;
+}
+
+TEST(AddressPoolTest, ARangeOfIpv6EndsWhereItSays) {
+  auto pool = pool6_of("fd00:1::/64", "fd00:1::8000:0:0:0/127", "fd00:1::1");
+  ASSERT_TRUE(pool);
+
+  EXPECT_EQ(*pool->take(), "fd00:1:0:0:8000::");
+  EXPECT_EQ(*pool->take(), "fd00:1:0:0:8000::1");
+  EXPECT_EQ(pool->take().error().message, "no available IPv6 addresses");
+  EXPECT_FALSE(pool6_of("fd00:1::/64", "fd00:2::/80"));
+}
+
 }  // namespace
 }  // namespace engine::testing

@@ -12,6 +12,9 @@
 namespace engine {
 
 struct Subnet {
+  using Host = std::uint32_t;
+  static constexpr const char* kFamily = "IPv4";
+
   std::uint32_t network = 0;  // host byte order, host bits zero
   std::uint8_t prefix_length = 0;
 
@@ -29,6 +32,11 @@ struct Subnet {
   /// Which host this address is; nullopt if it is not one.
   std::optional<std::uint32_t> host(const std::string& address) const;
   bool overlaps(const Subnet& other) const;
+
+  /// The highest number in a part of a subnet with this prefix.
+  static Host last_of(unsigned prefix_length) {
+    return prefix_length >= 32 ? 0 : ~Host{0} >> prefix_length;
+  }
 };
 
 /// The bits of an address that say its network; host byte order.
