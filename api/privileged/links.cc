@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
@@ -57,23 +58,15 @@ Result<void> set_inet(unsigned long number, const std::string& name, in_addr add
   return socket_ioctl(number, &*request, what);
 }
 
-/// `attribute`: one of IFLA_BRPORT_*, of a byte.
-Result<void> switch_on(const std::string& port, int attribute, const std::string& what) {
+using Message = std::unique_ptr<nl_msg, decltype(&nlmsg_free)>;
+
+/// `filled`: what filling the message returned.
+Result<void> send(const Message& message, int filled, const std::string& what) {
   const std::unique_ptr<nl_sock, decltype(&nl_socket_free)> socket(nl_socket_alloc(),
                                                                    &nl_socket_free);
-  const std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(
-      nlmsg_alloc_simple(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK), &nlmsg_free);
-  if (!socket || !message) return Error{Code::kInternal, what + ": no memory"};
-  ifinfomsg link{};
-  link.ifi_family = AF_BRIDGE;
-  link.ifi_index = static_cast<int>(::if_nametoindex(port.c_str()));
-  int error = nl_connect(socket.get(), NETLINK_ROUTE);
-  if (error == 0) error = nlmsg_append(message.get(), &link, sizeof link, NLMSG_ALIGNTO);
-  if (error == 0) {
-    nlattr* const nest = nla_nest_start(message.get(), IFLA_PROTINFO | NLA_F_NESTED);
-    error = nla_put_u8(message.get(), attribute, 1);
-    nla_nest_end(message.get(), nest);
-  }
+  if (!socket) return Error{Code::kInternal, what + ": no memory"};
+  int error = filled;
+  if (error == 0) error = nl_connect(socket.get(), NETLINK_ROUTE);
   // It takes the message.
   if (error == 0) {
     nlmsg_get(message.get());
@@ -81,6 +74,22 @@ Result<void> switch_on(const std::string& port, int attribute, const std::string
   }
   if (error < 0) return Error{Code::kInternal, what + ": " + nl_geterror(error)};
   return {};
+}
+
+/// `attribute`: one of IFLA_BRPORT_*, of a byte.
+Result<void> switch_on(const std::string& port, int attribute, const std::string& what) {
+  const Message message(nlmsg_alloc_simple(RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK), &nlmsg_free);
+  if (!message) return Error{Code::kInternal, what + ": no memory"};
+  ifinfomsg link{};
+  link.ifi_family = AF_BRIDGE;
+  link.ifi_index = static_cast<int>(::if_nametoindex(port.c_str()));
+  int error = nlmsg_append(message.get(), &link, sizeof link, NLMSG_ALIGNTO);
+  if (error == 0) {
+    nlattr* const nest = nla_nest_start(message.get(), IFLA_PROTINFO | NLA_F_NESTED);
+    error = nla_put_u8(message.get(), attribute, 1);
+    nla_nest_end(message.get(), nest);
+  }
+  return send(message, error, what);
 }
 
 bool bridges_show_frames() {
@@ -176,6 +185,26 @@ Result<void> set_address(const std::string& name, const std::string& address,
   RETURN_IF_ERROR(set_inet(SIOCSIFADDR, name, parsed, "set the address of " + name));
   const in_addr mask{htonl(~std::uint32_t{0} << (32 - prefix_length))};
   return set_inet(SIOCSIFNETMASK, name, mask, "set the netmask of " + name);
+}
+
+Result<void> add_address6(const std::string& name, const std::string& address,
+                          std::uint8_t prefix_length) {
+  in6_addr parsed{};
+  if (::inet_pton(AF_INET6, address.c_str(), &parsed) != 1 || prefix_length > 128)
+    return Error{Code::kInvalidArgument, "bad address '" + address + "'"};
+  const std::string what = "set the address of " + name;
+  const Message message(
+      nlmsg_alloc_simple(RTM_NEWADDR, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE),
+      &nlmsg_free);
+  if (!message) return Error{Code::kInternal, what + ": no memory"};
+  ifaddrmsg body{};
+  body.ifa_family = AF_INET6;
+  body.ifa_prefixlen = prefix_length;
+  body.ifa_flags = IFA_F_NODAD;
+  body.ifa_index = ::if_nametoindex(name.c_str());
+  int error = nlmsg_append(message.get(), &body, sizeof body, NLMSG_ALIGNTO);
+  if (error == 0) error = nla_put(message.get(), IFA_LOCAL, sizeof parsed, &parsed);
+  return send(message, error, what);
 }
 
 }  // namespace engine::links

@@ -35,5 +35,9 @@ base::Result<void> set_mtu(const std::string& name, std::uint32_t mtu);
 base::Result<void> set_mac(const std::string& name, const std::string& mac);
 base::Result<void> set_address(const std::string& name, const std::string& address,
                                std::uint8_t prefix_length);
+/// One of IPv6, beside others; the network is not asked whether somebody else has it. No matter if
+/// it is there already.
+base::Result<void> add_address6(const std::string& name, const std::string& address,
+                                std::uint8_t prefix_length);
 
 }  // namespace engine::links

@@ -43,9 +43,43 @@ std::string list_line(const PortRule& rule) {
          std::to_string(rule.host_port) + "\n";
 }
 
-bool forwards() {
-  std::ifstream file(kForwarding);
+constexpr const char* kForwarding6 = "/proc/sys/net/ipv6/conf/all/forwarding";
+
+bool is_on(const fs::path& switched) {
+  std::ifstream file(switched);
   return file.get() == '1';
+}
+
+/// Where a host says what it does with IPv6 on one of its interfaces.
+fs::path ipv6_of(const std::string& interface) {
+  return fs::path("/proc/sys/net/ipv6/conf") / interface;
+}
+
+/// Interfaces that have their routes from routers, and would lose them when this host forwards.
+std::vector<std::string> hearing_routers() {
+  std::vector<std::string> names = links::with_prefix("");
+  std::erase_if(names, [](const std::string& name) {
+    return !is_on(ipv6_of(name) / "accept_ra") || is_on(ipv6_of(name) / "forwarding");
+  });
+  return names;
+}
+
+/// Of those that are still there, and as they were left.
+void set_accept_ra(const std::vector<std::string>& names, char from, const std::string& to) {
+  for (const std::string& name : names) {
+    const fs::path file = ipv6_of(name) / "accept_ra";
+    if (std::ifstream(file).get() == from) [[maybe_unused]]
+      const auto written = write_file(file, to);
+  }
+}
+
+/// The bridge's own address, without whatever the network could tell it of addresses and routes.
+Result<void> give_ipv6(const BridgeSpec& spec) {
+  const fs::path settings = ipv6_of(spec.name);
+  for (const char* off :
+       {"accept_ra", "autoconf", "accept_redirects", "accept_dad", "disable_ipv6"})
+    RETURN_IF_ERROR(write_file(settings / off, "0"));
+  return links::add_address6(spec.name, spec.address6, spec.prefix_length6);
 }
 
 /// Where cgroup v2 is mounted: its own hierarchy, or beside version 1.
@@ -257,6 +291,8 @@ void LocalPrivileged::remove_group(MonitorSlot slot) const {
 }
 
 Result<void> LocalPrivileged::create_bridge(const BridgeSpec& spec) {
+  if (!spec.address6.empty() && !fs::exists(kForwarding6))
+    return Error{Code::kNotSupported, "this host has no IPv6"};
   if (auto made = links::create_bridge(spec.name);
       !made && (made.error().code != Code::kAlreadyExists || !spec.take_over))
     return made;
@@ -266,6 +302,7 @@ Result<void> LocalPrivileged::create_bridge(const BridgeSpec& spec) {
   // What the host's loopback sends to a published port leaves with a loopback address until it is
   // masqueraded.
   RETURN_IF_ERROR(write_file("/proc/sys/net/ipv4/conf/" + spec.name + "/route_localnet", "1"));
+  if (!spec.address6.empty()) RETURN_IF_ERROR(give_ipv6(spec));
   return links::set_up(spec.name, true);
 }
 
@@ -299,9 +336,9 @@ Result<void> LocalPrivileged::delete_bridge(const std::string& name) {
 Result<void> LocalPrivileged::install_rules(const RuleSpec& spec) {
   const std::lock_guard lock(rules_mutex_);
   // A daemon that was killed may have switched it on: its table still says so.
-  auto guarded = network_rules::guarded_interfaces(spec.table);
-  if (!forwards()) guarded = links::with_prefix("");
-  RETURN_IF_ERROR(packet_rules::install(spec, guarded));
+  auto host = network_rules::host_links(spec.table);
+  if (!is_on(kForwarding)) host.guarded = links::with_prefix("");
+  RETURN_IF_ERROR(packet_rules::install(spec, host));
   ports_.clear();
   RETURN_IF_ERROR(list_ports());
   return write_file(kForwarding, "1");
@@ -309,14 +346,32 @@ Result<void> LocalPrivileged::install_rules(const RuleSpec& spec) {
 
 Result<void> LocalPrivileged::remove_rules(const std::string& table) {
   const std::lock_guard lock(rules_mutex_);
-  const bool began_forwarding = !network_rules::guarded_interfaces(table).empty();
+  const auto host = network_rules::host_links(table);
   RETURN_IF_ERROR(packet_rules::remove(table));
-  return began_forwarding ? write_file(kForwarding, "0") : Result<void>();
+  if (!host.guarded6.empty()) RETURN_IF_ERROR(write_file(kForwarding6, "0"));
+  set_accept_ra(host.heard_routers, '2', "1");
+  return host.guarded.empty() ? Result<void>() : write_file(kForwarding, "0");
+}
+
+/// First the guard, then what it guards from; routes from routers go when forwarding begins unless
+/// their interface says before that it stays with them.
+Result<void> LocalPrivileged::forward_ipv6(const std::string& table) {
+  if (is_on(kForwarding6)) return {};
+  const network_rules::HostLinks host{
+      .guarded = {}, .guarded6 = links::with_prefix(""), .heard_routers = hearing_routers()};
+  RETURN_IF_ERROR(network_rules::guard_ipv6(table, host));
+  set_accept_ra(host.heard_routers, '1', "2");
+  return write_file(kForwarding6, "1");
 }
 
 Result<void> LocalPrivileged::add_network(const NetworkRule& rule) {
   const std::lock_guard lock(rules_mutex_);
-  return network_rules::add(rule);
+  RETURN_IF_ERROR(network_rules::add(rule));
+  if (rule.subnet6.empty()) return {};
+  auto forwarded = forward_ipv6(rule.table);
+  if (!forwarded) [[maybe_unused]]
+    const auto removed = network_rules::remove(rule);  // the first error is the one to tell
+  return forwarded;
 }
 
 Result<void> LocalPrivileged::remove_network(const NetworkRule& rule) {

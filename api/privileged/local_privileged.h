@@ -61,6 +61,7 @@ class LocalPrivileged final : public PrivilegedActs {
   base::Result<base::Spawned> spawn_in(MonitorSlot slot, const MonitorSpec& spec);
   std::filesystem::path group_of(MonitorSlot slot) const;
   base::Result<void> list_ports() const;
+  base::Result<void> forward_ipv6(const std::string& table);
   base::Result<base::UniqueFd> make_group(MonitorSlot slot, const GroupLimits& limits);
   /// All slots that have one.
   std::vector<MonitorSlot> groups() const;

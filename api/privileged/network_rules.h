@@ -1,8 +1,9 @@
 // Network rules: which networks reach what, and the ports of the host that lead into them.
 //
-// All of it is one table of family ip, this daemon's own; other tables are never touched, and what
-// they refuse stays refused. Its chains stay as they are; networks and ports are elements of its
-// sets and maps, so that adding one costs as much with a thousand as with none.
+// All of it is one table of family ip, and one of family ip6, this daemon's own; other tables are
+// never touched, and what they refuse stays refused. Its chains stay as they are; networks and
+// ports are elements of its sets and maps, so that adding one costs as much with a thousand as with
+// none.
 //  - Members of a network reach each other. Networks do not reach each other, but by published
 //    ports.
 //  - From outside, a machine is reached by published ports only; an internal network not at all.
@@ -13,6 +14,9 @@
 // Where forwarding was off before, the host stays no router: of what is in neither direction a
 // machine's, only answers, and what somebody else publishes, pass from an interface that was there
 // then.
+//
+// IPv6 has the same rules but for published ports, of which it has none. It is forwarded from the
+// first network with IPv6 on (guard_ipv6).
 //
 // Threads: one call at a time. Errors: kUnavailable with nftables' words; nothing has changed then.
 // Source: nft(8); ip_forward and route_localnet in the kernel's ip-sysctl.
@@ -25,11 +29,21 @@
 
 namespace engine::network_rules {
 
-/// The commands that make the table anew, without a network. `guarded`: the interfaces from which
-/// nothing is forwarded that is no machine's; none if forwarding was on before.
-std::string table_commands(const std::string& table, const std::vector<std::string>& guarded);
-/// The interfaces that the present table guards; none if there is no table.
-std::vector<std::string> guarded_interfaces(const std::string& table);
+/// Interfaces of the host that the tables remember.
+struct HostLinks {
+  // From these nothing is forwarded that is no machine's; none if forwarding was on before.
+  std::vector<std::string> guarded;
+  std::vector<std::string> guarded6;  // the same of IPv6
+  /// Their accept_ra was 1, with which a host that forwards hears no routers, and is 2 now.
+  std::vector<std::string> heard_routers;
+};
+
+/// The commands that make the tables anew, without a network.
+std::string table_commands(const std::string& table, const HostLinks& links);
+/// What the present tables remember; nothing if there are none.
+HostLinks host_links(const std::string& table);
+/// Remembers what is said of IPv6, in tables that are there.
+base::Result<void> guard_ipv6(const std::string& table, const HostLinks& links);
 
 base::Result<void> add(const NetworkRule& rule);
 base::Result<void> remove(const NetworkRule& rule);

@@ -214,7 +214,7 @@ TEST_F(NetworkRulesTest, AHostThatDidNotForwardIsNoRouterForOthers) {
 TEST_F(NetworkRulesTest, ForwardingEndsWithTheRulesEvenIfAnotherDaemonBeganIt) {
   // What a daemon does that comes after one that was killed.
   ASSERT_TRUE(host_.install_rules({.table = kTable, .tap_prefix = "cvt0test0"}));
-  EXPECT_EQ(network_rules::guarded_interfaces(kTable), (std::vector<std::string>{"lo", "up0"}));
+  EXPECT_EQ(network_rules::host_links(kTable).guarded, (std::vector<std::string>{"lo", "up0"}));
   ASSERT_TRUE(host_.remove_rules(kTable));
 
   EXPECT_FALSE(host_forwards());

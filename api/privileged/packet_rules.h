@@ -10,15 +10,15 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
+#include "api/privileged/network_rules.h"
 #include "api/privileged/privileged_acts.h"
 
 namespace engine::packet_rules {
 
-/// All tables anew, that of network_rules.h too, with its `guarded`. Taps that exist may send
+/// All tables anew, those of network_rules.h too, which remember `host`. Taps that exist may send
 /// nothing until allow().
-base::Result<void> install(const RuleSpec& spec, const std::vector<std::string>& guarded);
+base::Result<void> install(const RuleSpec& spec, const network_rules::HostLinks& host);
 base::Result<void> remove(const std::string& table);
 /// The tap must exist. What was said of one of this name before is replaced.
 base::Result<void> allow(const TapRule& rule);

@@ -93,32 +93,39 @@ struct BridgeSpec {
   std::string address;  // the gateway's: "172.17.0.1"
   std::uint8_t prefix_length = 0;
   std::uint32_t mtu = 1500;
-  bool take_over = false;  // one of this name that is there already: what an earlier daemon left
+  bool take_over = false;     // one of this name that is there already: what an earlier daemon left
+  std::string address6 = {};  // "fd00:1::1"; empty: it has no IPv6
+  std::uint8_t prefix_length6 = 0;
 };
 
-/// The rules of all of a daemon's networks, in tables of this name (families ip and netdev).
+/// The rules of all of a daemon's networks, in tables of this name (families ip, ip6 and
+/// netdev).
 struct RuleSpec {
   std::string table;
   std::string tap_prefix;   // every tap of this daemon begins with it
   bool link_local = false;  // whether machines may reach 169.254.0.0/16 (metadata services)
 };
 
-/// One network: what leaves it and who reaches it. The members of a network reach each other.
+/// One network: what leaves it and who reaches it.
 struct NetworkRule {
   std::string table;
-  std::string bridge;      // interface
-  std::string subnet;      // "172.17.0.0/16"
-  bool internal = false;   // nothing leaves it, nothing comes in
-  bool masquerade = true;  // what leaves it has the host's address
+  std::string bridge;        // interface
+  std::string subnet;        // "172.17.0.0/16"
+  bool internal = false;     // nothing leaves it, nothing comes in
+  bool masquerade = true;    // what leaves it has the host's address
+  bool connects = true;      // its members reach each other
+  std::string subnet6 = {};  // "fd00:1::/64"; empty: it has no IPv6
 };
 
-/// What a tap may send: IPv4 and ARP from this MAC and this address, nothing else.
+/// What a tap may send: IPv4 and ARP from this MAC and this address; IPv6, if it has an address of
+/// that, from this MAC and that address or the link-local one of the MAC. Nothing else.
 struct TapRule {
   std::string table;
   std::string tap;
   std::string mac;
   std::string address;
   bool reaches_host = false;  // whether it may ask services of the host itself
+  std::string address6 = {};  // empty: no IPv6
 };
 
 /// Where a tap goes.
@@ -181,7 +188,9 @@ class PrivilegedActs {
   virtual base::Result<void> install_rules(const RuleSpec& spec) = 0;
   /// Forwarding ends, too, if the rules began it.
   virtual base::Result<void> remove_rules(const std::string& table) = 0;
-  /// The tables must be installed. A network that is there already is kAlreadyExists.
+  /// The tables must be installed. A network that is there already is kAlreadyExists. With the
+  /// first that has IPv6 that is forwarded, too, in the same way. kNotSupported: this host has no
+  /// IPv6.
   virtual base::Result<void> add_network(const NetworkRule& rule) = 0;
   virtual base::Result<void> remove_network(const NetworkRule& rule) = 0;
   /// What comes to the host's port goes to the machine's from now on. The descriptor is what keeps

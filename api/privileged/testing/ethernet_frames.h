@@ -1,6 +1,9 @@
 // Ethernet frames for tests, in bytes as they are on the wire, right or forged.
 #pragma once
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -52,6 +55,19 @@ inline std::string ipv4(std::string_view from, std::string_view to, std::string_
            static_cast<unsigned char>(header[i + 1]);
   while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
   return header.replace(10, 2, be16(~sum & 0xffff)) + std::string(payload);
+}
+
+inline std::string address6_bytes(std::string_view text) {
+  in6_addr raw{};
+  ::inet_pton(AF_INET6, std::string(text).c_str(), &raw);
+  return {reinterpret_cast<const char*>(&raw), sizeof raw};
+}
+
+inline std::string ipv6(std::string_view from, std::string_view to, std::string_view payload,
+                        unsigned next_header, unsigned hops = 64) {
+  return be16(0x6000) + be16(0) + be16(static_cast<unsigned>(payload.size())) +
+         be16(next_header << 8 | hops) + address6_bytes(from) + address6_bytes(to) +
+         std::string(payload);
 }
 
 struct Arp {

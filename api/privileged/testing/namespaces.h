@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <string>
@@ -25,12 +27,31 @@ inline bool shell(const std::string& command) {
   return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0;
 }
 
-inline sockaddr_in inet(const std::string& address, unsigned port) {
-  sockaddr_in at{};
-  at.sin_family = AF_INET;
-  at.sin_port = htons(static_cast<std::uint16_t>(port));
-  EXPECT_EQ(::inet_pton(AF_INET, address.c_str(), &at.sin_addr), 1) << address;
+/// Of the address's family; "%" and an interface of the caller's may follow a link-local one.
+inline sockaddr_in6 inet(const std::string& address, unsigned port) {
+  sockaddr_in6 at{};
+  at.sin6_port = htons(static_cast<std::uint16_t>(port));
+  if (address.find(':') == std::string::npos) {
+    sockaddr_in at4{};
+    at4.sin_family = AF_INET;
+    at4.sin_port = at.sin6_port;
+    EXPECT_EQ(::inet_pton(AF_INET, address.c_str(), &at4.sin_addr), 1) << address;
+    std::memcpy(&at, &at4, sizeof at4);
+    return at;
+  }
+  const std::size_t scope = address.find('%');
+  at.sin6_family = AF_INET6;
+  EXPECT_EQ(::inet_pton(AF_INET6, address.substr(0, scope).c_str(), &at.sin6_addr), 1) << address;
+  if (scope != std::string::npos) at.sin6_scope_id = ::if_nametoindex(address.c_str() + scope + 1);
   return at;
+}
+
+inline std::string text_of(const sockaddr_in6& at) {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (at.sin6_family == AF_INET6) return ::inet_ntop(AF_INET6, &at.sin6_addr, text, sizeof text);
+  sockaddr_in at4{};
+  std::memcpy(&at4, &at, sizeof at4);
+  return ::inet_ntop(AF_INET, &at4.sin_addr, text, sizeof text);
 }
 
 /// Somebody on the network.
@@ -71,12 +92,21 @@ class Host {
     }).join();
   }
 
-  /// A service at each of its addresses.
-  base::UniqueFd serve(unsigned port, int type = SOCK_STREAM) const {
+  /// A further address, of IPv6, and the way to all others.
+  void add_ipv6(const std::string& address, const std::string& gateway) const {
+    run([&] {
+      EXPECT_TRUE(shell("ip addr add " + address + " dev eth0 nodad"));
+      EXPECT_TRUE(shell("ip -6 route replace default via " + gateway));
+    });
+  }
+
+  /// A service at each of its addresses of this family.
+  base::UniqueFd serve(unsigned port, int type = SOCK_STREAM,
+                       const std::string& address = "0.0.0.0") const {
     base::UniqueFd socket;
     run([&] {
-      socket.reset(::socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      const sockaddr_in at = inet("0.0.0.0", port);
+      const sockaddr_in6 at = inet(address, port);
+      socket.reset(::socket(at.sin6_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
       if (type == SOCK_STREAM) {
         EXPECT_EQ(::listen(socket.get(), 8), 0);
@@ -91,13 +121,13 @@ class Host {
     constexpr int kPatience = 300;
     std::optional<std::string> seen;
     run([&] {
-      const base::UniqueFd socket(::socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      const sockaddr_in to = inet(address, port);
+      const sockaddr_in6 to = inet(address, port);
+      const base::UniqueFd socket(::socket(to.sin6_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
       (void)::connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to);
       if (type == SOCK_DGRAM && ::send(socket.get(), "?", 1, 0) != 1) return;
       pollfd arrived{service, POLLIN, 0};
       if (::poll(&arrived, 1, kPatience) != 1) return;
-      sockaddr_in from{};
+      sockaddr_in6 from{};
       socklen_t size = sizeof from;
       auto* const peer = reinterpret_cast<sockaddr*>(&from);
       char question = 0;
@@ -112,8 +142,7 @@ class Host {
       pollfd answered{socket.get(), POLLIN, 0};
       char answer = 0;
       if (::poll(&answered, 1, kPatience) != 1 || ::recv(socket.get(), &answer, 1, 0) != 1) return;
-      char text[INET_ADDRSTRLEN] = {};
-      seen = ::inet_ntop(AF_INET, &from.sin_addr, text, sizeof text);
+      seen = text_of(from);
     });
     return seen;
   }
