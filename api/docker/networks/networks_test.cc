@@ -240,6 +240,24 @@ TEST_F(NetworksApiTest, WhatAMachineRefusesChangesNothing) {
   EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", id}}), 200);
 }
 
+TEST_F(NetworksApiTest, WhoIsOnNoneIsOnNoOther) {
+  create_network({{"Name", "mine"}});
+  const std::string some = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  const std::string none = create_over_api({{"Image", "busybox"},
+                                            {"Cmd", {"sleep", "1000"}},
+                                            {"HostConfig", {{"NetworkMode", "none"}}}});
+  for (const bool running : {false, true}) {
+    EXPECT_EQ(status("POST", "/networks/none/connect", {{"Container", some}}), 400);
+    EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", none}}), 400);
+    if (running) break;
+    ASSERT_EQ(status("POST", "/containers/" + some + "/start"), 204);
+    ASSERT_EQ(status("POST", "/containers/" + none + "/start"), 204);
+  }
+  EXPECT_EQ(status("POST", "/networks/none/disconnect", {{"Container", none}}), 200);
+  EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", none}}), 200);
+  EXPECT_EQ((*containers_->find(none))->run.machine->endpoints().size(), 1u);
+}
+
 TEST_F(NetworksApiTest, AMachineHasNetworkCardsForSoMany) {
   const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
   ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);

@@ -30,6 +30,17 @@ std::string name_in_settings(const Container& container, const NetworkCatalog& c
   return {};
 }
 
+/// Whoever is on the network "none" is on no other.
+Result<void> check_goes_together(const Container& container, const std::string& network) {
+  const auto is_none = [](const std::string& name) { return name == "none"; };
+  for (const EndpointSettings& endpoint : container.settings.endpoints)
+    if (is_none(endpoint.network) != is_none(network))
+      return Error{Code::kInvalidArgument,
+                   "container cannot be connected to multiple networks with one of the networks in "
+                   "private (none) mode"};
+  return {};
+}
+
 Result<void> check_can_change(const Container& container) {
   if (!container.settings.sharing.network.empty())
     return Error{Code::kInvalidArgument,
@@ -55,6 +66,7 @@ net::awaitable<Result<void>> ContainerNetworks::connect(ContainerPtr container, 
     co_return Error{Code::kPermissionDenied,
                     "endpoint with name " + container->name + " already exists in network " + name};
   RETURN_IF_ERROR_ASYNC(check_can_change(*container));
+  RETURN_IF_ERROR_ASYNC(check_goes_together(*container, name));
   Settings base = container->settings;
   if (const std::string said = name_in_settings(*container, catalog_, name);
       !said.empty() && said != name) {
