@@ -46,6 +46,7 @@ class Application:
             "HOME": "/nonexistent",  # nobody's settings
             "RYUK_RECONNECTION_TIMEOUT": "3s",
             "TC_MAX_TRIES": str(TIMEOUT),
+            "TC_POOLING_INTERVAL": "2",  # each look at a database is a process beside the one that makes it
             # This computer may be a container itself, which both would take for a sign that the daemon's ports are elsewhere.
             "TESTCONTAINERS_CONNECTION_MODE": "docker_host",
             "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1",

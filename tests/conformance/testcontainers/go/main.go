@@ -105,7 +105,8 @@ func (a *application) postgres(ctx context.Context) (string, error) {
 	server, err := postgres.Run(ctx, "postgres:15", postgres.WithUsername("somebody"), postgres.WithPassword("secret"),
 		postgres.WithDatabase("things"), testcontainers.WithTmpfs(map[string]string{"/scratch": ""}),
 		testcontainers.WithEnv(map[string]string{"PGDATA": "/scratch/data", "POSTGRES_INITDB_ARGS": "--no-sync"}),
-		testcontainers.WithWaitStrategyAndDeadline(patience, wait.ForSQL("5432/tcp", "postgres", url).WithStartupTimeout(patience)))
+		testcontainers.WithWaitStrategyAndDeadline(patience,
+			wait.ForSQL("5432/tcp", "postgres", url).WithStartupTimeout(patience).WithPollInterval(time.Second)))
 	a.later(func() error { return testcontainers.TerminateContainer(server) })
 	if err != nil {
 		return "", err
