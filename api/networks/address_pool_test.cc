@@ -94,7 +94,7 @@ TEST(AddressPoolTest, ARangeOfIpv6EndsWhereItSays) {
   ASSERT_TRUE(pool);
 
   EXPECT_EQ(*pool->take(), "fd00:1:0:0:8000::");
-  EXPECT_EQ(*pool->take(), "fd00:1:0:0:8000::1");
+  EXPECT_EQ(*pool->take(), "fd00:1::8000:0:0:1");
   EXPECT_EQ(pool->take().error().message, "no available IPv6 addresses");
   EXPECT_FALSE(pool6_of("fd00:1::/64", "fd00:2::/80"));
 }

@@ -86,7 +86,7 @@ TapRule BridgeNetworks::rule_of(const Endpoint& endpoint) const {
 }
 
 NetworkRule BridgeNetworks::rule_of(const NetworkSpec& spec) const {
-  return {table(), spec.bridge, spec.subnet, spec.internal, spec.masquerade};
+  return {table(), spec.bridge, spec.subnet, spec.internal, spec.masquerade, spec.connects, {}};
 }
 
 PortRule BridgeNetworks::rule_of(const PublishedPort& port) const {
