@@ -11,7 +11,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.daemon import Daemon  # noqa: E402
-from harness.host import TidyHostTest, docker, host_state, on_host, output, refused  # noqa: E402
+from harness.host import TidyHostTest, api, docker, host_state, on_host, output, refused  # noqa: E402
 
 DATA = "volume-test-data"
 OTHER = "volume-test-other"
@@ -216,10 +216,14 @@ class DirectoryVolumeTest(TidyHostTest):
 
 
 class BindVolumeTest(VolumeTest):
-    """Volumes that are directories of the host which a client names."""
+    """Volumes that are directories of the host which a client names.
+
+    Beside the daemon's own, as what the emulated machine has elsewhere is an overlay, which can carry none.
+    """
 
     def setUp(self):
-        self.directory = on_host("mktemp", "-d", "/var/tmp/volume-test-XXXXXX").strip()
+        state = api().get("/info")["DockerRootDir"]
+        self.directory = on_host("mktemp", "-d", f"{state}/volume-test-XXXXXX").strip()
         self.addCleanup(on_host, "rm", "-rf", self.directory)
         super().setUp()
 
