@@ -180,8 +180,14 @@ net::awaitable<Result<void>> Attachments::connect(ContainerPtr container, Settin
     co_return Error{Code::kNotFound, "network " + network + " not found"};
   const auto card = unused_card(*container);
   if (!card) co_return card.error();
+  const std::uint64_t run = container->run.exits;
   auto endpoint = co_await lease(container, std::move(*wanted));
   if (!endpoint) co_return networking_failed(std::move(endpoint).error());
+  if (container->run.exits != run || container->run.machine == nullptr) {
+    auto committed = parts_.commit(*container, next);
+    if (committed) container->settings = std::move(next);
+    co_return committed;
+  }
   endpoint->use_card(*card);
   const Endpoint place = endpoint->endpoint();
   const Settings old = container->settings;
