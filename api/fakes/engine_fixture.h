@@ -43,6 +43,7 @@ class EngineFixture : public testing::Test {
 
   /// Opens the engine on what is in the directory: again, for a restart.
   void open() {
+    settle();  // what the engine before has begun must not go on without it
     health_.reset();
     execs_.reset();
     containers_.reset();
