@@ -240,6 +240,33 @@ TEST_F(NetworksApiTest, WhatAMachineRefusesChangesNothing) {
   EXPECT_EQ(status("POST", "/networks/mine/connect", {{"Container", id}}), 200);
 }
 
+TEST_F(NetworksApiTest, WhoEndsWhileItsAddressIsWaitedForHasItAtTheNextStart) {
+  create_network({{"Name", "mine"}, {"IPAM", {{"Config", {{{"Subnet", "10.1.0.0/16"}}}}}}});
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const engine::ContainerPtr container = *containers_->find(id);
+  // Of a machine that has not quite ended.
+  std::optional<engine::EndpointLease> last =
+      *await(host_.networks().connect({.network = "mine", .address = "10.1.2.3"}));
+  const json connection{{"Container", id},
+                        {"EndpointConfig", {{"IPAMConfig", {{"IPv4Address", "10.1.2.3"}}}}}};
+  Pending connected("POST", "/networks/mine/connect", connection.dump());
+
+  begin(connected);
+  ASSERT_FALSE(connected.ended);
+  ASSERT_EQ(status("POST", "/containers/" + id + "/kill"), 204);
+  run_until([&] { return container->run.machine == nullptr; });
+  EXPECT_FALSE(connected.ended);
+  last.reset();
+  run_until([&] { return connected.ended; });
+
+  EXPECT_EQ(static_cast<int>(connected.exchange.answer.status), 200);
+  EXPECT_EQ(host_.endpoints_in_use(), 0u);
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const json networks = get("/containers/" + id + "/json").at("NetworkSettings").at("Networks");
+  EXPECT_EQ(networks.at("mine").at("IPAddress"), "10.1.2.3");
+}
+
 TEST_F(NetworksApiTest, WhoIsOnNoneIsOnNoOther) {
   create_network({{"Name", "mine"}});
   const std::string some = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
