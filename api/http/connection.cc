@@ -34,6 +34,8 @@ namespace {
 /// What is read and thrown away so that a client which is still sending sees our answer.
 constexpr std::size_t kMaxDrain = 8u << 20;
 constexpr std::chrono::seconds kDrainTimeout{2};
+/// What is read of a body at once, at most.
+constexpr std::size_t kMaxBodyRead = 32u << 10;
 
 std::string date_header() {
   std::array<char, 64> out{};
@@ -181,6 +183,7 @@ net::awaitable<bool> Connection::read_head() {
   parser_->body_limit(boost::none);
   parser_->eager(false);
   context_.activity.enter(Activity::State::kIdle);
+  buffer_.shrink_to_fit();  // a connection that waits has no memory of its last body
 
   const error_code error = co_await read_head_in_time();
   if (error == beast::http::error::header_limit) {
@@ -309,6 +312,8 @@ net::awaitable<error_code> Connection::read_body_piece(net::mutable_buffer out,
   body.data = out.data();
   body.size = out.size();
   context_.activity.enter(Activity::State::kBody);
+  // Beast reads as much as the buffer has room for without growing: 512 bytes after a short head.
+  buffer_.reserve(std::min(out.size(), kMaxBodyRead));
   const auto first =
       co_await (beast::http::async_read_some(socket_, buffer_, *parser_, async::kTuple) ||
                 body_deadline_.async_wait(async::kTuple));
