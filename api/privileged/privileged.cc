@@ -10,7 +10,7 @@ using base::Result;
 template <typename T, typename Call>
 net::awaitable<T> Privileged::carry_out(Call call) {
   std::function<T()> work = [&acts = acts_, call = std::move(call)] { return call(acts); };
-  return threads_.run(std::move(work));
+  return threads_->run(std::move(work));
 }
 
 Privileged::Reply<SpawnedMonitor> Privileged::spawn_monitor(MonitorSpec spec) {

@@ -10,6 +10,7 @@
 // Errors: those of the act.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "api/async/blocking_pool.h"
@@ -23,7 +24,11 @@ class Privileged {
 
   /// `acts` outlives it.
   explicit Privileged(PrivilegedActs& acts, std::size_t threads = kThreads)
-      : acts_(acts), threads_(threads) {}
+      : acts_(acts), count_(threads), threads_(std::in_place, threads) {}
+
+  /// Waits for the acts that run, and until no thread refers to the executor of whoever asked for
+  /// one, which it does a moment longer than that waits. Before the io_context goes.
+  void settle() { threads_.emplace(count_); }
 
   template <typename T>
   using Reply = net::awaitable<base::Result<T>>;
@@ -54,7 +59,8 @@ class Privileged {
   net::awaitable<T> carry_out(Call call);
 
   PrivilegedActs& acts_;
-  async::BlockingPool threads_;
+  const std::size_t count_;
+  std::optional<async::BlockingPool> threads_;
 };
 
 }  // namespace engine

@@ -164,8 +164,11 @@ class TestNetworks : public Networks {
 class MachineFixture : public async::testing::LoopFixture {
  protected:
   MachineFixture() { fs::create_directory(run_directory()); }
-  // What waits in the io_context may still use what is below.
-  ~MachineFixture() override { io_.reset(); }
+  // What waits in the io_context may still use what is below; its threads use the io_context.
+  ~MachineFixture() override {
+    privileged_.settle();
+    io_.reset();
+  }
 
   fs::path run_directory() const { return directory_.path() / "run"; }
 
