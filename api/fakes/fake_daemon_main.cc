@@ -35,7 +35,8 @@ int main(int argc, char** argv) {
     return std::unique_ptr<images::Store>(std::make_unique<fakes::FakeImageStore>());
   };
   config.open_machines =
-      [](boost::asio::io_context& io) -> base::Result<std::unique_ptr<engine::MachineHost>> {
+      [](boost::asio::io_context& io,
+         const std::string&) -> base::Result<std::unique_ptr<engine::MachineHost>> {
     return std::unique_ptr<engine::MachineHost>(
         std::make_unique<fakes::FakeMachineHost>(io.get_executor()));
   };

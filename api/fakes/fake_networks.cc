@@ -8,6 +8,19 @@ using base::Result;
 using engine::AddressPool;
 using engine::Subnet;
 
+namespace {
+
+/// The one that is asked for, or the lowest that is free: `address` is it then.
+Result<void> take6(engine::AddressPool6& pool, std::string& address) {
+  if (!address.empty()) return pool.take(address);
+  auto taken = pool.take();
+  if (!taken) return std::move(taken).error();
+  address = *std::move(taken);
+  return {};
+}
+
+}  // namespace
+
 FakeNetworks::FakeNetworks() {
   const Subnet subnet = *Subnet::parse("172.17.0.0/16");
   networks_.emplace("bridge", Network{.spec = {.name = "bridge",
@@ -24,14 +37,32 @@ const engine::NetworkSpec* FakeNetworks::find(const std::string& name) const {
   return found == networks_.end() ? nullptr : &found->second.spec;
 }
 
+Result<void> FakeNetworks::add_ipv6(Network& network, const std::string& number) {
+  engine::NetworkSpec6& spec = *network.spec.ipv6;
+  if (spec.subnet.empty()) spec.subnet = "fd00:" + number + "::/64";
+  const auto subnet = engine::Subnet6::parse(spec.subnet);
+  if (!subnet) return subnet.error();
+  auto pool = engine::AddressPool6::create(*subnet, spec.ip_range, spec.gateway, spec.reserved);
+  if (!pool) return std::move(pool).error();
+  spec.gateway = pool->gateway();
+  network.pool6 = *std::move(pool);
+  return {};
+}
+
 net::awaitable<Result<engine::NetworkSpec>> FakeNetworks::create(engine::NetworkSpec spec, bool) {
-  if (spec.subnet.empty()) spec.subnet = "172." + std::to_string(17 + networks_.size()) + ".0.0/16";
+  const std::string number = std::to_string(17 + networks_.size());
+  if (spec.subnet.empty()) spec.subnet = "172." + number + ".0.0/16";
   const auto subnet = Subnet::parse(spec.subnet);
   if (!subnet) co_return subnet.error();
   auto pool = AddressPool::create(*subnet, spec.ip_range, spec.gateway, spec.reserved);
   if (!pool) co_return std::move(pool).error();
   spec.gateway = pool->gateway();
-  if (!networks_.try_emplace(spec.name, Network{.spec = spec, .pool = *std::move(pool)}).second)
+  Network made{.spec = std::move(spec), .pool = *std::move(pool)};
+  if (made.spec.ipv6) {
+    if (auto done = add_ipv6(made, number); !done) co_return std::move(done).error();
+  }
+  spec = made.spec;
+  if (!networks_.try_emplace(spec.name, std::move(made)).second)
     co_return Error{Code::kAlreadyExists, "network with name " + spec.name + " already exists"};
   co_return spec;
 }
@@ -56,6 +87,13 @@ net::awaitable<Result<engine::EndpointLease>> FakeNetworks::connect(
   } else if (auto taken = on.pool.take(request.address); !taken) {
     co_return std::move(taken).error();
   }
+  if (on.pool6) {
+    auto taken6 = take6(*on.pool6, request.address6);
+    if (!taken6) {
+      on.pool.give_back(request.address);
+      co_return std::move(taken6).error();
+    }
+  }
   const std::uint32_t host = *on.pool.subnet().host(request.address);
   const auto byte = [&](unsigned shift) { return static_cast<std::uint8_t>(host >> shift); };
   engine::Endpoint endpoint;
@@ -67,6 +105,11 @@ net::awaitable<Result<engine::EndpointLease>> FakeNetworks::connect(
   endpoint.gateway = on.spec.internal ? "" : on.spec.gateway;
   endpoint.default_route = request.default_route;
   endpoint.reaches_host = request.reaches_host;
+  if (on.pool6) {
+    endpoint.address6 = request.address6;
+    endpoint.prefix_length6 = on.pool6->subnet().prefix_length;
+    endpoint.gateway6 = on.spec.internal ? "" : on.spec.ipv6->gateway;
+  }
   ++on.leased;
   ++endpoints_;
   co_return lend(std::move(endpoint));
@@ -76,6 +119,8 @@ net::awaitable<Result<engine::EndpointLease>> FakeNetworks::resume(engine::Endpo
   const auto found = networks_.find(endpoint.network);
   if (found == networks_.end() || !found->second.pool.take(endpoint.address))
     co_return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
+  if (found->second.pool6 && !found->second.pool6->take(endpoint.address6))
+    co_return Error{Code::kAlreadyExists, "address " + endpoint.address6 + " is in use"};
   ++found->second.leased;
   ++endpoints_;
   co_return lend(endpoint);
@@ -111,6 +156,7 @@ std::string FakeNetworks::resolv_conf(engine::ResolverRequest request) const {
 void FakeNetworks::take_back(const engine::Endpoint& endpoint) {
   Network& network = networks_.at(endpoint.network);
   network.pool.give_back(endpoint.address);
+  if (network.pool6) network.pool6->give_back(endpoint.address6);
   --network.leased;
   --endpoints_;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -13,7 +14,8 @@ namespace fakes {
 
 class FakeNetworks final : public engine::Networks {
  public:
-  /// With the default network, 172.17.0.0/16.
+  /// With the default network, 172.17.0.0/16. Further ones that ask for no subnet have
+  /// 172.18.0.0/16 and, of IPv6, fd00:18::/64, and so on.
   FakeNetworks();
 
   const engine::NetworkSpec* find(const std::string& name) const override;
@@ -34,10 +36,12 @@ class FakeNetworks final : public engine::Networks {
   struct Network {
     engine::NetworkSpec spec;
     engine::AddressPool pool;
+    std::optional<engine::AddressPool6> pool6 = {};
     std::size_t leased = 0;
   };
   using PortKey = std::pair<engine::Protocol, std::uint16_t>;
 
+  static base::Result<void> add_ipv6(Network& network, const std::string& number);
   void take_back(const engine::Endpoint& endpoint) override;
   void take_back_port(const engine::PublishedPort& port, base::UniqueFd reservation) override;
 

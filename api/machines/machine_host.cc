@@ -131,6 +131,7 @@ class LocalMachineHost final : public MachineHost {
     config.tag = host_tag(config_.state);
     config.bridge = config_.bridge;
     config.subnet = config_.subnet;
+    config.host_id = config_.host_id;
     config.link_local = config_.link_local;
     auto networks = BridgeNetworks::open(executor_, rights_.acts, rights_.privileged, config);
     if (!networks) return base::annotate(std::move(networks).error(), "set up the network");

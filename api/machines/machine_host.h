@@ -23,6 +23,7 @@ struct MachineHostConfig {
   std::filesystem::path monitor;    // containervm-vmm
   std::filesystem::path file_server = {};  // containervm-fileserver
   host_files::Access host_access = {};     // what containers may have of the host
+  std::string host_id = {};                // no other host's; see BridgeNetworks::Config
   std::string tenant = "default";
   launch::Shape default_shape{.vcpus = 1, .memory_bytes = 512ull << 20};
   std::size_t pool = 2;    // clones restored in advance; 0: none

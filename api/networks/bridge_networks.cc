@@ -30,14 +30,35 @@ MacAddress mac_of(const std::string& address) {
 }
 
 BridgeSpec bridge_of(const NetworkSpec& spec, bool take_over) {
-  return {spec.bridge,  to_string(mac_of(spec.gateway)),
-          spec.gateway, Subnet::parse(spec.subnet)->prefix_length,
-          spec.mtu,     take_over};
+  BridgeSpec bridge{spec.bridge,  to_string(mac_of(spec.gateway)),
+                    spec.gateway, Subnet::parse(spec.subnet)->prefix_length,
+                    spec.mtu,     take_over};
+  if (!spec.ipv6) return bridge;
+  bridge.address6 = spec.ipv6->gateway;
+  bridge.prefix_length6 = Subnet6::parse(spec.ipv6->subnet)->prefix_length;
+  return bridge;
 }
 
 Result<Subnet> subnet_for(const NetworkSpec& spec) {
   if (spec.subnet.empty()) return choose_subnet(subnets_in_use());
   return Subnet::parse(spec.subnet);
+}
+
+/// The one that is asked for, or the lowest that is free: `address` is it then.
+template <typename Pool>
+Result<void> take_address(Pool& pool, std::string& address, const std::string& network) {
+  if (!address.empty()) return pool.take(address);
+  auto taken = pool.take();
+  if (!taken)
+    return Error{taken.error().code,
+                 taken.error().message + " on this network's address pools: " + network};
+  address = *std::move(taken);
+  return {};
+}
+
+Error overlap_error() {
+  return {Code::kPermissionDenied,
+          "invalid pool request: Pool overlaps with other one on this address space"};
 }
 
 }  // namespace
@@ -82,11 +103,18 @@ Result<void> BridgeNetworks::open_default(PrivilegedActs& acts) {
 }
 
 TapRule BridgeNetworks::rule_of(const Endpoint& endpoint) const {
-  return {table(), endpoint.tap, to_string(endpoint.mac), endpoint.address, endpoint.reaches_host};
+  return {table(),          endpoint.tap,          to_string(endpoint.mac),
+          endpoint.address, endpoint.reaches_host, endpoint.address6};
 }
 
 NetworkRule BridgeNetworks::rule_of(const NetworkSpec& spec) const {
-  return {table(), spec.bridge, spec.subnet, spec.internal, spec.masquerade, spec.connects, {}};
+  return {table(),
+          spec.bridge,
+          spec.subnet,
+          spec.internal,
+          spec.masquerade,
+          spec.connects,
+          spec.ipv6 ? spec.ipv6->subnet : std::string()};
 }
 
 PortRule BridgeNetworks::rule_of(const PublishedPort& port) const {
@@ -112,7 +140,38 @@ Result<BridgeNetworks::Network> BridgeNetworks::plan(NetworkSpec spec) const {
   if (!pool) return std::move(pool).error();
   spec.subnet = subnet->to_string();
   spec.gateway = pool->gateway();
-  return Network{.spec = std::move(spec), .pool = *std::move(pool)};
+  Network planned{.spec = std::move(spec), .pool = *std::move(pool)};
+  if (!planned.spec.ipv6) return planned;
+  if (planned.spec.mtu < kLeastMtu6)
+    return Error{Code::kInvalidArgument,
+                 "a network with IPv6 has an MTU of at least " + std::to_string(kLeastMtu6)};
+  auto pool6 = plan6(*planned.spec.ipv6);
+  if (!pool6) return std::move(pool6).error();
+  planned.pool6 = *std::move(pool6);
+  return planned;
+}
+
+Result<AddressPool6> BridgeNetworks::plan6(NetworkSpec6& spec) const {
+  std::vector<Subnet6> used = subnets6_in_use();
+  for (const auto& [name, other] : networks_)
+    if (other.pool6) used.push_back(other.pool6->subnet());
+  const auto subnet =
+      spec.subnet.empty() ? choose_subnet6(config_.host_id, used) : Subnet6::parse(spec.subnet);
+  if (!subnet) return subnet.error();
+  auto pool = AddressPool6::create(*subnet, spec.ip_range, spec.gateway, spec.reserved);
+  if (!pool) return pool;
+  spec.subnet = subnet->to_string();
+  spec.gateway = pool->gateway();
+  return pool;
+}
+
+Result<void> BridgeNetworks::check_overlaps(const Network& planned) const {
+  for (const auto& [name, other] : networks_) {
+    if (other.pool.subnet().overlaps(planned.pool.subnet())) return overlap_error();
+    if (other.pool6 && planned.pool6 && other.pool6->subnet().overlaps(planned.pool6->subnet()))
+      return overlap_error();
+  }
+  return {};
 }
 
 net::awaitable<Result<NetworkSpec>> BridgeNetworks::create(NetworkSpec spec, bool again) {
@@ -125,10 +184,7 @@ net::awaitable<Result<NetworkSpec>> BridgeNetworks::create(NetworkSpec spec, boo
                       "the bridge " + spec.bridge + " is that of the network " + name};
   auto planned = plan(std::move(spec));
   if (!planned) co_return std::move(planned).error();
-  for (const auto& [name, other] : networks_)
-    if (other.pool.subnet().overlaps(planned->pool.subnet()))
-      co_return Error{Code::kPermissionDenied,
-                      "invalid pool request: Pool overlaps with other one on this address space"};
+  if (auto alone = check_overlaps(*planned); !alone) co_return std::move(alone).error();
   const NetworkSpec made = planned->spec;
   if (auto done = co_await make_bridge(made, again); !done) co_return std::move(done).error();
   networks_.emplace(made.name, *std::move(planned));
@@ -179,27 +235,39 @@ std::string BridgeNetworks::take_tap_name() {
   return fmt::format("{}{:x}", tap_prefix(), number);
 }
 
-Result<Endpoint> BridgeNetworks::allocate(Network& network, const EndpointRequest& request) {
-  std::string address = request.address;
-  if (address.empty()) {
-    auto taken = network.pool.take();
-    if (!taken)
-      return Error{
-          taken.error().code,
-          taken.error().message + " on this network's address pools: " + network.spec.name};
-    address = *std::move(taken);
-  } else {
-    RETURN_IF_ERROR(network.pool.take(address));
+Result<void> BridgeNetworks::take_addresses(Network& network, Endpoint& endpoint) {
+  RETURN_IF_ERROR(take_address(network.pool, endpoint.address, network.spec.name));
+  Result<void> taken;
+  if (network.pool6) {
+    taken = take_address(*network.pool6, endpoint.address6, network.spec.name);
+  } else if (!endpoint.address6.empty()) {
+    taken =
+        Error{Code::kInvalidArgument, "invalid address " + endpoint.address6 + ": the network " +
+                                          network.spec.name + " has no IPv6"};
   }
-  return Endpoint{.network = network.spec.name,
-                  .tap = take_tap_name(),
-                  .mac = request.mac.value_or(mac_of(address)),
-                  .address = address,
-                  .prefix_length = network.pool.subnet().prefix_length,
-                  .gateway = network.spec.internal ? std::string() : network.spec.gateway,
-                  .mtu = network.spec.mtu,
-                  .reaches_host = request.reaches_host,
-                  .default_route = request.default_route};
+  if (!taken) network.pool.give_back(endpoint.address);
+  return taken;
+}
+
+Result<Endpoint> BridgeNetworks::allocate(Network& network, const EndpointRequest& request) {
+  const NetworkSpec& spec = network.spec;
+  Endpoint endpoint{.network = spec.name,
+                    .tap = {},
+                    .mac = {},
+                    .address = request.address,
+                    .prefix_length = network.pool.subnet().prefix_length,
+                    .gateway = spec.internal ? std::string() : spec.gateway,
+                    .mtu = spec.mtu,
+                    .reaches_host = request.reaches_host,
+                    .default_route = request.default_route,
+                    .address6 = request.address6};
+  RETURN_IF_ERROR(take_addresses(network, endpoint));
+  endpoint.tap = take_tap_name();
+  endpoint.mac = request.mac.value_or(mac_of(endpoint.address));
+  if (!network.pool6) return endpoint;
+  endpoint.prefix_length6 = network.pool6->subnet().prefix_length;
+  if (!spec.internal) endpoint.gateway6 = spec.ipv6->gateway;
+  return endpoint;
 }
 
 /// What allocate() took of it.
@@ -208,8 +276,10 @@ void BridgeNetworks::release(const Endpoint& endpoint) {
   const std::string digits = endpoint.tap.substr(tap_prefix().size());
   std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
   taps_.erase(number);
-  if (const auto found = networks_.find(endpoint.network); found != networks_.end())
-    found->second.pool.give_back(endpoint.address);
+  const auto found = networks_.find(endpoint.network);
+  if (found == networks_.end()) return;
+  found->second.pool.give_back(endpoint.address);
+  if (found->second.pool6) found->second.pool6->give_back(endpoint.address6);
 }
 
 /// The network stays while it is made: `leased` has been raised for it.
@@ -231,8 +301,8 @@ net::awaitable<Result<EndpointLease>> BridgeNetworks::connect(EndpointRequest re
   Network* const on = network(request.network);
   if (on == nullptr) co_return Error{Code::kNotFound, "network " + request.network + " not found"};
   request.network = on->spec.name;
-  const bool any =
-      request.address.empty() && !request.mac && !request.reaches_host && request.default_route;
+  const bool any = request.address.empty() && request.address6.empty() && !request.mac &&
+                   !request.reaches_host && request.default_route;
   ++on->leased;
   if (any && on->spec.name == kDefaultNetwork && !spare_.empty()) {
     Spare spare = std::move(spare_.begin()->second);
@@ -262,15 +332,22 @@ net::awaitable<void> BridgeNetworks::remove_endpoint(BridgeNetworks* self, Endpo
   self->changed_.notify_all();
 }
 
+bool BridgeNetworks::has_subnets_of(const Network& network, const Endpoint& endpoint) {
+  if (!network.pool.subnet().host(endpoint.address)) return false;
+  return network.pool6 ? network.pool6->subnet().host(endpoint.address6).has_value()
+                       : endpoint.address6.empty();
+}
+
 net::awaitable<Result<EndpointLease>> BridgeNetworks::resume(Endpoint endpoint) {
   Network* const on = network(endpoint.network);
-  if (on == nullptr || !on->pool.subnet().host(endpoint.address))
+  if (on == nullptr || !has_subnets_of(*on, endpoint))
     co_return Error{Code::kConflict, "the network's subnet has changed"};
   if (!endpoint.tap.starts_with(tap_prefix()))
     co_return Error{Code::kConflict, endpoint.tap + " is no tap of this daemon"};
   if (::if_nametoindex(endpoint.tap.c_str()) == 0)
     co_return Error{Code::kNotFound, endpoint.tap + " is gone"};
-  if (!on->pool.take(endpoint.address))
+  Endpoint taken = endpoint;
+  if (!take_addresses(*on, taken))
     co_return Error{Code::kAlreadyExists, "address " + endpoint.address + " is in use"};
   std::uint32_t number = 0;
   const std::string digits = endpoint.tap.substr(tap_prefix().size());

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -23,9 +24,10 @@ namespace engine {
 class BridgeNetworks final : public Networks {
  public:
   struct Config {
-    std::string tag;     // six characters that tell this daemon's interfaces from another's
-    std::string bridge;  // of the default network; empty: "cvb<tag>"
-    std::string subnet;  // of the default network; empty: chosen
+    std::string tag;           // six characters that tell this daemon's interfaces from another's
+    std::string bridge;        // of the default network; empty: "cvb<tag>"
+    std::string subnet;        // of the default network; empty: chosen
+    std::string host_id = {};  // subnets of IPv6 that nobody asks for follow from it (subnet6.h)
     std::uint32_t mtu = 1500;
     bool link_local = false;  // whether machines may reach 169.254.0.0/16
     std::size_t spare_endpoints = 2;
@@ -56,6 +58,7 @@ class BridgeNetworks final : public Networks {
   struct Network {
     NetworkSpec spec;
     AddressPool pool;
+    std::optional<AddressPool6> pool6 = {};  // as spec.ipv6 is there
     std::size_t leased = 0;
     std::size_t ending = 0;  // endpoints whose lease has ended and that are not gone yet
     bool removing = false;
@@ -71,6 +74,9 @@ class BridgeNetworks final : public Networks {
 
   /// What is empty in `spec` filled in.
   base::Result<Network> plan(NetworkSpec spec) const;
+  base::Result<AddressPool6> plan6(NetworkSpec6& spec) const;
+  /// That it has no address in common with another one.
+  base::Result<void> check_overlaps(const Network& planned) const;
   base::Result<void> open_default(PrivilegedActs& acts);
   net::awaitable<base::Result<void>> make_bridge(const NetworkSpec& spec, bool again);
   net::awaitable<base::Result<void>> delete_bridge(const NetworkSpec& spec);
@@ -79,7 +85,10 @@ class BridgeNetworks final : public Networks {
   Network* network(const std::string& name);
   std::string take_tap_name();
   base::Result<Endpoint> allocate(Network& network, const EndpointRequest& request);
+  /// Both of an endpoint's addresses are taken, or none is.
+  base::Result<void> take_addresses(Network& network, Endpoint& endpoint);
   void release(const Endpoint& endpoint);
+  static bool has_subnets_of(const Network& network, const Endpoint& endpoint);
   net::awaitable<base::Result<Spare>> make_endpoint(EndpointRequest request);
   void take_back(const Endpoint& endpoint) override;
   void take_back_port(const PublishedPort& port, base::UniqueFd reservation) override;

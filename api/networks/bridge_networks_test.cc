@@ -48,6 +48,7 @@ class BridgeNetworksTest : public async::testing::LoopFixture {
     BridgeNetworks::Config config;
     config.tag = "0test0";
     config.spare_endpoints = 1;
+    config.host_id = "this host";
     auto opened = BridgeNetworks::open(executor(), host_, *privileged_, config);
     ASSERT_TRUE(opened) << opened.error().message;
     networks_ = std::move(*opened);
@@ -65,6 +66,21 @@ class BridgeNetworksTest : public async::testing::LoopFixture {
     spec.subnet = subnet;
     spec.internal = internal;
     return run(networks_->create(std::move(spec), false));
+  }
+
+  /// A network with IPv6.
+  base::Result<NetworkSpec> create6(const std::string& name, const std::string& bridge,
+                                    NetworkSpec6 ipv6 = {}, bool internal = false) {
+    NetworkSpec spec;
+    spec.name = name;
+    spec.bridge = bridge;
+    spec.internal = internal;
+    spec.ipv6 = std::move(ipv6);
+    return run(networks_->create(std::move(spec), false));
+  }
+
+  std::string chain_of(const Endpoint& endpoint) {
+    return output_of("/usr/sbin/nft list chain netdev containervm_0test0 " + endpoint.tap);
   }
 
   /// As a daemon that was killed.
@@ -249,6 +265,107 @@ TEST_F(BridgeNetworksTest, AnAddressThatIsAskedForIsHadOnce) {
             Code::kAlreadyExists);
   EXPECT_EQ(run(networks_->connect({.network = "bridge", .address = "10.0.0.1"})).error().code,
             Code::kInvalidArgument);
+}
+
+NetworkSpec6 subnet6(const std::string& subnet) {
+  return {.subnet = subnet, .ip_range = {}, .gateway = {}, .reserved = {}};
+}
+
+TEST_F(BridgeNetworksTest, ANetworkWithIPv6HasASubnetOfTheHostsOwn) {
+  const auto first = create6("one", "br-0test0");
+  const auto second = create6("two", "br-0test1");
+  ASSERT_TRUE(first && second) << first.error().message;
+
+  const std::string expected = choose_subnet6("this host", {})->to_string();
+  EXPECT_EQ(first->ipv6->subnet, expected);
+  EXPECT_EQ(first->ipv6->gateway, Subnet6::parse(expected)->address(1));
+  EXPECT_EQ(second->ipv6->subnet,
+            choose_subnet6("this host", {*Subnet6::parse(expected)})->to_string());
+  const std::string shown = output_of("ip -6 address show dev br-0test0");
+  EXPECT_NE(shown.find("inet6 " + first->ipv6->gateway + "/64 scope global"), std::string::npos)
+      << shown;
+  EXPECT_FALSE(create("three", "br-0test2")->ipv6);
+}
+
+TEST_F(BridgeNetworksTest, AnEndpointHasAnAddressOfIPv6AndARuleForIt) {
+  ASSERT_TRUE(create6("one", "br-0test0", subnet6("fd00:1::/64")));
+  ASSERT_TRUE(create6("two", "br-0test1", subnet6("fd00:2::/64"), true));
+  const auto lease = run(networks_->connect({.network = "one"}));
+  const auto inner = run(networks_->connect({.network = "two"}));
+  ASSERT_TRUE(lease && inner);
+  const Endpoint& endpoint = lease->endpoint();
+
+  EXPECT_EQ(endpoint.address6, "fd00:1::2");
+  EXPECT_EQ(endpoint.prefix_length6, 64);
+  EXPECT_EQ(endpoint.gateway6, "fd00:1::1");
+  EXPECT_NE(chain_of(endpoint).find("fd00:1::2"), std::string::npos) << chain_of(endpoint);
+  EXPECT_EQ(inner->endpoint().address6, "fd00:2::2");
+  EXPECT_EQ(inner->endpoint().gateway6, "");
+  EXPECT_EQ(run(networks_->connect({.network = "bridge"}))->endpoint().address6, "");
+}
+
+TEST_F(BridgeNetworksTest, AnAddressOfIPv6ThatIsAskedForIsHadOnce) {
+  ASSERT_TRUE(create6("one", "br-0test0", subnet6("fd00:1::/64")));
+  {
+    const auto first = run(networks_->connect({.network = "one", .address6 = "fd00:1::99"}));
+    ASSERT_TRUE(first) << first.error().message;
+    EXPECT_EQ(first->endpoint().address6, "fd00:1::99");
+    const auto taken = run(networks_->connect({.network = "one", .address6 = "fd00:1::99"}));
+    EXPECT_EQ(taken.error().code, Code::kAlreadyExists);
+    EXPECT_EQ(taken.error().message, "Address already in use");
+    EXPECT_EQ(run(networks_->connect({.network = "one", .address6 = "fd00:2::2"})).error().code,
+              Code::kInvalidArgument);
+    EXPECT_EQ(run(networks_->connect({.network = "bridge", .address6 = "fd00:1::2"})).error().code,
+              Code::kInvalidArgument);
+  }
+  // Those that were refused have kept nothing of IPv4, and the lease's end gives back both: it is
+  // over when what came after it is.
+  const auto next = run(networks_->connect({.network = "one"}));
+  ASSERT_TRUE(next) << next.error().message;
+  const Subnet subnet = *Subnet::parse(networks_->find("one")->subnet);
+  EXPECT_EQ(next->endpoint().address, subnet.address(3));
+  EXPECT_EQ(next->endpoint().address6, "fd00:1::2");
+  const auto again = run(networks_->connect(
+      {.network = "one", .address = subnet.address(2), .address6 = "fd00:1::99"}));
+  EXPECT_TRUE(again) << again.error().message;
+}
+
+TEST_F(BridgeNetworksTest, SubnetsOfIPv6DoNotOverlapAndHaveAnMtuForIt) {
+  ASSERT_TRUE(create6("one", "br-0test0", subnet6("fd00:1::/64")));
+
+  EXPECT_EQ(create6("two", "br-0test1", subnet6("fd00::/16")).error().code,
+            Code::kPermissionDenied);
+  NetworkSpec narrow;
+  narrow.name = "three";
+  narrow.bridge = "br-0test1";
+  narrow.mtu = 1279;
+  narrow.ipv6 = NetworkSpec6();
+  EXPECT_EQ(run(networks_->create(narrow, false)).error().code, Code::kInvalidArgument);
+  EXPECT_EQ(create6("two", "br-0test1", subnet6("fe80::/64")).error().code, Code::kInvalidArgument);
+  EXPECT_FALSE(links::exists("br-0test1"));
+}
+
+TEST_F(BridgeNetworksTest, AResumedEndpointKeepsItsAddressOfIPv6) {
+  const auto made = create6("one", "br-0test0");
+  ASSERT_TRUE(made) << made.error().message;
+  auto lease = run(networks_->connect({.network = "one"}));
+  const auto tap = lease->take_tap();
+  const Endpoint endpoint = lease->endpoint();
+  forget_everything();  // the monitor holds the tap
+  open();
+  ASSERT_TRUE(run(networks_->create(*made, true)));
+  EXPECT_EQ(chain_of(endpoint).find(endpoint.address6), std::string::npos);
+  Endpoint without = endpoint;
+  without.address6 = "";
+  EXPECT_EQ(run(networks_->resume(without)).error().code, Code::kConflict);
+  const auto resumed = run(networks_->resume(endpoint));
+  ASSERT_TRUE(resumed) << resumed.error().message;
+
+  EXPECT_EQ(networks_->find("one")->ipv6->subnet, made->ipv6->subnet);
+  EXPECT_NE(chain_of(endpoint).find(endpoint.address6), std::string::npos) << chain_of(endpoint);
+  EXPECT_EQ(run(networks_->resume(endpoint)).error().code, Code::kAlreadyExists);
+  EXPECT_EQ(run(networks_->connect({.network = "one", .address6 = endpoint.address6})).error().code,
+            Code::kAlreadyExists);
 }
 
 TEST_F(BridgeNetworksTest, APortIsOneLeasesAndFreeAfterIt) {

@@ -1,9 +1,9 @@
 // Networks: bridges, addresses, taps and published ports for machines.
 //
-// A network is one Linux bridge; a machine's endpoint is one tap on it with one address. The tap,
-// the MAC and the address belong together from the moment they are made: the host drops every frame
-// of a tap that does not come from its MAC and its address. A published port of the host leads to
-// an endpoint's.
+// A network is one Linux bridge; a machine's endpoint is one tap on it with one address of IPv4
+// and, if the network has IPv6, one of that. The tap, the MAC and the addresses belong together
+// from the moment they are made: the host drops every frame of a tap that does not come from its
+// MAC and its addresses. A published port of the host leads to an endpoint's, over IPv4.
 //
 // Endpoints and ports are leased: EndpointLease and PortLease give them back by being destroyed, on
 // every path.
@@ -42,10 +42,24 @@ struct Endpoint {
   bool default_route = true;  // of the machine
   /// The number of the machine's network card that it is the place of: eth<card>.
   std::uint32_t card = 0;
+  std::string address6 = {};  // "fd00:1::2"; empty: the network has no IPv6
+  std::uint8_t prefix_length6 = 0;
+  std::string gateway6 = {};
 };
 
 /// "02:42:ac:11:00:02"
 std::string to_string(const MacAddress& mac);
+
+/// The addresses of IPv6 that a network has, as NetworkSpec has those of IPv4.
+struct NetworkSpec6 {
+  std::string subnet;  // "fd00:1::/64"
+  std::string ip_range;
+  std::string gateway;
+  std::vector<std::string> reserved;
+};
+
+/// With IPv6 a network's MTU is at least this (RFC 8200, 5).
+inline constexpr std::uint32_t kLeastMtu6 = 1280;
 
 /// A network. What is empty or 0 in one that is asked for is chosen; in one that is there all is
 /// said.
@@ -57,9 +71,10 @@ struct NetworkSpec {
   std::string gateway;   // the host's address
   std::vector<std::string> reserved;  // addresses that no machine gets
   std::uint32_t mtu = 1500;
-  bool internal = false;   // nothing leaves it, nothing comes in
-  bool connects = true;    // its members reach each other
-  bool masquerade = true;  // what leaves it has the host's address
+  bool internal = false;                  // nothing leaves it, nothing comes in
+  bool connects = true;                   // its members reach each other
+  bool masquerade = true;                 // what leaves it has the host's address
+  std::optional<NetworkSpec6> ipv6 = {};  // absent: it has no IPv6
 };
 
 /// The network that is there without being asked for.
@@ -71,6 +86,7 @@ struct EndpointRequest {
   std::optional<MacAddress> mac = {};
   bool reaches_host = false;  // whether it may ask services of the host itself
   bool default_route = true;
+  std::string address6 = {};  // empty: the lowest that is free, if the network has IPv6
 };
 
 /// Of an endpoint: a port of the host that leads to one of its own. A value: it can be stored.
@@ -165,7 +181,8 @@ class Networks {
   /// Makes the network, and says what was chosen for it. `again`: an earlier daemon made it, and
   /// may have left its bridge, with machines on it. Errors: kAlreadyExists: its name or its bridge;
   /// kPermissionDenied: its subnet overlaps another one of this host; kInvalidArgument: addresses
-  /// that are not of its subnet; kResourceExhausted: no subnet is free.
+  /// that are not of its subnet, or too small an MTU; kResourceExhausted: no subnet is free;
+  /// kNotSupported: it is to have IPv6, and this host has none.
   virtual net::awaitable<base::Result<NetworkSpec>> create(NetworkSpec spec,
                                                            bool again = false) = 0;
   /// kNotFound; kConflict while an endpoint of it is leased.
@@ -176,8 +193,8 @@ class Networks {
   virtual net::awaitable<base::Result<EndpointLease>> connect(EndpointRequest request) = 0;
 
   /// After a restart: `endpoint` is still used by a live machine (its monitor holds the tap).
-  /// kConflict: the network has another subnet now; kAlreadyExists: somebody has its address;
-  /// kNotFound: there is no such tap any more.
+  /// kConflict: the network has another subnet now; kAlreadyExists: somebody has one of its
+  /// addresses; kNotFound: there is no such tap any more.
   virtual net::awaitable<base::Result<EndpointLease>> resume(Endpoint endpoint) = 0;
 
   /// kAlreadyExists: the port, or each of the range, is in use; kInvalidArgument: the host has no

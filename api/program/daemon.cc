@@ -143,7 +143,7 @@ Result<void> open_stores(Parts& parts, const DaemonConfig& config) {
   auto registries = registry::Registries::make(std::move(registry_options), *stores.images);
   if (!registries) return std::move(registries).error();
   stores.registries = *std::move(registries);
-  auto machines = config.open_machines(parts.io);
+  auto machines = config.open_machines(parts.io, parts.host_id);
   if (!machines) return base::annotate(std::move(machines), "machines");
   stores.machines = *std::move(machines);
   return {};

@@ -31,7 +31,8 @@ struct DaemonConfig {
   /// Called in the order of the struct, once the state directory is locked.
   std::function<base::Result<std::unique_ptr<images::Store>>(std::shared_ptr<images::Admission>)>
       open_images{};
-  std::function<base::Result<std::unique_ptr<engine::MachineHost>>(boost::asio::io_context&)>
+  std::function<base::Result<std::unique_ptr<engine::MachineHost>>(boost::asio::io_context&,
+                                                                   const std::string& host_id)>
       open_machines{};
 };
 

@@ -59,13 +59,14 @@ int main(int argc, char** argv) {
   engine::host_files::Access host_access{.directories = options.host_directories,
                                          .own_socket = options.socket};
   for (const std::string& name : options.socket_names) host_access.own_names.push_back(name);
-  config.open_machines = [&](boost::asio::io_context& io) {
+  config.open_machines = [&](boost::asio::io_context& io, const std::string& host_id) {
     return engine::MachineHost::open(io, {.state = options.state,
                                           .kernel = options.kernel,
                                           .initramfs = options.initramfs,
                                           .monitor = options.monitor,
                                           .file_server = options.file_server,
                                           .host_access = host_access,
+                                          .host_id = host_id,
                                           .tenant = "default",
                                           .default_shape = config.default_shape,
                                           .pool = options.pool,
