@@ -38,6 +38,9 @@ protocol::ConfigureNetwork CloneMachine::network_request() const {
         .prefix_length = endpoint.prefix_length,
         .gateway = endpoint.default_route ? endpoint.gateway : std::string(),
         .mtu = endpoint.mtu,
+        .address6 = endpoint.address6,
+        .prefix_length6 = endpoint.prefix_length6,
+        .gateway6 = endpoint.default_route ? endpoint.gateway6 : std::string(),
     });
   return network;
 }

@@ -549,6 +549,16 @@ class NetworkCardsTest : public SecondContainerTest {
   }
 };
 
+TEST_F(NetworkCardsTest, HaveTheirAddressesOfIPv6) {
+  networks_.next_address6 = "fd00::9";
+  EndpointLease lease = networks_.lend_next();
+  lease.use_card(2);
+
+  ASSERT_TRUE(run(clone_->connect(std::move(lease), 0)));
+  EXPECT_EQ(cards(),
+            "tap 0\ntap 1\ntap 2\neth0 172.17.0.2\neth1 172.17.0.3\neth2 172.17.0.4 fd00::9\n");
+}
+
 TEST_F(NetworkCardsTest, ComeAndGoWhileTheMachineRuns) {
   EXPECT_EQ(cards(), "tap 0\ntap 1\neth0 172.17.0.2\neth1 172.17.0.3\n");
 

@@ -45,7 +45,7 @@ namespace protocol {
 
 /// Raised with every change of a message below. Host and guest must be equal; a template whose
 /// guest-init differs is never used, so there is nothing to negotiate.
-inline constexpr std::uint32_t kVersion = 14;
+inline constexpr std::uint32_t kVersion = 15;
 
 inline constexpr std::uint32_t kControlPort = 1024;
 inline constexpr std::uint32_t kStreamPort = 1025;
@@ -130,16 +130,21 @@ struct NetworkInterface {
   std::uint8_t prefix_length = 0;
   std::string gateway;  // empty: no default route
   std::uint32_t mtu = 1500;
+  std::string address6;  // IPv6 "fd00::2"; empty: IPv6 is off on it
+  std::uint8_t prefix_length6 = 0;
+  std::string gateway6;  // empty: no default route of IPv6
   bool operator==(const NetworkInterface&) const = default;
   static void fields(auto& self, auto&& visit) {
-    visit(self.slot, self.mac, self.address, self.prefix_length, self.gateway, self.mtu);
+    visit(self.slot, self.mac, self.address, self.prefix_length, self.gateway, self.mtu,
+          self.address6, self.prefix_length6, self.gateway6);
   }
 };
 
 /// Host -> guest: the interfaces that there are from now on, at most one for a card; other cards
 /// are taken away (with no interface only loopback is left), and come back when a later request
-/// names them. An interface that stays as it is is not touched. At most one has a gateway. Answered
-/// by Done.
+/// names them. An interface that stays as it is is not touched. At most one has gateways. It learns
+/// nothing of IPv6 from the network, and does not look whether somebody else has its address: the
+/// host gives each to one machine. Answered by Done.
 struct ConfigureNetwork {
   static constexpr MessageType kType = MessageType::kConfigureNetwork;
   using Interface = NetworkInterface;

@@ -128,6 +128,26 @@ TEST_F(MachineTest, ConfiguresItsNetwork) {
   EXPECT_NE(output.find("127.0.0.1/8"), std::string::npos) << output;
 }
 
+TEST_F(MachineTest, ConfiguresItsNetworkOfIPv6) {
+  identify();
+  protocol::ConfigureNetwork network;
+  protocol::NetworkInterface& interface = network.interfaces.emplace_back();
+  interface.mac = {2, 0x42, 0xac, 0x11, 0, 9};
+  interface.address = "172.17.0.9";
+  interface.prefix_length = 16;
+  interface.address6 = "fd00:1::9";
+  interface.prefix_length6 = 64;
+  interface.gateway6 = "fd00:1::1";
+  configure_network(network);
+  prepare(container_spec());
+
+  const std::string output = output_of(process_spec(1, "ip -o -6 addr; ip -6 route"));
+
+  EXPECT_NE(output.find("inet6 fd00:1::9/64"), std::string::npos) << output;
+  EXPECT_NE(output.find("default via fd00:1::1 dev eth0"), std::string::npos) << output;
+  EXPECT_NE(output.find("inet6 ::1/128"), std::string::npos) << output;
+}
+
 TEST_F(MachineTest, ShowsOnlyLoopbackWithoutANetwork) {
   identify();
   configure_network({});

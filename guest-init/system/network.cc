@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 
 #include "guest-init/system/text_files.h"
 
@@ -41,22 +42,38 @@ void add_fetching(NetlinkBatch& batch, std::size_t slot) {
   batch.attribute(IFLA_NET_NS_PID, static_cast<std::uint32_t>(getpid()));
 }
 
+base::Result<void> write_ipv6_setting(std::size_t slot, const std::string& name,
+                                      std::string_view value) {
+  return write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/" + name_of(slot) + "/" + name, value);
+}
+
 void switch_ipv6_off(std::size_t slot) {
   // Absent without IPv6 in the kernel: nothing to silence then.
-  (void)write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/" + name_of(slot) + "/disable_ipv6", "1")
-      .has_value();
+  (void)write_ipv6_setting(slot, "disable_ipv6", "1").has_value();
+}
+
+/// Without whatever the network could tell it of addresses and routes.
+base::Result<void> switch_ipv6_on(std::size_t slot) {
+  for (const char* off :
+       {"accept_ra", "autoconf", "accept_redirects", "accept_dad", "dad_transmits", "disable_ipv6"})
+    RETURN_IF_ERROR(write_ipv6_setting(slot, off, "0"));
+  return {};
 }
 
 bool is_same_but_route(const protocol::NetworkInterface& a, protocol::NetworkInterface b) {
   b.gateway = a.gateway;
+  b.gateway6 = a.gateway6;
   return a == b;
 }
 
-base::Result<in_addr> parse_address(const std::string& text) {
-  in_addr address{};
-  if (inet_pton(AF_INET, text.c_str(), &address) != 1)
-    return base::Error{base::Code::kInvalidArgument, "\"" + text + "\" is not an IPv4 address"};
-  return address;
+/// `Address`: in_addr or in6_addr.
+template <typename Address>
+base::Result<Address> parse(const std::string& text) {
+  constexpr bool kIsSix = std::is_same_v<Address, in6_addr>;
+  Address address{};
+  if (inet_pton(kIsSix ? AF_INET6 : AF_INET, text.c_str(), &address) == 1) return address;
+  return base::Error{base::Code::kInvalidArgument,
+                     "\"" + text + "\" is not an IPv" + (kIsSix ? "6" : "4") + " address"};
 }
 
 in_addr broadcast_of(in_addr address, unsigned prefix) {
@@ -65,13 +82,14 @@ in_addr broadcast_of(in_addr address, unsigned prefix) {
 }
 
 /// RTM_NEWROUTE or RTM_DELROUTE.
+template <typename Address>
 base::Result<void> change_default_route(NetlinkBatch& batch, std::uint16_t type,
                                         std::uint16_t flags, unsigned index,
                                         const std::string& gateway) {
-  const auto address = parse_address(gateway);
+  const auto address = parse<Address>(gateway);
   if (!address) return address.error();
   rtmsg route{};
-  route.rtm_family = AF_INET;
+  route.rtm_family = std::is_same_v<Address, in6_addr> ? AF_INET6 : AF_INET;
   route.rtm_table = RT_TABLE_MAIN;
   route.rtm_protocol = RTPROT_BOOT;
   route.rtm_scope = RT_SCOPE_UNIVERSE;
@@ -83,14 +101,20 @@ base::Result<void> change_default_route(NetlinkBatch& batch, std::uint16_t type,
 }
 
 /// Instead of the one that there is.
+template <typename Address>
 base::Result<void> add_default_route(NetlinkBatch& batch, unsigned index,
                                      const std::string& gateway) {
-  return change_default_route(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index, gateway);
+  return change_default_route<Address>(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, index,
+                                       gateway);
 }
 
-base::Result<void> remove_default_route(NetlinkBatch& batch, unsigned index,
-                                        const std::string& gateway) {
-  return change_default_route(batch, RTM_DELROUTE, 0, index, gateway);
+/// From `before` to `now`; what goes is added to `old_routes`.
+template <typename Address>
+base::Result<void> move_default_route(NetlinkBatch& batch, NetlinkBatch& old_routes, unsigned index,
+                                      const std::string& before, const std::string& now) {
+  if (before == now) return {};
+  if (!now.empty()) return add_default_route<Address>(batch, index, now);
+  return change_default_route<Address>(old_routes, RTM_DELROUTE, 0, index, before);
 }
 
 }  // namespace
@@ -130,7 +154,7 @@ base::Result<void> Network::bring_up() {
 
 base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
                                  const protocol::ConfigureNetwork::Interface& interface) {
-  const auto address = parse_address(interface.address);
+  const auto address = parse<in_addr>(interface.address);
   if (!address) return address.error();
   if (interface.prefix_length > 32)
     return base::Error{base::Code::kInvalidArgument, "a prefix has at most 32 bits"};
@@ -150,7 +174,27 @@ base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
   batch.attribute(IFA_BROADCAST, broadcast_of(*address, interface.prefix_length));
 
   if (interface.gateway.empty()) return {};
-  return add_default_route(batch, index, interface.gateway);
+  return add_default_route<in_addr>(batch, index, interface.gateway);
+}
+
+base::Result<void> add_interface6(NetlinkBatch& batch, unsigned index,
+                                  const protocol::ConfigureNetwork::Interface& interface) {
+  if (interface.address6.empty()) return {};
+  const auto address = parse<in6_addr>(interface.address6);
+  if (!address) return address.error();
+  if (interface.prefix_length6 > 128)
+    return base::Error{base::Code::kInvalidArgument, "a prefix of IPv6 has at most 128 bits"};
+  ifaddrmsg message{};
+  message.ifa_family = AF_INET6;
+  message.ifa_prefixlen = interface.prefix_length6;
+  message.ifa_flags = IFA_F_NODAD;
+  message.ifa_index = index;
+  batch.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, message,
+              "add the IPv6 address of " + name_of(interface.slot));
+  batch.attribute(IFA_LOCAL, *address);
+  batch.attribute(IFA_ADDRESS, *address);
+  if (interface.gateway6.empty()) return {};
+  return add_default_route<in6_addr>(batch, index, interface.gateway6);
 }
 
 base::Result<void> Network::check(const std::vector<Interface>& interfaces) const {
@@ -164,6 +208,7 @@ base::Result<void> Network::check(const std::vector<Interface>& interfaces) cons
     used[interface.slot] = true;
     NetlinkBatch unused;
     RETURN_IF_ERROR(add_interface(unused, 0, interface));
+    RETURN_IF_ERROR(add_interface6(unused, 0, interface));
   }
   return {};
 }
@@ -205,24 +250,39 @@ base::Result<void> Network::fetch(const std::vector<Interface>& interfaces) {
 
 base::Result<void> Network::set_up(const std::vector<Interface>& interfaces) {
   NetlinkBatch batch;
+  for (const Interface& interface : interfaces) {
+    const Card& card = cards_[interface.slot];
+    if (!card.configured) RETURN_IF_ERROR(add_interface(batch, card.index, interface));
+  }
+  if (!batch.requests().empty()) RETURN_IF_ERROR(socket_.carry_out(batch));
+  return set_up6(interfaces);
+}
+
+base::Result<void> Network::set_up6(const std::vector<Interface>& interfaces) {
+  NetlinkBatch batch;
+  for (const Interface& interface : interfaces) {
+    const Card& card = cards_[interface.slot];
+    if (card.configured || interface.address6.empty()) continue;
+    RETURN_IF_ERROR(switch_ipv6_on(interface.slot));
+    RETURN_IF_ERROR(add_interface6(batch, card.index, interface));
+  }
+  return batch.requests().empty() ? base::Result<void>() : socket_.carry_out(batch);
+}
+
+base::Result<void> Network::move_routes(const std::vector<Interface>& interfaces) {
+  NetlinkBatch batch;
   NetlinkBatch old_routes;
   for (const Interface& interface : interfaces) {
     const Card& card = cards_[interface.slot];
-    if (card.configured == interface) continue;
-    if (!card.configured) {
-      RETURN_IF_ERROR(add_interface(batch, card.index, interface));
-      continue;
-    }
-    const std::string& gateway = interface.gateway;
-    if (gateway.empty())
-      RETURN_IF_ERROR(remove_default_route(old_routes, card.index, card.configured->gateway));
-    else
-      RETURN_IF_ERROR(add_default_route(batch, card.index, gateway));
+    if (!card.configured) continue;
+    RETURN_IF_ERROR(move_default_route<in_addr>(batch, old_routes, card.index,
+                                                card.configured->gateway, interface.gateway));
+    RETURN_IF_ERROR(move_default_route<in6_addr>(batch, old_routes, card.index,
+                                                 card.configured->gateway6, interface.gateway6));
   }
   if (!batch.requests().empty()) RETURN_IF_ERROR(socket_.carry_out(batch));
   // It is gone already where another one took its place, or a process removed it.
   if (!old_routes.requests().empty()) (void)socket_.carry_out(old_routes).has_value();
-  for (const Interface& interface : interfaces) cards_[interface.slot].configured = interface;
   return {};
 }
 
@@ -230,7 +290,11 @@ base::Result<void> Network::configure(const protocol::ConfigureNetwork& request)
   RETURN_IF_ERROR(check(request.interfaces));
   RETURN_IF_ERROR(send_away(request.interfaces));
   RETURN_IF_ERROR(fetch(request.interfaces));
-  return set_up(request.interfaces);
+  RETURN_IF_ERROR(set_up(request.interfaces));
+  RETURN_IF_ERROR(move_routes(request.interfaces));
+  for (const Interface& interface : request.interfaces)
+    cards_[interface.slot].configured = interface;
+  return {};
 }
 
 base::Result<void> bring_up_loopback() {

@@ -27,7 +27,8 @@ class Network {
   /// takes the others away. Cards that stay as they are are not touched: what processes changed of
   /// them holds. kNotFound: a slot has no card; kInvalidArgument: two interfaces for one card, or a
   /// bad address. Both are found before anything is changed. If the kernel refuses one step, the
-  /// others may be done; the next request begins with what is there.
+  /// others may be done; the next request begins with what is there. IPv6 is off on cards that have
+  /// no address of it.
   base::Result<void> configure(const protocol::ConfigureNetwork& request);
 
  private:
@@ -43,6 +44,9 @@ class Network {
   base::Result<void> send_away(const std::vector<Interface>& interfaces);
   base::Result<void> fetch(const std::vector<Interface>& interfaces);
   base::Result<void> set_up(const std::vector<Interface>& interfaces);
+  base::Result<void> set_up6(const std::vector<Interface>& interfaces);
+  /// Of the cards that are there already, and may have lost or got the default route.
+  base::Result<void> move_routes(const std::vector<Interface>& interfaces);
 
   base::UniqueFd first_namespace_;  // the kernel's
   NetlinkSocket first_socket_;      // speaks to that one
@@ -58,5 +62,10 @@ base::Result<void> bring_up_loopback();
 /// kInvalidArgument: the address or the gateway is no IPv4 address.
 base::Result<void> add_interface(NetlinkBatch& batch, unsigned index,
                                  const protocol::ConfigureNetwork::Interface& interface);
+
+/// The same for its address and route of IPv6, if it has one: once it is up with its MAC, which its
+/// link-local address follows from, and IPv6 is on on it.
+base::Result<void> add_interface6(NetlinkBatch& batch, unsigned index,
+                                  const protocol::ConfigureNetwork::Interface& interface);
 
 }  // namespace guest_init

@@ -82,6 +82,52 @@ TEST(InterfaceRequests, RefuseBadAddresses) {
   EXPECT_FALSE(add_interface(batch, 3, spec));
 }
 
+protocol::ConfigureNetwork::Interface interface6() {
+  auto result = interface();
+  result.address6 = "fd00:1::2";
+  result.prefix_length6 = 64;
+  result.gateway6 = "fd00:1::1";
+  return result;
+}
+
+TEST(InterfaceRequests, SetAddressAndRouteOfIPv6) {
+  NetlinkBatch batch;
+
+  ASSERT_TRUE(add_interface6(batch, 3, interface6()));
+  EXPECT_EQ(types(batch), (std::vector<int>{RTM_NEWADDR, RTM_NEWROUTE}));
+  EXPECT_TRUE(
+      contains(batch, {20, 0, IFA_LOCAL, 0, 0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}));
+  EXPECT_TRUE(
+      contains(batch, {20, 0, RTA_GATEWAY, 0, 0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}));
+}
+
+TEST(InterfaceRequests, SetNothingOfIPv6WithoutAnAddressAndNoRouteWithoutAGateway) {
+  NetlinkBatch none;
+  ASSERT_TRUE(add_interface6(none, 3, interface()));
+  EXPECT_EQ(types(none), std::vector<int>());
+
+  auto spec = interface6();
+  spec.gateway6.clear();
+  NetlinkBatch address;
+  ASSERT_TRUE(add_interface6(address, 3, spec));
+  EXPECT_EQ(types(address), std::vector<int>{RTM_NEWADDR});
+}
+
+TEST(InterfaceRequests, RefuseBadAddressesOfIPv6) {
+  NetlinkBatch batch;
+  for (const char* bad : {"fd00", "fd00::g", "172.17.0.2", "fd00::2/64", "fe80::1%eth0"}) {
+    auto spec = interface6();
+    spec.address6 = bad;
+    EXPECT_FALSE(add_interface6(batch, 3, spec)) << bad;
+    spec = interface6();
+    spec.gateway6 = bad;
+    EXPECT_FALSE(add_interface6(batch, 3, spec)) << bad;
+  }
+  auto spec = interface6();
+  spec.prefix_length6 = 129;
+  EXPECT_FALSE(add_interface6(batch, 3, spec));
+}
+
 /// In a network namespace of the test's own, with taps for network cards.
 class NetworkTest : public ::testing::Test {
  protected:
@@ -128,6 +174,26 @@ class NetworkTest : public ::testing::Test {
     return inet_ntop(AF_INET, &address.sin_addr, text, sizeof text);
   }
 
+  static protocol::NetworkInterface on_card6(std::uint32_t slot) {
+    auto result = on_card(slot);
+    result.mac.back() = static_cast<std::uint8_t>(2 + slot);
+    result.address6 = "fd00:1::" + std::to_string(2 + slot);
+    result.prefix_length6 = 64;
+    if (slot == 0) result.gateway6 = "fd00:1::1";
+    return result;
+  }
+
+  /// Its addresses of IPv6 and their flags, in hexadecimal digits, in order.
+  static std::vector<std::string> addresses6_of(const std::string& name) {
+    std::ifstream table("/proc/thread-self/net/if_inet6");
+    std::vector<std::string> found;
+    std::string address, index, prefix, scope, flags, device;
+    while (table >> address >> index >> prefix >> scope >> flags >> device)
+      if (device == name) found.push_back(address + "/" + prefix + " " + flags);
+    std::ranges::sort(found);
+    return found;
+  }
+
   /// As the program exited; -1 otherwise.
   static int run(std::vector<std::string> argv) {
     std::vector<char*> arguments;
@@ -149,6 +215,18 @@ class NetworkTest : public ::testing::Test {
     std::string destination;
     while (routes >> interface >> destination && std::getline(routes, line))
       if (destination == "00000000") return interface;
+    return {};
+  }
+
+  /// The interface and the gateway of the default route of IPv6; empty: there is none.
+  static std::string default_route6() {
+    const std::string any(32, '0');
+    std::ifstream routes("/proc/thread-self/net/ipv6_route");
+    std::string target, length, source, source_length, gateway, metric, references, use, flags,
+        device;
+    while (routes >> target >> length >> source >> source_length >> gateway >> metric >>
+           references >> use >> flags >> device)
+      if (target == any && length == "00" && device != "lo") return device + " " + gateway;
     return {};
   }
 
@@ -221,6 +299,75 @@ TEST_F(NetworkTest, MovesTheDefaultRoute) {
   first.gateway = "172.17.0.1";
   ASSERT_TRUE(configure({first}));
   EXPECT_EQ(default_route(), "eth0");
+}
+
+constexpr const char* kGateway6 = "fd000001000000000000000000000001";
+
+TEST_F(NetworkTest, GivesACardAnAddressOfIPv6ThatItHasAtOnce) {
+  const auto done = configure({on_card6(0)});
+
+  ASSERT_TRUE(done) << done.error().message;
+  // Permanent, and without detection of duplicates: 80 and 02; one that is looked for has 40. The
+  // link-local one follows from the MAC, a moment later.
+  const std::vector<std::string> addresses = addresses6_of("eth0");
+  ASSERT_EQ(addresses.size(), 2u);
+  EXPECT_EQ(addresses[0], "fd000001000000000000000000000002/40 82");
+  EXPECT_TRUE(addresses[1].starts_with("fe800000000000000042acfffe110002/40")) << addresses[1];
+  EXPECT_EQ(default_route6(), std::string("eth0 ") + kGateway6);
+}
+
+TEST_F(NetworkTest, LearnsNothingOfIPv6FromTheNetwork) {
+  ASSERT_TRUE(configure({on_card6(0)}));
+
+  for (const char* off :
+       {"accept_ra", "autoconf", "accept_redirects", "accept_dad", "dad_transmits"}) {
+    std::string value;
+    std::ifstream("/proc/sys/net/ipv6/conf/eth0/" + std::string(off)) >> value;
+    EXPECT_EQ(value, "0") << off;
+  }
+}
+
+TEST_F(NetworkTest, LeavesIPv6OffOnCardsWithoutAnAddressOfIt) {
+  ASSERT_TRUE(configure({on_card(0), on_card6(1)}));
+  EXPECT_EQ(addresses6_of("eth0"), std::vector<std::string>());
+  EXPECT_EQ(addresses6_of("eth1").size(), 2u);
+  EXPECT_EQ(default_route6(), "");
+
+  // The card has it no longer when it is another network's.
+  ASSERT_TRUE(configure({on_card(0), on_card(1)}));
+  EXPECT_EQ(addresses6_of("eth1"), std::vector<std::string>());
+  EXPECT_EQ(address_of("eth1"), "172.17.0.3");
+}
+
+TEST_F(NetworkTest, MovesTheDefaultRouteOfIPv6) {
+  auto first = on_card6(0);
+  auto second = on_card6(1);
+  second.address6 = "fd00:2::2";
+  ASSERT_TRUE(configure({first}));
+
+  first.gateway.clear();
+  first.gateway6.clear();
+  second.gateway = "172.17.0.1";
+  second.gateway6 = "fd00:2::1";
+  ASSERT_TRUE(configure({first, second}));
+  EXPECT_EQ(default_route6(), "eth1 fd000002000000000000000000000001");
+
+  std::swap(first.gateway6, second.gateway6);
+  first.gateway6 = "fd00:1::1";
+  ASSERT_TRUE(configure({first, second}));
+  EXPECT_EQ(default_route6(), std::string("eth0 ") + kGateway6);
+
+  first.gateway6.clear();
+  ASSERT_TRUE(configure({first, second}));
+  EXPECT_EQ(default_route6(), "");
+}
+
+TEST_F(NetworkTest, RefusesABadAddressOfIPv6BeforeAnythingIsChanged) {
+  auto bad = on_card6(0);
+  bad.address6 = "fd00::x";
+
+  EXPECT_EQ(configure({bad}).error().code, base::Code::kInvalidArgument);
+  EXPECT_EQ(address_of("eth0"), "");
 }
 
 TEST_F(NetworkTest, GivesACardAnotherAddress) {

@@ -45,6 +45,12 @@ constexpr int kControlFd = 3;
 constexpr std::uint32_t kCards = launch::kMostNetworkCards;
 constexpr int kResultFd = 5;
 
+/// "eth0 172.17.0.2", and the address of IPv6 if it has one.
+std::string text_of(const protocol::NetworkInterface& interface) {
+  return "eth" + std::to_string(interface.slot) + " " + interface.address +
+         (interface.address6.empty() ? "" : " " + interface.address6) + "\n";
+}
+
 void send_all(int fd, const void* data, std::size_t size) {
   const auto* at = static_cast<const char*>(data);
   while (size > 0) {
@@ -265,8 +271,7 @@ class FakeMonitor {
       case protocol::MessageType::kConfigureNetwork: {
         const auto message = wire::decode<protocol::ConfigureNetwork>(frame.payload);
         interfaces_.clear();
-        for (const auto& interface : message->interfaces)
-          interfaces_ += "eth" + std::to_string(interface.slot) + " " + interface.address + "\n";
+        for (const auto& interface : message->interfaces) interfaces_ += text_of(interface);
         return done(message->request);
       }
       case protocol::MessageType::kPrepareContainer: {

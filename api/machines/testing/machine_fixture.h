@@ -121,6 +121,7 @@ class TestNetworks : public Networks {
  public:
   std::set<std::string> lent;  // addresses
   int refills = 0;
+  std::string next_address6;  // of the endpoints that are lent from now on
 
   EndpointLease lend_next() {
     return lend_address("172.17.0." + std::to_string(2 + made_++),
@@ -149,6 +150,7 @@ class TestNetworks : public Networks {
     Endpoint endpoint;
     endpoint.network = "network of " + address;
     endpoint.address = std::move(address);
+    endpoint.address6 = next_address6;
     return lend(std::move(endpoint), std::move(tap));
   }
   EndpointLease lend_again(const Endpoint& endpoint) {
