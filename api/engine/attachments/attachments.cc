@@ -24,6 +24,12 @@ namespace {
 constexpr std::chrono::seconds kAddressPatience{30};
 constexpr std::chrono::milliseconds kLookAgain{50};
 
+/// Whether the place has one of the addresses that are asked for.
+bool has_address_of(const Endpoint& at, const EndpointRequest& request) {
+  return at.address == request.address ||
+         (!request.address6.empty() && at.address6 == request.address6);
+}
+
 Error networking_failed(Error error) { return base::annotate(std::move(error), kNetworkingFailed); }
 
 }  // namespace
@@ -81,7 +87,7 @@ net::awaitable<Result<EndpointLease>> Attachments::lease(ContainerPtr container,
   const auto had_by_one_that_runs = [&] {
     for (const ContainerPtr& other : parts_.containers())
       for (const Endpoint& at : other->state.machine.endpoints)
-        if (at.network == request.network && at.address == request.address) return true;
+        if (at.network == request.network && has_address_of(at, request)) return true;
     return false;
   };
   net::steady_timer timer(co_await net::this_coro::executor);

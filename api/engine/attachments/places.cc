@@ -70,10 +70,13 @@ protocol::UpdateNetworkFiles network_files_of(const Container& container,
   const auto is_in = [](std::span<const Endpoint> endpoints, const Endpoint& one) {
     return std::ranges::find(endpoints, one.address, &Endpoint::address) != endpoints.end();
   };
+  const auto add_lines = [&](std::vector<std::string>& to, const Endpoint& endpoint) {
+    for (std::string& line : hosts_lines_of(container, endpoint)) to.push_back(std::move(line));
+  };
   for (const Endpoint& endpoint : before)
-    if (!is_in(now, endpoint)) files.removed_hosts.push_back(hosts_line_of(container, endpoint));
+    if (!is_in(now, endpoint)) add_lines(files.removed_hosts, endpoint);
   for (const Endpoint& endpoint : now)
-    if (!is_in(before, endpoint)) files.added_hosts.push_back(hosts_line_of(container, endpoint));
+    if (!is_in(before, endpoint)) add_lines(files.added_hosts, endpoint);
   return files;
 }
 

@@ -37,7 +37,10 @@ json to_json(const Endpoint& endpoint) {
           {"mtu", endpoint.mtu},
           {"reaches_host", endpoint.reaches_host},
           {"default_route", endpoint.default_route},
-          {"card", endpoint.card}};
+          {"card", endpoint.card},
+          {"address6", endpoint.address6},
+          {"prefix_length6", endpoint.prefix_length6},
+          {"gateway6", endpoint.gateway6}};
 }
 
 json to_json(const PublishedPort& port) {
@@ -51,6 +54,22 @@ json to_json(const PublishedPort& port) {
 bool is_address(const std::string& text) {
   in_addr address{};
   return ::inet_pton(AF_INET, text.c_str(), &address) == 1;
+}
+
+bool is_address6(const std::string& text) {
+  in6_addr address{};
+  return ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
+/// What rows of older daemons are without.
+void read_address6(StoredFields& fields, Endpoint& endpoint) {
+  fields.read("address6", endpoint.address6);
+  fields.read<std::uint8_t>("prefix_length6", endpoint.prefix_length6, 0, 128);
+  fields.read("gateway6", endpoint.gateway6);
+  if (!endpoint.address6.empty() && !is_address6(endpoint.address6))
+    fields.complain("address6", "is not an IPv6 address");
+  if (!endpoint.gateway6.empty() && !is_address6(endpoint.gateway6))
+    fields.complain("gateway6", "is not an IPv6 address");
 }
 
 Stored<Endpoint> stored_endpoint(const json& value, const std::string& where) {
@@ -71,6 +90,7 @@ Stored<Endpoint> stored_endpoint(const json& value, const std::string& where) {
   if (!is_address(endpoint.address)) fields.complain("address", "is not an IPv4 address");
   if (!endpoint.gateway.empty() && !is_address(endpoint.gateway))
     fields.complain("gateway", "is not an IPv4 address");
+  read_address6(fields, endpoint);
   const json* const mac = fields.find("mac");
   if (mac == nullptr) return {endpoint, fields.damage()};
   std::size_t at = 0;

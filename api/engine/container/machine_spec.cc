@@ -185,10 +185,13 @@ std::string hostname_of(const Container& container) {
   return asked.empty() ? container.short_id() : asked;
 }
 
-std::string hosts_line_of(const Container& container, const Endpoint& endpoint) {
+std::vector<std::string> hosts_lines_of(const Container& container, const Endpoint& endpoint) {
   const std::string name = hostname_of(container);
   const std::string& domain = container.settings.naming.domainname;
-  return endpoint.address + "\t" + (domain.empty() ? "" : name + "." + domain + " ") + name;
+  const std::string names = "\t" + (domain.empty() ? "" : name + "." + domain + " ") + name;
+  std::vector<std::string> lines{endpoint.address + names};
+  if (!endpoint.address6.empty()) lines.push_back(endpoint.address6 + names);
+  return lines;
 }
 
 std::string hosts_file_of(const Container& container, std::span<const Endpoint> endpoints) {
@@ -200,7 +203,8 @@ std::string hosts_file_of(const Container& container, std::span<const Endpoint> 
     hosts += extra.address.value_or(gateway) + "\t" + extra.name + "\n";
   }
   for (const std::string& line : container.run.linked.hosts) hosts += line + "\n";
-  for (const Endpoint& endpoint : endpoints) hosts += hosts_line_of(container, endpoint) + "\n";
+  for (const Endpoint& endpoint : endpoints)
+    for (const std::string& line : hosts_lines_of(container, endpoint)) hosts += line + "\n";
   return hosts;
 }
 

@@ -71,8 +71,9 @@ protocol::StartProcess exec_process_for(const Container& container, const ExecSe
 /// The hostname: as asked for, else the short ID.
 std::string hostname_of(const Container& container);
 
-/// The line of /etc/hosts that says what the container is called at this endpoint.
-std::string hosts_line_of(const Container& container, const Endpoint& endpoint);
+/// The lines of /etc/hosts that say what the container is called at this endpoint: one for each of
+/// its addresses.
+std::vector<std::string> hosts_lines_of(const Container& container, const Endpoint& endpoint);
 
 /// Docker's /etc/hosts for the container, which has a name at each endpoint.
 std::string hosts_file_of(const Container& container, std::span<const Endpoint> endpoints);

@@ -157,6 +157,11 @@ INSTANTIATE_TEST_SUITE_P(
                "json('[{\"network\":\"bridge\",\"tap\":\"t\",\"mac\":[2,66,1,2,3,400],"
                "\"address\":\"172.17.0.9\",\"prefix_length\":16,\"gateway\":\"172.17.0.1\"}]'))",
                "state.endpoints[0].mac[5] is not a byte"},
+        Damage{"state = json_set(state, '$.endpoints', "
+               "json('[{\"network\":\"bridge\",\"tap\":\"t\",\"mac\":[2,66,1,2,3,4],"
+               "\"address\":\"172.17.0.9\",\"prefix_length\":16,\"gateway\":\"172.17.0.1\","
+               "\"address6\":\"fd00::x\"}]'))",
+               "state.endpoints[0].address6 is not an IPv6 address"},
         Damage{"state = json_set(state, '$.health', json('{\"status\":\"fine\"}'))",
                "state.health.status is no health"},
         Damage{"state = json_set(state, '$.health', json('{\"status\":\"healthy\",\"log\":[7]}'))",

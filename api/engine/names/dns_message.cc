@@ -101,6 +101,25 @@ bool add_record(const Packet& answer, ldns_rr_type type, Field field) {
   return true;
 }
 
+constexpr std::string_view kEnd6 = ".ip6.arpa";
+
+/// A digit and a dot for each half of a byte, the last one first.
+std::string address6_of_pointer(const std::string& name) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  in6_addr address{};
+  constexpr std::size_t kHalves = 2 * sizeof address;
+  if (name.size() != 2 * kHalves - 1 + kEnd6.size()) return {};
+  for (std::size_t half = 0; half < kHalves; ++half) {
+    const std::size_t digit = kDigits.find(name[2 * half]);
+    if (digit == std::string_view::npos || name[2 * half + 1] != '.') return {};
+    const std::size_t byte = sizeof address - 1 - half / 2;
+    const std::size_t value = half % 2 == 0 ? digit : digit << 4;
+    address.s6_addr[byte] = static_cast<std::uint8_t>(address.s6_addr[byte] | value);
+  }
+  char text[INET6_ADDRSTRLEN] = {};
+  return ::inet_ntop(AF_INET6, &address, text, sizeof text);
+}
+
 Bytes written(const Packet& packet) {
   std::uint8_t* bytes = nullptr;
   std::size_t size = 0;
@@ -124,8 +143,13 @@ Result<Question> parse_question(std::span<const std::byte> message) {
   return question;
 }
 
+Kind kind_of_address(const std::string& address) {
+  return address.find(':') == std::string::npos ? Kind::kAddress : Kind::kAddress6;
+}
+
 std::string address_of_pointer(const std::string& name) {
   constexpr std::string_view kEnd = ".in-addr.arpa";
+  if (name.ends_with(kEnd6)) return address6_of_pointer(name);
   if (!name.ends_with(kEnd)) return {};
   in_addr reversed{};
   if (::inet_pton(AF_INET, name.substr(0, name.size() - kEnd.size()).c_str(), &reversed) != 1)
@@ -138,10 +162,11 @@ std::string address_of_pointer(const std::string& name) {
 Bytes with_addresses(std::span<const std::byte> query, const std::vector<std::string>& addresses) {
   const Packet answer = answer_to(query, LDNS_RCODE_NOERROR);
   if (!answer) return {};
-  for (const std::string& address : addresses)
-    if (!add_record(answer, LDNS_RR_TYPE_A,
-                    Field(ldns_rdf_new_frm_str(LDNS_RDF_TYPE_A, address.c_str()))))
-      return {};
+  for (const std::string& address : addresses) {
+    const bool six = kind_of_address(address) == Kind::kAddress6;
+    Field field(ldns_rdf_new_frm_str(six ? LDNS_RDF_TYPE_AAAA : LDNS_RDF_TYPE_A, address.c_str()));
+    if (!add_record(answer, six ? LDNS_RR_TYPE_AAAA : LDNS_RR_TYPE_A, std::move(field))) return {};
+  }
   return written(answer);
 }
 

@@ -27,12 +27,16 @@ struct Question {
 /// The one question of a query.
 base::Result<Question> parse_question(std::span<const std::byte> message);
 
+/// kAddress or kAddress6: who asks for addresses like this one.
+Kind kind_of_address(const std::string& address);
+
 /// The address that a name for a reverse look-up stands for: "2.0.17.172.in-addr.arpa" is
-/// "172.17.0.2". Empty if it is none of IPv4.
+/// "172.17.0.2"; of IPv6 it is 32 digits and "ip6.arpa" (RFC 3596). Empty if it is none.
 std::string address_of_pointer(const std::string& name);
 
 /// Answers to `query`, which parse_question() takes. Empty if there is no memory for one.
-/// These addresses of the name that is asked for; without any, that it has none of this kind.
+/// These addresses, of IPv4 or IPv6, of the name that is asked for; without any, that it has none
+/// of this kind.
 Bytes with_addresses(std::span<const std::byte> query, const std::vector<std::string>& addresses);
 /// The name that belongs to the address that is asked for.
 Bytes with_name(std::span<const std::byte> query, const std::string& name);

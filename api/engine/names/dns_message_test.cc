@@ -62,6 +62,24 @@ TEST(DnsMessageTest, AnAnswerHasTheQuestionsNumberAndTheAddresses) {
   EXPECT_EQ(text_of(failure(query("web"))), "77 SERVFAIL:");
 }
 
+TEST(DnsMessageTest, AddressesOfIPv6AreRecordsOfTheirKind) {
+  EXPECT_EQ(text_of(with_addresses(query("web", LDNS_RR_TYPE_AAAA), {"fd00:1::2"})),
+            "77 NOERROR: web. 600 IN AAAA fd00:1::2\n");
+  EXPECT_EQ(kind_of_address("fd00:1::2"), Kind::kAddress6);
+  EXPECT_EQ(kind_of_address("172.18.0.2"), Kind::kAddress);
+}
+
+TEST(DnsMessageTest, AnAddressOfIPv6IsTurnedAroundByItsDigits) {
+  const std::string zeros = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.";
+
+  EXPECT_EQ(address_of_pointer("b." + zeros + "1.0.0.0.0.0.d.f.ip6.arpa"), "fd00:1::b");
+  EXPECT_EQ(address_of_pointer(zeros + "1.0.0.0.0.0.d.f.ip6.arpa"), "");
+  EXPECT_EQ(address_of_pointer("g." + zeros + "1.0.0.0.0.0.d.f.ip6.arpa"), "");
+  EXPECT_EQ(address_of_pointer("b0" + zeros + "1.0.0.0.0.0.d.f.ip6.arpa"), "");
+  EXPECT_EQ(address_of_pointer("b." + zeros + "1.0.0.0.0.0.d.f-ip6.arpa"), "");
+  EXPECT_EQ(address_of_pointer(".ip6.arpa"), "");
+}
+
 TEST(DnsMessageTest, AnAddressHasItsName) {
   const std::string reverse = "2.0.18.172.in-addr.arpa";
 

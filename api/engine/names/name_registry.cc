@@ -4,6 +4,15 @@
 
 namespace engine {
 
+namespace {
+
+std::vector<std::string> addresses_of(const NamedPlace& place) {
+  if (place.address6.empty()) return {place.address};
+  return {place.address, place.address6};
+}
+
+}  // namespace
+
 NameLease& NameLease::operator=(NameLease&& other) noexcept {
   NameLease ours(std::move(other));
   std::swap(lender_, ours.lender_);
@@ -34,24 +43,29 @@ void NameRegistry::rename(NamedContainer container) {
 }
 
 void NameRegistry::insert(const NamedContainer& container) {
-  for (const NamedPlace& place : container.places) {
-    for (const std::string& name : place.names)
-      addresses_[{place.network, base::lower_case(name)}].insert(place.address);
-    if (!place.names.empty()) names_[{place.network, place.address}] = place.names.front();
-  }
+  for (const NamedPlace& place : container.places)
+    for (const std::string& address : addresses_of(place)) {
+      for (const std::string& name : place.names)
+        addresses_[{place.network, base::lower_case(name)}].insert(address);
+      if (!place.names.empty()) names_[{place.network, address}] = place.names.front();
+    }
 }
 
 void NameRegistry::erase(const NamedContainer& container) {
-  for (const NamedPlace& place : container.places) {
-    for (const std::string& name : place.names) {
-      const auto found = addresses_.find({place.network, base::lower_case(name)});
-      if (found == addresses_.end()) continue;
-      if (const auto one = found->second.find(place.address); one != found->second.end())
-        found->second.erase(one);
-      if (found->second.empty()) addresses_.erase(found);
+  for (const NamedPlace& place : container.places)
+    for (const std::string& address : addresses_of(place)) {
+      for (const std::string& name : place.names)
+        erase({place.network, base::lower_case(name)}, address);
+      names_.erase({place.network, address});
     }
-    names_.erase({place.network, place.address});
-  }
+}
+
+void NameRegistry::erase(const Key& name, const std::string& address) {
+  const auto found = addresses_.find(name);
+  if (found == addresses_.end()) return;
+  if (const auto one = found->second.find(address); one != found->second.end())
+    found->second.erase(one);
+  if (found->second.empty()) addresses_.erase(found);
 }
 
 void NameRegistry::end(const std::string& id, std::uint64_t number) {

@@ -1,4 +1,5 @@
-// NameRegistry: which names containers have on networks that were created, and at which addresses.
+// NameRegistry: which names containers have on networks that were created, and at which addresses,
+// of IPv4 and of IPv6.
 //
 // Names are compared without regard to case. A container is known by them while it has a NameLease.
 // Threads: the io_context thread. Memory: what running containers are called.
@@ -23,6 +24,7 @@ struct NamedPlace {
   bool leads_out = true;           // the network is not internal
   /// What the container calls others there: their names, by its own for them.
   std::map<std::string, std::string> links = {};
+  std::string address6 = {};  // empty: the network has no IPv6
 };
 
 struct NamedContainer {
@@ -61,7 +63,8 @@ class NameRegistry : public std::enable_shared_from_this<NameRegistry> {
   /// Null if it has no lease.
   const NamedContainer* find(const std::string& id) const;
   /// Where `name`, with its network's name behind it or without, is on the networks that the asking
-  /// container is on; those of the first network that knows it. Its own links come first.
+  /// container is on, by IPv4 and IPv6; those of the first network that knows it. Its own links
+  /// come first.
   std::vector<std::string> addresses(const NamedContainer& asking, const std::string& name) const;
   /// "web.mine": whose address it is on a network of the asking container's. Empty: nobody's.
   std::string name_of(const NamedContainer& asking, const std::string& address) const;
@@ -72,6 +75,7 @@ class NameRegistry : public std::enable_shared_from_this<NameRegistry> {
 
   void insert(const NamedContainer& container);
   void erase(const NamedContainer& container);
+  void erase(const Key& name, const std::string& address);
   /// Unless a later lease has taken its place.
   void end(const std::string& id, std::uint64_t number);
 

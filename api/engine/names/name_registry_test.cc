@@ -49,6 +49,18 @@ TEST_F(NameRegistryTest, ALinkIsANameThatOneContainerAloneHas) {
   EXPECT_EQ(ask("1", "data"), Addresses{});
 }
 
+TEST_F(NameRegistryTest, ANameHasAddressesOfBothKindsWhereTheNetworkHasThem) {
+  NamedPlace place{"mine", "172.18.0.4", {"app"}};
+  place.address6 = "fd00::4";
+  NameLease app = registry_->add(container("4", {place}));
+  EXPECT_EQ(ask("1", "app"), (Addresses{"172.18.0.4", "fd00::4"}));
+  EXPECT_EQ(registry_->name_of(*registry_->find("1"), "fd00::4"), "app.mine");
+
+  { const NameLease ended = std::move(app); }
+  EXPECT_EQ(ask("1", "app"), Addresses{});
+  EXPECT_EQ(registry_->name_of(*registry_->find("1"), "fd00::4"), "");
+}
+
 TEST_F(NameRegistryTest, AnAddressHasTheFirstName) {
   EXPECT_EQ(registry_->name_of(*registry_->find("2"), "172.18.0.2"), "web.mine");
   EXPECT_EQ(registry_->name_of(*registry_->find("3"), "172.18.0.2"), "");

@@ -35,8 +35,10 @@ Bytes NameServer::answer_here(const NamedContainer& asking, const Bytes& message
   }
   std::vector<std::string> addresses = registry_->addresses(asking, question->name);
   if (addresses.empty()) return {};
-  // A container's name has addresses of IPv4, and nothing else.
-  if (question->kind != dns::Kind::kAddress) addresses.clear();
+  // A container's name has addresses, and nothing else.
+  std::erase_if(addresses, [&](const std::string& address) {
+    return question->kind != dns::kind_of_address(address);
+  });
   std::shuffle(addresses.begin(), addresses.end(), order_);
   return dns::with_addresses(message, addresses);
 }

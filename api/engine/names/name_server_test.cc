@@ -72,6 +72,24 @@ TEST_F(NameServerTest, ContainersAreAnsweredHere) {
   EXPECT_EQ(upstream_asked_, 0);
 }
 
+TEST_F(NameServerTest, WhoAsksForAddressesOfOneKindGetsThose) {
+  std::vector<NamedPlace> places = web_place();
+  places[0].names = {"both"};
+  places[0].address = "172.18.0.3";
+  places[0].address6 = "fd00::3";
+  const NameLease both = registry_->add({.id = "3", .places = places, .servers = {}});
+
+  EXPECT_EQ(ask("1", query("both")), dns::with_addresses(query("both"), {"172.18.0.3"}));
+  EXPECT_EQ(ask("1", query("both", LDNS_RR_TYPE_AAAA)),
+            dns::with_addresses(query("both", LDNS_RR_TYPE_AAAA), {"fd00::3"}));
+  EXPECT_EQ(ask("1", query("both", LDNS_RR_TYPE_MX)),
+            dns::with_addresses(query("both", LDNS_RR_TYPE_MX), {}));
+  const Bytes pointer = query(
+      "3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", LDNS_RR_TYPE_PTR);
+  EXPECT_EQ(ask("1", pointer), dns::with_name(pointer, "both.mine"));
+  EXPECT_EQ(upstream_asked_, 0);
+}
+
 TEST_F(NameServerTest, OtherNamesAreForTheServersOfTheHostUnlessNothingLeadsOut) {
   EXPECT_EQ(ask("1", query("example.org")), dns::failure(query("example.org")));
   EXPECT_EQ(upstream_asked_, 1);
