@@ -28,6 +28,9 @@ json place_json(const Endpoint* endpoint) {
   value["Gateway"] = endpoint->gateway;
   value["IPAddress"] = endpoint->address;
   value["IPPrefixLen"] = endpoint->prefix_length;
+  value["IPv6Gateway"] = endpoint->gateway6;
+  value["GlobalIPv6Address"] = endpoint->address6;
+  value["GlobalIPv6PrefixLen"] = endpoint->prefix_length6;
   return value;
 }
 

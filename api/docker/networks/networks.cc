@@ -24,14 +24,36 @@ namespace {
 
 // --- shapes -----------------------------------------------------------------------------------
 
+bool is_ipv6(const json& config) {
+  return config.value("Subnet", "").find(':') != std::string::npos;
+}
+
+/// As they were asked for, those of IPv4 first; what was chosen follows.
+json subnets_json(const json& asked, const engine::NetworkSpec& spec) {
+  json subnets = json::array();
+  for (const json& config : asked)
+    if (!is_ipv6(config)) subnets.push_back(config);
+  const std::size_t four = subnets.size();
+  for (const json& config : asked)
+    if (is_ipv6(config)) subnets.push_back(config);
+  const std::size_t six = subnets.size() - four;
+  if (four == 0 && !spec.subnet.empty())
+    subnets.push_back({{"Subnet", spec.subnet}, {"Gateway", spec.gateway}});
+  if (six == 0 && spec.ipv6)
+    subnets.push_back({{"Subnet", spec.ipv6->subnet}, {"Gateway", spec.ipv6->gateway}});
+  return subnets;
+}
+
 json ipam_json(const Network& network) {
   const json& asked = network.request.document;
   const json ipam = asked.is_object() ? asked.value("IPAM", json::object()) : json::object();
-  json config = ipam.value("Config", json());
-  if ((config.is_null() || config.empty()) && !network.spec.subnet.empty())
-    config = json::array({{{"Subnet", network.spec.subnet}, {"Gateway", network.spec.gateway}}});
-  if (config.is_null()) config = network.driver == "null" ? json() : json::array();
+  json config = subnets_json(ipam.value("Config", json()), network.spec);
+  if (config.empty() && network.driver == "null") config = nullptr;
   return {{"Driver", "default"}, {"Options", ipam.value("Options", json())}, {"Config", config}};
+}
+
+std::string with_prefix(const std::string& address, unsigned prefix_length) {
+  return address.empty() ? address : address + "/" + std::to_string(prefix_length);
 }
 
 json member_json(const engine::Container& container, const engine::Endpoint& endpoint) {
@@ -39,8 +61,8 @@ json member_json(const engine::Container& container, const engine::Endpoint& end
       {"Name", container.name},
       {"EndpointID", engine::network_id(container.id, endpoint.network + "/" + endpoint.address)},
       {"MacAddress", engine::to_string(endpoint.mac)},
-      {"IPv4Address", endpoint.address + "/" + std::to_string(endpoint.prefix_length)},
-      {"IPv6Address", ""}};
+      {"IPv4Address", with_prefix(endpoint.address, endpoint.prefix_length)},
+      {"IPv6Address", with_prefix(endpoint.address6, endpoint.prefix_length6)}};
 }
 
 json members_json(const Api& api, const Network& network) {
@@ -61,7 +83,7 @@ json network_json(const Network& network, json members) {
           {"Scope", "local"},
           {"Driver", network.driver},
           {"EnableIPv4", true},
-          {"EnableIPv6", false},
+          {"EnableIPv6", network.spec.ipv6.has_value()},
           {"IPAM", ipam_json(network)},
           {"Internal", network.spec.internal},
           {"Attachable", asked.is_object() && asked.value("Attachable", false)},
@@ -123,7 +145,8 @@ net::awaitable<Response> create(Api& api, Request request) {
   if (!wanted) co_return http::error_response(wanted.error());
   const auto made = co_await async::shielded(api.networks.create(*std::move(wanted)));
   if (!made) co_return http::error_response(made.error());
-  co_return http::json(Status::kCreated, json{{"Id", (*made)->id}, {"Warning", ""}});
+  co_return http::json(Status::kCreated,
+                       json{{"Id", (*made)->id}, {"Warning", (*made)->request.warning}});
 }
 
 // DELETE /networks/{id}

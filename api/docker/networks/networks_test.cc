@@ -51,6 +51,122 @@ TEST_F(NetworksApiTest, ANetworkIsShownAsDockerShowsIt) {
   EXPECT_EQ(actions_in("{\"type\":[\"network\"]}"), "create ");
 }
 
+TEST_F(NetworksApiTest, ANetworkWithIPv6IsShownWithBothSubnets) {
+  create_network({{"Name", "any"}, {"EnableIPv6", true}});
+  create_network({{"Name", "asked"},
+                  {"EnableIPv6", true},
+                  {"IPAM", {{"Config", {{{"Subnet", "fd00:1::/64"}, {"Gateway", "fd00:1::9"}}}}}}});
+  const json any = get("/networks/any");
+  const json asked = get("/networks/asked");
+
+  EXPECT_EQ(any.at("EnableIPv6"), true);
+  EXPECT_EQ(any.at("IPAM").at("Config"),
+            json::parse(R"([{"Subnet":"172.18.0.0/16","Gateway":"172.18.0.1"},
+                            {"Subnet":"fd00:18::/64","Gateway":"fd00:18::1"}])"));
+  EXPECT_EQ(asked.at("IPAM").at("Config"),
+            json::parse(R"([{"Subnet":"fd00:1::/64","Gateway":"fd00:1::9"},
+                            {"Subnet":"172.19.0.0/16","Gateway":"172.19.0.1"}])"));
+  EXPECT_EQ(get("/networks/bridge").at("EnableIPv6"), false);
+}
+
+TEST_F(NetworksApiTest, ASubnetOfIPv6WithoutEnableIPv6IsAWarning) {
+  const auto answer =
+      call("POST", "/networks/create",
+           {{"Name", "mine"}, {"IPAM", {{"Config", {{{"Subnet", "fd00:1::/64"}}}}}}});
+
+  EXPECT_EQ(static_cast<int>(answer.status), 201);
+  EXPECT_EQ(json::parse(answer.body).at("Warning"),
+            "the subnet fd00:1::/64 is not used: EnableIPv6 is not set");
+  EXPECT_EQ(get("/networks/mine").at("EnableIPv6"), false);
+  EXPECT_EQ(get("/networks/mine").at("IPAM").at("Config").size(), 2u);
+}
+
+TEST_F(NetworksApiTest, AContainerHasAnAddressOfIPv6) {
+  create_network({{"Name", "mine"}, {"EnableIPv6", true}});
+  const std::string id = run_on({{"mine", json::object()}}, {}, "?name=web");
+  const json settings = get("/containers/" + id + "/json").at("NetworkSettings");
+  const json network = settings.at("Networks").at("mine");
+
+  EXPECT_EQ(network.at("GlobalIPv6Address"), "fd00:18::2");
+  EXPECT_EQ(network.at("GlobalIPv6PrefixLen"), 64);
+  EXPECT_EQ(network.at("IPv6Gateway"), "fd00:18::1");
+  EXPECT_EQ(settings.at("GlobalIPv6Address"), "");  // the default network's
+  EXPECT_EQ(get("/networks/mine").at("Containers").at(id).at("IPv6Address"), "fd00:18::2/64");
+  EXPECT_NE(host_.last_container().settings.hosts_file.find(
+                "172.18.0.2\t" + id.substr(0, 12) + "\nfd00:18::2\t" + id.substr(0, 12) + "\n"),
+            std::string::npos);
+  EXPECT_EQ((*containers_->find(id))->run.machine->endpoints().at(0).address6, "fd00:18::2");
+}
+
+TEST_F(NetworksApiTest, AnAddressOfIPv6ThatIsAskedForIsHad) {
+  create_network({{"Name", "mine"},
+                  {"EnableIPv6", true},
+                  {"IPAM", {{"Config", {{{"Subnet", "fd00:1::/64"}}}}}}});
+  const json asked{{"mine", {{"IPAMConfig", {{"IPv6Address", "FD00:1::0:99"}}}}}};
+  const std::string id = run_on(asked);
+  const json network =
+      get("/containers/" + id + "/json").at("NetworkSettings").at("Networks").at("mine");
+
+  EXPECT_EQ(network.at("GlobalIPv6Address"), "fd00:1::99");
+  EXPECT_EQ(network.at("IPAMConfig").at("IPv6Address"), "FD00:1::0:99");
+  const std::string second = create_over_api({{"Image", "busybox"},
+                                              {"Cmd", {"true"}},
+                                              {"HostConfig", {{"NetworkMode", "mine"}}},
+                                              {"NetworkingConfig", {{"EndpointsConfig", asked}}}});
+  EXPECT_EQ(start_error(second), "failed to set up container networking: Address already in use");
+}
+
+TEST_F(NetworksApiTest, AnAddressOfIPv6IsOfASubnetThatWasAskedFor) {
+  create_network({{"Name", "without"}});
+  create_network({{"Name", "chosen"}, {"EnableIPv6", true}});
+  create_network({{"Name", "asked"},
+                  {"EnableIPv6", true},
+                  {"IPAM", {{"Config", {{{"Subnet", "fd00:1::/64"}}}}}}});
+  const auto error_on = [&](const std::string& network, const std::string& address) {
+    return start_error(create_over_api(
+        {{"Image", "busybox"},
+         {"Cmd", {"true"}},
+         {"HostConfig", {{"NetworkMode", network}}},
+         {"NetworkingConfig",
+          {{"EndpointsConfig", {{network, {{"IPAMConfig", {{"IPv6Address", address}}}}}}}}}}));
+  };
+  const std::string refused =
+      "invalid endpoint settings:\nuser specified IP address is supported only when connecting to "
+      "networks with user configured subnets";
+
+  EXPECT_EQ(error_on("without", "fd00:1::99"), refused);
+  EXPECT_EQ(error_on("chosen", "fd00:18::99"), refused);
+  EXPECT_EQ(error_on("asked", "fd00:2::99"),
+            "invalid endpoint settings:\nno configured subnet or ip-range contain the IP address "
+            "fd00:2::99");
+}
+
+TEST_F(NetworksApiTest, AContainerThatRunsGetsAnAddressOfIPv6) {
+  create_network({{"Name", "mine"},
+                  {"EnableIPv6", true},
+                  {"IPAM", {{"Config", {{{"Subnet", "fd00:1::/64"}}}}}}});
+  const std::string id = create_over_api({{"Image", "busybox"}, {"Cmd", {"sleep", "1000"}}});
+  ASSERT_EQ(status("POST", "/containers/" + id + "/start"), 204);
+  const std::string& name = (*containers_->find(id))->short_id();
+  const json endpoint{{"IPAMConfig", {{"IPv6Address", "fd00:1::99"}}}};
+
+  ASSERT_EQ(
+      status("POST", "/networks/mine/connect", {{"Container", id}, {"EndpointConfig", endpoint}}),
+      200);
+  EXPECT_EQ((*containers_->find(id))->run.machine->endpoints().at(1).address6, "fd00:1::99");
+  const std::vector<std::string> lines{"172.18.0.2\t" + name, "fd00:1::99\t" + name};
+  EXPECT_EQ(host_.last_network_files().added_hosts, lines);
+  const auto stored = engine::stored_state(engine::to_json_text((*containers_->find(id))->state));
+  EXPECT_EQ(stored.damage, "");
+  EXPECT_EQ(stored.value.machine.endpoints.at(1).address6, "fd00:1::99");
+  EXPECT_EQ(stored.value.machine.endpoints.at(1).prefix_length6, 64);
+  EXPECT_EQ(stored.value.machine.endpoints.at(1).gateway6, "fd00:1::1");
+
+  ASSERT_EQ(status("POST", "/networks/mine/disconnect", {{"Container", id}}), 200);
+  EXPECT_EQ(host_.last_network_files().removed_hosts, lines);
+  EXPECT_EQ(get("/networks/mine").at("Containers").size(), 0u);
+}
+
 TEST_F(NetworksApiTest, AContainerIsOnEachOfItsNetworks) {
   create_network({{"Name", "back"}});
   create_network({{"Name", "front"}});

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "api/engine/container/machine_spec.h"
+#include "api/networks/subnet6.h"
 #include "vmm/base/letters.h"
 
 namespace engine {
@@ -19,6 +20,22 @@ bool names_host(const Settings& settings) {
   const auto& hosts = settings.naming.extra_hosts;
   return std::any_of(hosts.begin(), hosts.end(),
                      [](const ExtraHost& host) { return !host.address; });
+}
+
+/// An address that is asked for is one of a subnet that was asked for: what is chosen for a network
+/// may be another one when it is made again.
+Result<void> check_address6(const std::string& address, const Network& network) {
+  if (address.empty()) return {};
+  const std::optional<NetworkSpec6>& asked = network.request.spec.ipv6;
+  const std::string begin = "invalid endpoint settings:\n";
+  if (!asked || asked->subnet.empty())
+    return Error{Code::kInvalidArgument,
+                 begin +
+                     "user specified IP address is supported only when connecting to networks "
+                     "with user configured subnets"};
+  if (Subnet6::parse(asked->subnet)->host(address)) return {};
+  return Error{Code::kInvalidArgument,
+               begin + "no configured subnet or ip-range contain the IP address " + address};
 }
 
 struct Place {
@@ -51,6 +68,7 @@ Result<std::vector<EndpointRequest>> endpoint_requests(const Settings& settings,
       return Error{Code::kConflict, std::string(kNetworkingFailed) + ": the network " +
                                         (*network)->name +
                                         " cannot be used: " + (*network)->damage};
+    RETURN_IF_ERROR(check_address6(wanted.address6, **network));
     places.push_back({&wanted, *std::move(network)});
   }
   const Place* const route = with_default_route(places);
@@ -60,7 +78,8 @@ Result<std::vector<EndpointRequest>> endpoint_requests(const Settings& settings,
                         .address = place.settings->address,
                         .mac = place.settings->mac,
                         .reaches_host = names_host(settings),
-                        .default_route = &place == route});
+                        .default_route = &place == route,
+                        .address6 = place.settings->address6});
   return requests;
 }
 
@@ -82,6 +101,7 @@ NamedContainer named_container(const Container& container, std::span<const Endpo
   for (const Endpoint& endpoint : endpoints) {
     NamedPlace place{.network = endpoint.network, .address = endpoint.address, .names = {}};
     const auto network = catalog.find(endpoint.network);
+    place.address6 = endpoint.address6;
     place.leads_out = !network || !(*network)->spec.internal;
     for (const EndpointSettings& settings : container.settings.endpoints) {
       const auto its = catalog.find(settings.network);

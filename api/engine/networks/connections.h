@@ -18,7 +18,8 @@ inline constexpr const char* kNetworkingFailed = "failed to set up container net
 
 /// An endpoint on each of the container's networks, in the order of its settings. One of them, that
 /// with the highest priority, has the machine's default route. kNotFound: no such network;
-/// kConflict: a network that cannot be used.
+/// kConflict: a network that cannot be used; kInvalidArgument: an address of IPv6 that is not of a
+/// subnet that the network was asked for with.
 base::Result<std::vector<EndpointRequest>> endpoint_requests(const Settings& settings,
                                                              const NetworkCatalog& catalog);
 

@@ -44,7 +44,17 @@ std::shared_ptr<Network> read_network(const Database::Row& row) {
   if (network->spec.bridge.empty()) network->spec.bridge = bridge_of(network->id);
   network->spec.subnet = row.text(4);
   network->spec.gateway = row.text(5);
+  if (network->spec.ipv6) {
+    network->spec.ipv6->subnet = row.text(6);
+    network->spec.ipv6->gateway = row.text(7);
+  }
   return network;
+}
+
+/// Whether all that was chosen for it is known.
+bool is_complete(const NetworkSpec& spec) {
+  return !spec.subnet.empty() && !spec.gateway.empty() &&
+         (!spec.ipv6 || (!spec.ipv6->subnet.empty() && !spec.ipv6->gateway.empty()));
 }
 
 }  // namespace
@@ -71,9 +81,10 @@ void NetworkCatalog::add_predefined() {
 
 net::awaitable<Result<void>> NetworkCatalog::restore() {
   std::vector<std::shared_ptr<Network>> found;
-  RETURN_IF_ERROR_ASYNC(
-      parts_.database.run("SELECT id, name, created_ns, request, subnet, gateway FROM networks", {},
-                          [&](const Database::Row& row) { found.push_back(read_network(row)); }));
+  RETURN_IF_ERROR_ASYNC(parts_.database.run(
+      "SELECT id, name, created_ns, request, subnet, gateway, subnet6, gateway6"
+      " FROM networks",
+      {}, [&](const Database::Row& row) { found.push_back(read_network(row)); }));
   for (const auto& network : found) {
     if (is_predefined_network(network->name) || networks_.contains(network->name)) {
       spdlog::error("the row of the network {} has the name of another one: {}", network->id,
@@ -87,7 +98,7 @@ net::awaitable<Result<void>> NetworkCatalog::restore() {
 
 net::awaitable<void> NetworkCatalog::make_again(std::shared_ptr<Network> network) {
   if (network->damage.empty()) {
-    const bool complete = !network->spec.subnet.empty() && !network->spec.gateway.empty();
+    const bool complete = is_complete(network->spec);
     auto made = co_await parts_.networks.create(network->spec, true);
     if (!complete) {
       // Nobody was told of it.
@@ -116,8 +127,11 @@ Result<void> NetworkCatalog::insert_row(const Network& network) {
 }
 
 Result<void> NetworkCatalog::complete_row(const Network& network) {
-  return parts_.database.run("UPDATE networks SET subnet = ?, gateway = ? WHERE id = ?",
-                             {network.spec.subnet, network.spec.gateway, network.id});
+  const NetworkSpec& spec = network.spec;
+  const NetworkSpec6 ipv6 = spec.ipv6.value_or(NetworkSpec6{});
+  return parts_.database.run(
+      "UPDATE networks SET subnet = ?, gateway = ?, subnet6 = ?, gateway6 = ? WHERE id = ?",
+      {spec.subnet, spec.gateway, ipv6.subnet, ipv6.gateway, network.id});
 }
 
 Result<void> NetworkCatalog::erase_row(const Network& network) {

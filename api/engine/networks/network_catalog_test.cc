@@ -70,6 +70,35 @@ TEST_F(NetworkCatalogTest, ARestartedDaemonHasThemAsTheyWere) {
   EXPECT_EQ((*after)->spec.bridge, "br-" + before->id.substr(0, 12));
 }
 
+TEST_F(NetworkCatalogTest, ARestartedDaemonHasTheSubnetOfIPv6ThatItsRowSays) {
+  const auto before = create({{"Name", "mine"}, {"EnableIPv6", true}});
+  ASSERT_TRUE(before) << before.error().message;
+  std::string stored;
+  ASSERT_TRUE(database_->run("SELECT subnet6, gateway6 FROM networks", {},
+                             [&](const auto& row) { stored = row.text(0) + " " + row.text(1); }));
+  EXPECT_EQ(stored, (*before)->spec.ipv6->subnet + " " + (*before)->spec.ipv6->gateway);
+  ASSERT_TRUE(database_->run("UPDATE networks SET subnet6 = 'fd77::/64', gateway6 = 'fd77::7'"));
+  forget_bridges();
+  open();
+
+  const auto after = networks_->find("mine");
+  ASSERT_TRUE(after);
+  EXPECT_EQ((*after)->damage, "");
+  ASSERT_TRUE((*after)->spec.ipv6);
+  EXPECT_EQ((*after)->spec.ipv6->subnet, "fd77::/64");
+  EXPECT_EQ((*after)->spec.ipv6->gateway, "fd77::7");
+  EXPECT_EQ(host_.networks().find("mine")->ipv6->gateway, "fd77::7");
+}
+
+TEST_F(NetworkCatalogTest, OneWithoutItsSubnetOfIPv6WasNotFinished) {
+  ASSERT_TRUE(create({{"Name", "mine"}, {"EnableIPv6", true}}));
+  ASSERT_TRUE(database_->run("UPDATE networks SET subnet6 = ''"));
+  forget_bridges();
+  open();
+
+  EXPECT_EQ(networks_->find("mine").error().code, Code::kNotFound);
+}
+
 TEST_F(NetworkCatalogTest, OneThatADaemonDidNotFinishIsGoneAtTheNextStart) {
   created("mine");
   ASSERT_TRUE(database_->run("UPDATE networks SET subnet = '', gateway = ''"));

@@ -3,15 +3,13 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <functional>
 #include <set>
 
+#include "api/engine/networks/ipam_request.h"
 #include "api/engine/settings/settings_document.h"
 #include "api/engine/settings/settings_fields.h"
 #include "api/engine/state/json_fields.h"
-#include "api/networks/subnet.h"
 
 namespace engine {
 
@@ -55,91 +53,6 @@ Result<void> check_driver(const std::string& driver) {
     return Error{Code::kPermissionDenied,
                  "only one instance of \"" + driver + "\" network is allowed"};
   return Error{Code::kNotFound, "plugin \"" + driver.substr(0, 128) + "\" not found"};
-}
-
-// --- addresses --------------------------------------------------------------------------------
-
-/// What is wrong with an address of the subnet; empty: nothing.
-std::string wrong_address(const std::string& text, const Subnet& subnet) {
-  in6_addr raw{};
-  if (::inet_pton(AF_INET6, text.c_str(), &raw) == 1) return "parent subnet is an IPv4 block";
-  in_addr address{};
-  if (::inet_pton(AF_INET, text.c_str(), &address) != 1) return "invalid address";
-  if ((ntohl(address.s_addr) & mask_of(subnet.prefix_length)) != subnet.network)
-    return "parent subnet " + subnet.to_string() + " doesn't contain this address";
-  return {};
-}
-
-std::string wrong_range(const std::string& text, const Subnet& subnet) {
-  const std::string begin = "invalid ip-range " + text;
-  const auto range = Subnet::parse_range(text);
-  if (!range) return begin + ": invalid CIDR block notation";
-  if (range->prefix_length < subnet.prefix_length)
-    return begin + ": CIDR block is bigger than its parent subnet " + subnet.to_string();
-  if (range->to_string() != text) return begin + ": it should be " + range->to_string();
-  if (!range->overlaps(subnet))
-    return begin + ": parent subnet " + subnet.to_string() + " doesn't contain ip-range";
-  return {};
-}
-
-Result<void> parse_pool(const json& config, NetworkSpec& spec) {
-  if (!config.is_object()) return invalid("invalid JSON: IPAM.Config must be an array of objects");
-  const auto text = [&](const char* field) { return text_field(config, field); };
-  const auto subnet = text("Subnet");
-  const auto range = text("IPRange");
-  const auto gateway = text("Gateway");
-  const auto auxiliary = texts_field(config, "AuxiliaryAddresses");
-  for (const auto* parsed : {&subnet, &range, &gateway})
-    if (!*parsed) return parsed->error();
-  if (!auxiliary) return auxiliary.error();
-  if (subnet->find(':') != std::string::npos)
-    return Error{Code::kNotSupported, "the subnet " + subnet->substr(0, 64) +
-                                          " is not supported: networks have IPv4 addresses here"};
-  // All that is wrong is said at once, a line each.
-  std::string wrong;
-  const auto complain = [&](const std::string& line) {
-    if (!line.empty()) wrong += "\n" + line.substr(0, 256);
-  };
-  const auto parsed = Subnet::parse_range(*subnet);
-  if (!parsed) {
-    complain("invalid subnet " + *subnet + ": invalid CIDR block notation");
-  } else {
-    if (parsed->to_string() != *subnet)
-      complain("invalid subnet " + *subnet + ": it should be " + parsed->to_string());
-    if (!range->empty()) complain(wrong_range(*range, *parsed));
-    const auto check = [&](const std::string& what, const std::string& address) {
-      const std::string why = address.empty() ? "" : wrong_address(address, *parsed);
-      if (!why.empty()) complain("invalid " + what + ": " + why);
-    };
-    check("gateway " + *gateway, *gateway);
-    for (const auto& [name, address] : *auxiliary) check("auxiliary address " + name, address);
-  }
-  if (!wrong.empty()) return invalid("invalid network config:" + wrong);
-  if (!Subnet::parse(*subnet))
-    return invalid("invalid subnet " + *subnet + ": a network has 2 to 2^24 addresses here");
-  spec.subnet = *subnet;
-  spec.ip_range = *range;
-  spec.gateway = *gateway;
-  for (const auto& [name, address] : *auxiliary) spec.reserved.push_back(address);
-  return {};
-}
-
-Result<void> parse_ipam(const json& ipam, NetworkSpec& spec) {
-  const auto driver = text_field(ipam, "Driver");
-  if (!driver) return driver.error();
-  if (!driver->empty() && *driver != "default")
-    return Error{Code::kNotFound, "plugin \"" + driver->substr(0, 128) + "\" not found"};
-  const auto options = texts_field(ipam, "Options");
-  if (!options) return options.error();
-  if (!options->empty())
-    return Error{Code::kNotSupported, "IPAM.Options is not supported: the default driver has none"};
-  const auto config = ipam.find("Config");
-  if (config == ipam.end() || config->is_null() || config->empty()) return {};
-  if (!config->is_array()) return invalid("invalid JSON: IPAM.Config must be an array of objects");
-  if (config->size() > 1)
-    return Error{Code::kNotSupported,
-                 "IPAM.Config is not supported with several subnets: a network has one here"};
-  return parse_pool(config->front(), spec);
 }
 
 // --- options ----------------------------------------------------------------------------------
@@ -204,7 +117,8 @@ Result<NetworkRequest> parse_network_request(const json& body) {
                          .labels = {},
                          .options = {},
                          .host_address = {},
-                         .spec = {}};
+                         .spec = {},
+                         .warning = {}};
   const json& fields = request.document;
   request.spec.name = text_in(fields, "Name");
   RETURN_IF_ERROR(check_name(request.spec.name));
@@ -212,7 +126,11 @@ Result<NetworkRequest> parse_network_request(const json& body) {
   if (const std::string scope = text_in(fields, "Scope"); !scope.empty() && scope != "local")
     return Error{Code::kPermissionDenied,
                  "cannot create a swarm scoped network when swarm is not active"};
-  if (!flag_in(fields, "EnableIPv4")) return invalid("IPv4 or IPv6 must be enabled");
+  const bool ipv6 = flag_in(fields, "EnableIPv6");
+  if (!flag_in(fields, "EnableIPv4"))
+    return ipv6 ? Error{Code::kNotSupported,
+                        "EnableIPv4=false is not supported: every network has IPv4 here"}
+                : invalid("IPv4 or IPv6 must be enabled");
   if (const json& from = fields.at("ConfigFrom"); from.is_object()) {
     const auto name = text_field(from, "Network");
     if (!name) return name.error();
@@ -223,9 +141,12 @@ Result<NetworkRequest> parse_network_request(const json& body) {
   request.spec.internal = flag_in(fields, "Internal");
   request.labels = texts_in(fields, "Labels");
   request.options = texts_in(fields, "Options");
-  RETURN_IF_ERROR(parse_ipam(fields.at("IPAM"), request.spec));
+  if (ipv6) request.spec.ipv6.emplace();
+  RETURN_IF_ERROR(parse_ipam(fields.at("IPAM"), request));
   for (const auto& [name, value] : request.options)
     RETURN_IF_ERROR(parse_option(name, value, request));
+  if (request.spec.ipv6 && request.spec.mtu < kLeastMtu6)
+    return invalid("a network with IPv6 has an MTU of at least " + std::to_string(kLeastMtu6));
   return request;
 }
 

@@ -22,6 +22,7 @@ struct NetworkRequest {
   std::map<std::string, std::string> options;
   std::string host_address;  // where its ports are published, unless a container says otherwise
   NetworkSpec spec;          // `bridge` is empty unless an option names it
+  std::string warning;       // for the client: what of it is not used
 };
 
 /// Of a request's body, or of a row that keeps a document.

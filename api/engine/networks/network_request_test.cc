@@ -13,6 +13,10 @@ json with_pool(json pool) {
   return {{"Name", "mine"}, {"IPAM", {{"Driver", "default"}, {"Config", json::array({pool})}}}};
 }
 
+json with_pools6(json pools) {
+  return {{"Name", "mine"}, {"EnableIPv6", true}, {"IPAM", {{"Config", std::move(pools)}}}};
+}
+
 Error refusal(const json& body) {
   const auto request = parse_network_request(body);
   EXPECT_FALSE(request) << body;
@@ -64,6 +68,79 @@ TEST(NetworkRequestTest, ItsAddressesAreRead) {
   EXPECT_EQ(request->spec.reserved, std::vector<std::string>{"10.1.0.9"});
 }
 
+TEST(NetworkRequestTest, ASubnetOfIPv6IsChosenUnlessItIsAskedFor) {
+  EXPECT_FALSE(parse_network_request({{"Name", "mine"}})->spec.ipv6);
+  const auto any = parse_network_request({{"Name", "mine"}, {"EnableIPv6", true}});
+  ASSERT_TRUE(any) << any.error().message;
+  ASSERT_TRUE(any->spec.ipv6);
+  EXPECT_EQ(any->spec.ipv6->subnet, "");
+
+  const auto asked =
+      parse_network_request(with_pools6({{{"Subnet", "FD00:0:0:1::/64"},
+                                          {"Gateway", "fd00:0:0:1::ff"},
+                                          {"IPRange", "fd00:0:0:1:2::/80"},
+                                          {"AuxiliaryAddresses", {{"printer", "fd00:0:0:1::9"}}}},
+                                         {{"Subnet", "10.1.0.0/16"}}}));
+  ASSERT_TRUE(asked) << asked.error().message;
+  EXPECT_EQ(asked->spec.subnet, "10.1.0.0/16");
+  EXPECT_EQ(asked->spec.gateway, "");
+  EXPECT_EQ(asked->spec.ipv6->subnet, "fd00:0:0:1::/64");
+  EXPECT_EQ(asked->spec.ipv6->gateway, "fd00:0:0:1::ff");
+  EXPECT_EQ(asked->spec.ipv6->ip_range, "fd00:0:0:1:2::/80");
+  EXPECT_EQ(asked->spec.ipv6->reserved, std::vector<std::string>{"fd00:0:0:1::9"});
+  EXPECT_EQ(asked->warning, "");
+}
+
+TEST(NetworkRequestTest, ASubnetOfIPv6IsNotUsedWithoutEnableIPv6) {
+  const auto request = parse_network_request(with_pool({{"Subnet", "2001:db8::5/64"}}));
+  ASSERT_TRUE(request) << request.error().message;
+
+  EXPECT_FALSE(request->spec.ipv6);
+  EXPECT_EQ(request->spec.subnet, "");
+  EXPECT_EQ(request->warning, "the subnet 2001:db8::5/64 is not used: EnableIPv6 is not set");
+}
+
+TEST(NetworkRequestTest, WhatIsWrongWithAddressesOfIPv6IsSaidAsOfIPv4) {
+  EXPECT_EQ(
+      refusal(with_pools6(
+                  {{{"Subnet", "fd00::5/64"},
+                    {"Gateway", "10.1.0.1"},
+                    {"IPRange", "10.1.0.0/16"},
+                    {"AuxiliaryAddresses", {{"printer", "fd01::1"}}}},
+                   {{"Subnet", "10.1.0.0/16"}, {"Gateway", "fd00::1"}, {"IPRange", "fd00::/80"}}}))
+          .message,
+      "invalid network config:\n"
+      "invalid subnet fd00::5/64: it should be fd00::/64\n"
+      "invalid ip-range 10.1.0.0/16: parent subnet is an IPv6 block\n"
+      "invalid gateway 10.1.0.1: parent subnet is an IPv6 block\n"
+      "invalid auxiliary address printer: parent subnet fd00::/64 doesn't contain this "
+      "address\n"
+      "invalid ip-range fd00::/80: parent subnet is an IPv4 block\n"
+      "invalid gateway fd00::1: parent subnet is an IPv4 block");
+  for (const char* subnet : {"fe80::/64", "ff00::/16", "::/0", "fd00::/127", "::ffff:10.0.0.0/104"})
+    EXPECT_EQ(refusal(with_pools6({{{"Subnet", subnet}}})).code, Code::kInvalidArgument) << subnet;
+  EXPECT_EQ(refusal(with_pools6({{{"Subnet", "fd00::x/64"}}})).message,
+            "invalid network config:\ninvalid subnet fd00::x/64: invalid CIDR block notation");
+}
+
+TEST(NetworkRequestTest, ANetworkHasOneSubnetOfEachKind) {
+  EXPECT_EQ(refusal(with_pools6({{{"Subnet", "fd00::/64"}}, {{"Subnet", "fd01::/64"}}})).code,
+            Code::kNotSupported);
+  EXPECT_EQ(refusal(with_pools6({{{"Subnet", "10.1.0.0/16"}}, {{"Subnet", "10.2.0.0/16"}}})).code,
+            Code::kNotSupported);
+}
+
+TEST(NetworkRequestTest, IPv6NeedsItsMtuAndDoesNotComeAlone) {
+  json narrow{{"Name", "mine"}, {"Options", {{"com.docker.network.driver.mtu", "1279"}}}};
+  EXPECT_TRUE(parse_network_request(narrow));
+  narrow["EnableIPv6"] = true;
+  EXPECT_EQ(refusal(narrow).code, Code::kInvalidArgument);
+  json alone{{"Name", "mine"}, {"EnableIPv4", false}};
+  EXPECT_EQ(refusal(alone).message, "IPv4 or IPv6 must be enabled");
+  alone["EnableIPv6"] = true;
+  EXPECT_EQ(refusal(alone).code, Code::kNotSupported);
+}
+
 TEST(NetworkRequestTest, AllThatIsWrongWithAddressesIsSaidAtOnce) {
   EXPECT_EQ(refusal(with_pool({{"Subnet", "10.1.0.5/16"},
                                {"Gateway", "10.2.0.1"},
@@ -98,9 +175,7 @@ TEST(NetworkRequestTest, DriversThatAreNotThereAreNotFound) {
 }
 
 TEST(NetworkRequestTest, WhatIsNotHonouredIsRefused) {
-  EXPECT_EQ(refusal({{"Name", "a"}, {"EnableIPv6", true}}).code, Code::kNotSupported);
   EXPECT_EQ(refusal({{"Name", "a"}, {"Options", {{"parent", "eth0"}}}}).code, Code::kNotSupported);
-  EXPECT_EQ(refusal(with_pool({{"Subnet", "2001:db8::/64"}})).code, Code::kNotSupported);
   EXPECT_EQ(refusal({{"Name", "a"}, {"Unknown", 1}}).code, Code::kNotSupported);
   EXPECT_EQ(refusal({{"Name", "a"}, {"Options", {{"com.docker.network.bridge.enable_icc", "so"}}}})
                 .message,

@@ -134,7 +134,8 @@ constexpr std::string_view kShown = "what inspect shows: clients send it back, D
 
 constexpr auto kEndpointFields = std::to_array<Field>({
     {"IPAMConfig", kObject, "null", kChecked,
-     "IPv4Address, on networks that were created; no IPv6Address, no LinkLocalIPs"},
+     "IPv4Address, and IPv6Address where the network was given a subnet of IPv6, on networks that "
+     "were created; no LinkLocalIPs"},
     {"Links", kStrings, "null", kHonoured, "on networks that were created"},
     {"Aliases", kStrings, "null", kHonoured, "on networks that were created"},
     {"MacAddress", kString, R"("")", kHonoured, "default: derived from the address"},
@@ -157,9 +158,10 @@ constexpr auto kNetworkFields = std::to_array<Field>({
     {"Driver", kString, R"("bridge")", kChecked, "bridge"},
     {"Scope", kString, R"("")", kChecked, "local"},
     {"EnableIPv4", kBool, "true", kChecked, "true"},
-    {"EnableIPv6", kBool, "false", kRefused, "networks have IPv4 addresses here"},
+    {"EnableIPv6", kBool, "false", kHonoured, "no published ports over IPv6"},
     {"IPAM", kObject, "{}", kChecked,
-     "Driver default, one IPv4 subnet with its Gateway, IPRange, AuxiliaryAddresses; no Options"},
+     "Driver default; one subnet of IPv4 and, with EnableIPv6, one of IPv6, each with its Gateway, "
+     "IPRange, AuxiliaryAddresses; no Options"},
     {"Internal", kBool, "false", kHonoured, ""},
     {"Attachable", kBool, "false", kInformation,
      "every container can be connected, as with Docker"},

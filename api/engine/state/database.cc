@@ -15,7 +15,7 @@ using base::Result;
 namespace {
 
 /// kMigrations[n] brings schema version n to n + 1. Never changed once released; only added to.
-constexpr std::array<const char*, 5> kMigrations{
+constexpr std::array<const char*, 6> kMigrations{
     R"(CREATE TABLE containers (
          id TEXT PRIMARY KEY,
          tenant TEXT NOT NULL DEFAULT 'default',
@@ -56,6 +56,8 @@ constexpr std::array<const char*, 5> kMigrations{
        ) WITHOUT ROWID;)",
     // Volumes that are there are disks.
     R"(ALTER TABLE volumes ADD COLUMN kind TEXT NOT NULL DEFAULT 'disk';)",
+    R"(ALTER TABLE networks ADD COLUMN subnet6 TEXT NOT NULL DEFAULT '';
+       ALTER TABLE networks ADD COLUMN gateway6 TEXT NOT NULL DEFAULT '';)",
 };
 
 }  // namespace

@@ -21,16 +21,24 @@ Error invalid(std::string message) {
   return Error{Code::kInvalidArgument, "invalid endpoint settings:\n" + std::move(message)};
 }
 
+/// As inet_ntop() writes it, so that one address has one text; nothing if it is none that a machine
+/// can have.
+std::optional<std::string> canonical6(const std::string& text) {
+  in6_addr raw{};
+  if (::inet_pton(AF_INET6, text.c_str(), &raw) != 1 || IN6_IS_ADDR_UNSPECIFIED(&raw) ||
+      IN6_IS_ADDR_V4MAPPED(&raw))
+    return std::nullopt;
+  char canonical[INET6_ADDRSTRLEN] = {};
+  return ::inet_ntop(AF_INET6, &raw, canonical, sizeof canonical);
+}
+
 /// Of IPAMConfig: IPv4Address, IPv6Address, LinkLocalIPs.
-Result<std::string> parse_address(const json& config) {
-  if (config.is_null()) return std::string();
+Result<void> parse_addresses(const json& config, EndpointSettings& endpoint) {
+  if (config.is_null()) return {};
   const auto address = text_field(config, "IPv4Address");
   if (!address) return address.error();
   const auto address6 = text_field(config, "IPv6Address");
   if (!address6) return address6.error();
-  if (!address6->empty())
-    return Error{Code::kNotSupported,
-                 "IPAMConfig.IPv6Address is not supported: networks have IPv4 addresses here"};
   if (const auto local = config.find("LinkLocalIPs");
       local != config.end() && !local->is_null() && !local->empty())
     return Error{Code::kNotSupported,
@@ -38,7 +46,12 @@ Result<std::string> parse_address(const json& config) {
   in_addr raw{};
   if (!address->empty() && ::inet_pton(AF_INET, address->c_str(), &raw) != 1)
     return invalid("invalid IPv4 address: " + address->substr(0, 64));
-  return *address;
+  endpoint.address = *address;
+  if (address6->empty()) return {};
+  auto canonical = canonical6(*address6);
+  if (!canonical) return invalid("invalid IPv6 address: " + address6->substr(0, 64));
+  endpoint.address6 = *std::move(canonical);
+  return {};
 }
 
 /// Each is looked for at a start and shown by an inspect.
@@ -80,11 +93,10 @@ Result<EndpointSettings> parse_endpoint(const std::string& network, const json& 
                             .mac = std::nullopt,
                             .aliases = strings_in(fields, "Aliases"),
                             .links = {},
-                            .gateway_priority = integer_in(fields, "GwPriority")};
+                            .gateway_priority = integer_in(fields, "GwPriority"),
+                            .address6 = {}};
   RETURN_IF_ERROR(check_aliases(endpoint.aliases));
-  auto address = parse_address(fields.at("IPAMConfig"));
-  if (!address) return std::move(address).error();
-  endpoint.address = *std::move(address);
+  RETURN_IF_ERROR(parse_addresses(fields.at("IPAMConfig"), endpoint));
   auto links = parse_links(strings_in(fields, "Links"));
   if (!links) return std::move(links).error();
   endpoint.links = *std::move(links);
@@ -93,7 +105,7 @@ Result<EndpointSettings> parse_endpoint(const std::string& network, const json& 
       return invalid(
           "links of an endpoint are for networks that were created; on the default one they are "
           "HostConfig.Links");
-    if (!endpoint.address.empty())
+    if (!endpoint.address.empty() || !endpoint.address6.empty())
       return invalid("user specified IP address is supported on user defined networks only");
     if (!endpoint.aliases.empty())
       return invalid(

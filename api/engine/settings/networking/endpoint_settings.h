@@ -26,6 +26,7 @@ struct EndpointSettings {
   std::vector<std::string> aliases;   // further names on that network
   std::vector<Link> links;            // what it alone calls others there
   std::int64_t gateway_priority = 0;  // the default route leads by the endpoint with the highest
+  std::string address6;  // IPv6, as inet_ntop() writes it; empty: any, if the network has IPv6
 };
 
 /// `fields` has every field of endpoint_fields(), of its type. kInvalidArgument: an address that is

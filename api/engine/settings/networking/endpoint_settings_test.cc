@@ -51,10 +51,24 @@ TEST(EndpointSettingsTest, AddressesAndAliasesAreForNetworksThatWereCreated) {
   }
 }
 
+TEST(EndpointSettingsTest, AnAddressOfIPv6HasOneText) {
+  const json both{{"IPAMConfig", {{"IPv4Address", "10.1.0.5"}, {"IPv6Address", "FD00:0::0:5"}}}};
+
+  const auto endpoint = parse_endpoint("mine", fields(both));
+  ASSERT_TRUE(endpoint) << endpoint.error().message;
+  EXPECT_EQ(endpoint->address, "10.1.0.5");
+  EXPECT_EQ(endpoint->address6, "fd00::5");
+  EXPECT_EQ(code_of("bridge", {{"IPAMConfig", {{"IPv6Address", "fd00::5"}}}}),
+            Code::kInvalidArgument);
+}
+
 TEST(EndpointSettingsTest, WhatIsNoAddressOrNotHonouredIsRefused) {
   EXPECT_EQ(code_of("mine", {{"IPAMConfig", {{"IPv4Address", "10.1.0"}}}}), Code::kInvalidArgument);
   EXPECT_EQ(code_of("mine", {{"IPAMConfig", {{"IPv4Address", 7}}}}), Code::kInvalidArgument);
-  EXPECT_EQ(code_of("mine", {{"IPAMConfig", {{"IPv6Address", "::1"}}}}), Code::kNotSupported);
+  for (const char* wrong :
+       {"bar", "::", "::ffff:10.1.0.5", "10.1.0.5", "fe80::1%eth0", "fd00::/64"})
+    EXPECT_EQ(code_of("mine", {{"IPAMConfig", {{"IPv6Address", wrong}}}}), Code::kInvalidArgument)
+        << wrong;
   EXPECT_EQ(code_of("mine", {{"IPAMConfig", {{"LinkLocalIPs", {"169.254.1.1"}}}}}),
             Code::kNotSupported);
   EXPECT_EQ(code_of("mine", {{"MacAddress", "x"}}), Code::kInvalidArgument);
