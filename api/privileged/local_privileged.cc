@@ -55,9 +55,25 @@ fs::path ipv6_of(const std::string& interface) {
   return fs::path("/proc/sys/net/ipv6/conf") / interface;
 }
 
-/// Interfaces that have their routes from routers, and would lose them when this host forwards.
-std::vector<std::string> hearing_routers() {
+/// Interfaces of the host that are no machine's: neither a network's bridge nor a part of one.
+std::vector<std::string> interfaces_of_others(const std::string& table) {
+  const auto bridges = network_rules::bridges(table);
+  const auto is_one = [&](const fs::path& name) {
+    return std::find(bridges.begin(), bridges.end(), name.string()) != bridges.end();
+  };
   std::vector<std::string> names = links::with_prefix("");
+  std::erase_if(names, [&](const std::string& name) {
+    std::error_code has_none;
+    const fs::path master =
+        fs::read_symlink(fs::path("/sys/class/net") / name / "master", has_none);
+    return is_one(name) || (!has_none && is_one(master.filename()));
+  });
+  return names;
+}
+
+/// Of these, those that have their routes from routers, and would lose them when this host
+/// forwards.
+std::vector<std::string> hearing_routers(std::vector<std::string> names) {
   std::erase_if(names, [](const std::string& name) {
     return !is_on(ipv6_of(name) / "accept_ra") || is_on(ipv6_of(name) / "forwarding");
   });
@@ -357,8 +373,9 @@ Result<void> LocalPrivileged::remove_rules(const std::string& table) {
 /// their interface says before that it stays with them.
 Result<void> LocalPrivileged::forward_ipv6(const std::string& table) {
   if (is_on(kForwarding6)) return {};
+  const auto others = interfaces_of_others(table);
   const network_rules::HostLinks host{
-      .guarded = {}, .guarded6 = links::with_prefix(""), .heard_routers = hearing_routers()};
+      .guarded = {}, .guarded6 = others, .heard_routers = hearing_routers(others)};
   RETURN_IF_ERROR(network_rules::guard_ipv6(table, host));
   set_accept_ra(host.heard_routers, '1', "2");
   return write_file(kForwarding6, "1");

@@ -206,6 +206,10 @@ HostLinks host_links(const std::string& table) {
           .heard_routers = names_in("ip6", table, "heard_routers")};
 }
 
+std::vector<std::string> bridges(const std::string& table) {
+  return names_in("ip6", table, "bridges");
+}
+
 Result<void> guard_ipv6(const std::string& table, const HostLinks& links) {
   return nft::run(ipv6_elements(table, links));
 }

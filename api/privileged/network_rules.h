@@ -42,6 +42,8 @@ struct HostLinks {
 std::string table_commands(const std::string& table, const HostLinks& links);
 /// What the present tables remember; nothing if there are none.
 HostLinks host_links(const std::string& table);
+/// Those of the networks in the present tables; nothing if there are none.
+std::vector<std::string> bridges(const std::string& table);
 /// Remembers what is said of IPv6, in tables that are there.
 base::Result<void> guard_ipv6(const std::string& table, const HostLinks& links);
 

@@ -51,6 +51,14 @@ def default_routes(container):
 
 
 class Network6Test(TidyHostTest):
+    @classmethod
+    def setUpClass(cls):
+        # From the first network with IPv6 on, and until it ends, the daemon keeps the host's forwarding of it from
+        # the host's other interfaces: that is no network's, and stays.
+        docker("network", "create", "--ipv6", NETWORK)
+        docker("network", "rm", NETWORK)
+        super().setUpClass()
+
     def tearDown(self):
         super().tearDown()
         for name in (NETWORK, OTHER, INNER):
