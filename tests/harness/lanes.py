@@ -1,10 +1,10 @@
 """Test files on one host or several: each in a process of its own with a time limit, shared out as hosts get free.
 
 A Lane is a host and the thread that runs files against it. Lanes take the next file from one queue, so a slow host gets
-fewer. A host that answers no more ends its lane: it fails by its name once, not in every file that is left.
+fewer. A host that answers no more ends its lane: it fails by its name once, not in every file that is left. Where the
+time for all of them is limited, a file that would not end in it does not begin, and is skipped by its name.
 """
 
-import collections
 import http.client
 import os
 import signal
@@ -77,23 +77,38 @@ class Lane:
         return False
 
 
+class Budget:
+    """The time in which all files are to have ended: `seconds` from now, or without end. `known`: how long a file took
+    before, by its name."""
+
+    UNKNOWN = 300  # of a file that never ran
+
+    def __init__(self, seconds=float("inf"), known=None):
+        self._end = time.monotonic() + seconds
+        self._known = known or {}
+
+    def holds(self, path):
+        return time.monotonic() + self._known.get(name_of(path), self.UNKNOWN) <= self._end
+
+
 class Lanes:
     """`command(path, results)` is the command line that runs one file."""
 
-    def __init__(self, lanes, command, timeout, journal):
+    def __init__(self, lanes, command, timeout, journal, budget):
         self._lanes = lanes
         self._command = command
         self._timeout = timeout
         self._journal = journal
+        self._budget = budget
         self._whole_outputs = len(lanes) > 1
         self._lock = threading.Lock()  # of what follows
-        self._queue = collections.deque()
+        self._queue = []
         self._running = set()
         self._stopped = False
 
     def run(self, paths):
         """In that order. An exception, such as a signal's, stops what runs first."""
-        self._queue.extend(paths)
+        self._queue = list(paths)
         threads = [threading.Thread(target=self._run_lane, args=(lane,)) for lane in self._lanes]
         try:
             for thread in threads:
@@ -107,7 +122,8 @@ class Lanes:
                 if thread.ident is not None:
                     thread.join()
         for path in self._queue:
-            self._journal.note("skip", name_of(path), "no host is left that could run it")
+            self._journal.note("skip", name_of(path), "no host is left that could run it" if self._budget.holds(path)
+                               else "the time that was left is too short for it")
 
     def _run_lane(self, lane):
         last = "it came up"
@@ -116,9 +132,10 @@ class Lanes:
                 self._journal.note("fail", lane.name, f"does not answer after {last}")
                 return
             with self._lock:
-                if self._stopped or not self._queue:
+                path = None if self._stopped else next(filter(self._budget.holds, self._queue), None)
+                if path is None:
                     return
-                path = self._queue.popleft()
+                self._queue.remove(path)
             last = name_of(path)
             try:
                 self._run_file(path, lane)

@@ -177,6 +177,22 @@ class LanesTest(unittest.TestCase):
         self.assertEqual(began, [names[name] for name in ("new", "long", "short")])
         self.assertEqual({line.split()[1] for line in seconds.read_text().splitlines()}, set(names.values()))
 
+    def test_what_would_not_end_in_time_is_skipped_and_begins_the_next_time(self):
+        files = [self._file(f"{name}.py", "pass") for name in ("short", "long", "longer")]
+        seconds = self.directory / "seconds"
+        names = {path.stem: os.path.relpath(path, RUN.parent) for path in files}
+        seconds.write_text(f"3 {names['short']}\n700 {names['long']}\n7000 {names['longer']}\n", encoding="utf-8")
+
+        done = self._run(files, "--seconds", seconds, "--within", "1000")
+
+        self.assertEqual(done.returncode, 0)
+        self.assertIn(f"skip {names['longer']}: the time that was left is too short for it\n", self.results.read_text())
+        self.assertEqual(self._verdicts(), {("pass", "short.py"): 1, ("pass", "long.py"): 1, ("skip", "longer.py"): 1})
+
+        done = self._run(files, "--seconds", seconds)
+
+        self.assertTrue(done.stdout.startswith(f"-- {names['longer']}\n"), done.stdout)
+
 
 if __name__ == "__main__":
     unittest.main()
