@@ -16,12 +16,9 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from harness.daemon import Daemon  # noqa: E402
 from harness.host import TIMEOUT, TidyHostTest, docker, host_command, on_host, output  # noqa: E402
+from harness.programs import ROOT, NoToolchain, go_program, python_with  # noqa: E402
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "testcontainers")
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CI = os.path.join(ROOT, "tests/ci")
-CACHE = os.environ.get("CONTAINERVM_CACHE") or os.path.join(
-    os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "containervm")
 BUILD_TIMEOUT = 4 * TIMEOUT
 # By these names the libraries ask for their reaper.
 REAPERS = ["testcontainers/ryuk:0.8.1", "testcontainers/ryuk:0.14.0"]
@@ -154,9 +151,7 @@ class PythonTest(Library, TidyHostTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        made = subprocess.run([f"{CI}/python-packages", CACHE, f"{HERE}/requirements.txt"], stdout=subprocess.PIPE, check=True,
-                              timeout=BUILD_TIMEOUT)
-        cls.python = os.path.join(made.stdout.decode().strip(), "bin/python3")
+        cls.python = python_with(f"{HERE}/requirements.txt")
 
     def command(self):
         return self.python, os.path.join(HERE, "application.py")
@@ -172,13 +167,10 @@ class GoTest(Library, TidyHostTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        made = subprocess.run([f"{CI}/go-program", CACHE, f"{HERE}/go"], capture_output=True, check=False, timeout=BUILD_TIMEOUT)
-        said = made.stderr.decode(errors="replace").strip()
-        if made.returncode == 3:
-            cls.without = said
-        elif made.returncode != 0:
-            raise AssertionError(f"the Go program does not compile: {said[-2000:]}")
-        cls.program = made.stdout.decode().strip()
+        try:
+            cls.program = go_program(f"{HERE}/go")
+        except NoToolchain as error:
+            cls.without = str(error)
 
     def setUp(self):
         if self.without:
