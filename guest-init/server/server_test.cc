@@ -806,6 +806,11 @@ class SharingTest : public ServerTest {
     prepare_default();
     start(process_spec(1, std::move(script)));
   }
+  /// Until it has given something, which a process that was only started need not have.
+  void begin_giving() {
+    begin("echo given > /dev/shm/given; sleep 1000; true");
+    output_of(process_spec(5, "until [ -s /dev/shm/given ]; do :; done"));
+  }
 
   protocol::PrepareContainer joiner_spec(Namespaces namespaces) {
     protocol::PrepareContainer spec = container_spec();
@@ -869,23 +874,23 @@ TEST_F(SharingTest, HasNothingButLoopbackWhereItIsToHaveNoNetwork) {
 }
 
 TEST_F(SharingTest, SharesMemoryAndTheIpcNamespace) {
-  begin("echo given > /dev/shm/given; sleep 1000; true");
+  begin_giving();
   const std::string ours = output_of(process_spec(3, "stat -L -c %i /proc/self/ns/ipc"));
   auto spec = joiner_spec({.ipc = 1});
   spec.shm_bytes = 1u << 20;  // the first one's counts
   prepare(spec);
 
-  const std::string output = output_of(
-      joiner_process(2,
-                     "stat -L -c %i /proc/self/ns/ipc; while [ ! -s /dev/shm/given ]; do :; done; "
-                     "cat /dev/shm/given; echo back > /dev/shm/back; ls -d /dev/mqueue"));
+  const std::string output =
+      output_of(joiner_process(2,
+                               "stat -L -c %i /proc/self/ns/ipc; cat /dev/shm/given; echo back > "
+                               "/dev/shm/back; ls -d /dev/mqueue"));
 
   EXPECT_EQ(output, ours + "given\n/dev/mqueue\n");
   EXPECT_EQ(output_of(process_spec(4, "cat /dev/shm/back")), "back\n");
 }
 
 TEST_F(SharingTest, AThirdContainerSharesWhatTheSecondHasFromTheFirst) {
-  begin("echo given > /dev/shm/given; sleep 1000; true");
+  begin_giving();
   prepare(joiner_spec({.network = 1, .ipc = 1}));
   start(joiner_process(2, "sleep 1000; true"));
   auto third = joiner_spec({.network = 2, .ipc = 2});
@@ -970,7 +975,7 @@ TEST_F(SharingTest, IsRefusedWithWhatIsNotThereOrHasEnded) {
 }
 
 TEST_F(SharingTest, GoesOnWithWhatItSharesWhenTheFirstContainerIsTakenOut) {
-  begin("echo given > /dev/shm/given; sleep 1000; true");
+  begin_giving();
   prepare(joiner_spec({.network = 1, .ipc = 1}));
   start(joiner_process(2, "sleep 1000; true"));
   protocol::RemoveContainer remove;
