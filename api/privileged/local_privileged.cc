@@ -55,18 +55,14 @@ fs::path ipv6_of(const std::string& interface) {
   return fs::path("/proc/sys/net/ipv6/conf") / interface;
 }
 
-/// Interfaces of the host that are no machine's: neither a network's bridge nor a part of one.
-std::vector<std::string> interfaces_of_others(const std::string& table) {
+/// Interfaces of the host that are no machines': neither a network's bridge nor a tap.
+std::vector<std::string> interfaces_of_others(const std::string& table,
+                                              const std::string& tap_prefix) {
   const auto bridges = network_rules::bridges(table);
-  const auto is_one = [&](const fs::path& name) {
-    return std::find(bridges.begin(), bridges.end(), name.string()) != bridges.end();
-  };
   std::vector<std::string> names = links::with_prefix("");
   std::erase_if(names, [&](const std::string& name) {
-    std::error_code has_none;
-    const fs::path master =
-        fs::read_symlink(fs::path("/sys/class/net") / name / "master", has_none);
-    return is_one(name) || (!has_none && is_one(master.filename()));
+    return (!tap_prefix.empty() && name.starts_with(tap_prefix)) ||
+           std::ranges::find(bridges, name) != bridges.end();
   });
   return names;
 }
@@ -355,6 +351,7 @@ Result<void> LocalPrivileged::install_rules(const RuleSpec& spec) {
   auto host = network_rules::host_links(spec.table);
   if (!is_on(kForwarding)) host.guarded = links::with_prefix("");
   RETURN_IF_ERROR(packet_rules::install(spec, host));
+  tap_prefix_ = spec.tap_prefix;
   ports_.clear();
   RETURN_IF_ERROR(list_ports());
   return write_file(kForwarding, "1");
@@ -373,7 +370,7 @@ Result<void> LocalPrivileged::remove_rules(const std::string& table) {
 /// their interface says before that it stays with them.
 Result<void> LocalPrivileged::forward_ipv6(const std::string& table) {
   if (is_on(kForwarding6)) return {};
-  const auto others = interfaces_of_others(table);
+  const auto others = interfaces_of_others(table, tap_prefix_);
   const network_rules::HostLinks host{
       .guarded = {}, .guarded6 = others, .heard_routers = hearing_routers(others)};
   RETURN_IF_ERROR(network_rules::guard_ipv6(table, host));

@@ -74,6 +74,7 @@ class LocalPrivileged final : public PrivilegedActs {
   base::UniqueFd network_namespace_;
   std::mutex rules_mutex_;       // libnftables is not safe to use from two threads at once
   std::set<std::string> ports_;  // lines of the port list
+  std::string tap_prefix_;       // of machines' taps; empty before there are rules
 };
 
 }  // namespace engine

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "api/privileged/links.h"
@@ -193,6 +194,19 @@ TEST_F(NetworkRules6Test, ForwardingEndsWithTheRulesEvenIfAnotherDaemonBeganIt) 
   EXPECT_EQ(setting("all/forwarding"), '0');
   ASSERT_TRUE(host_.install_rules({.table = kTable, .tap_prefix = "cvt0test0"}));
   EXPECT_EQ(setting("all/forwarding"), '0');
+}
+
+TEST_F(NetworkRules6Test, MachinesTapsAndBridgesAreNotRememberedAsTheHosts) {
+  ASSERT_TRUE(host_.remove_rules(kTable));
+  ASSERT_TRUE(host_.install_rules({.table = kTable, .tap_prefix = "cvt0test0"}));
+  const auto tap = links::create_tap("cvt0test01");
+  ASSERT_TRUE(tap) << tap.error().message;
+
+  ASSERT_TRUE(host_.add_network(network("one", "7")));
+
+  const auto guarded = network_rules::host_links(kTable).guarded6;
+  EXPECT_EQ(std::ranges::count(guarded, "up0"), 1);
+  for (const char* ours : {"cvt0test01", "one"}) EXPECT_EQ(std::ranges::count(guarded, ours), 0);
 }
 
 TEST_F(NetworkRules6Test, InterfacesThatHearRoutersGoOnHearingThem) {
