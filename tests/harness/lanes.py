@@ -78,14 +78,14 @@ class Lane:
 
 
 class Budget:
-    """The time in which all files are to have ended: `seconds` from now, or without end. `known`: how long a file took
-    before, by its name."""
+    """The time in which all files are to have ended: `seconds` from now, which may be infinite. `known`: how long a
+    file took before, by its name."""
 
     UNKNOWN = 300  # of a file that never ran
 
-    def __init__(self, seconds=float("inf"), known=None):
+    def __init__(self, seconds, known):
         self._end = time.monotonic() + seconds
-        self._known = known or {}
+        self._known = known
 
     def holds(self, path):
         return time.monotonic() + self._known.get(name_of(path), self.UNKNOWN) <= self._end
